@@ -1,0 +1,8 @@
+//! Palisade: an authenticating gateway in front of many Kubernetes clusters.
+//!
+//! Modules in reading order; a part may know only those that stand below it (tests/it holds the order):
+//! `cli`, `serve` → `gateway`, `api` → `clusters` → `proxy` → `authz` → `authn` → `request` → `objects` →
+//! `store`, `config`, `observe` → `status`.
+
+pub mod objects;
+pub mod status;
