@@ -5,4 +5,5 @@
 //! `store`, `config`, `observe` → `status`.
 
 pub mod objects;
+pub mod proxy;
 pub mod status;
