@@ -4,6 +4,7 @@
 //! `cli`, `serve` → `gateway`, `api` → `clusters` → `proxy` → `authz` → `authn` → `request` → `objects` →
 //! `store`, `config`, `observe` → `status`.
 
+pub mod config;
 pub mod objects;
 pub mod proxy;
 pub mod status;

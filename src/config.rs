@@ -1,0 +1,3 @@
+//! Configuration: what an operator writes, and what it means.
+
+pub mod yaml;
