@@ -4,6 +4,8 @@
 //! `cli`, `serve` → `gateway`, `api` → `clusters` → `proxy` → `authz` → `authn` → `request` → `objects` →
 //! `store`, `config`, `observe` → `status`.
 
+pub mod cli;
+pub mod clusters;
 pub mod config;
 pub mod objects;
 pub mod proxy;

@@ -101,13 +101,23 @@ impl ServerUrl {
         })
     }
 
-    /// `host:port`, an IPv6 address in brackets: the `Host` header.
-    pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
+    /// `host:port`, an IPv6 address in brackets: for messages.
+    pub fn address(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') {
+            format!("[{host}]:{port}")
         } else {
-            format!("{}:{}", self.host, self.port)
+            format!("{host}:{port}")
         }
+    }
+
+    /// The `Host` header: the port is left out if it is the scheme's own (RFC 9110, 7.2).
+    pub fn authority(&self) -> String {
+        let mut address = self.address();
+        if self.port == HTTPS {
+            address.truncate(address.len() - ":443".len());
+        }
+        address
     }
 }
 
@@ -217,7 +227,7 @@ impl Target {
         &self.name
     }
 
-    /// `host:port`, the `Host` header of requests to it.
+    /// The `Host` header of requests to it.
     pub fn authority(&self) -> &HeaderValue {
         &self.authority
     }
@@ -235,7 +245,7 @@ impl Target {
             Protocols::Http1 => &self.http1,
         };
         let stream = dial::tcp(&self.url.host, self.url.port, self.reach).await?;
-        let address = self.url.authority();
+        let address = self.url.address();
         dial::tls(
             stream,
             &address,
@@ -333,7 +343,8 @@ mod tests {
     #[test]
     fn server_urls_are_https_with_host_and_port() {
         let url = |text| ServerUrl::parse(text).unwrap();
-        assert_eq!(url("https://a.example").authority(), "a.example:443");
+        assert_eq!(url("https://a.example").authority(), "a.example");
+        assert_eq!(url("https://a.example").address(), "a.example:443");
         assert_eq!(url("https://A.example:6443/").authority(), "a.example:6443");
         assert_eq!(url("https://[fd00::1]:6443").authority(), "[fd00::1]:6443");
         assert_eq!(url("https://gw/k8s/clusters/c/").path, "/k8s/clusters/c");

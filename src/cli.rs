@@ -1,0 +1,4 @@
+//! The commands that a person runs.
+
+pub mod http;
+mod pin;
