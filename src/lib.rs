@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod clusters;
+pub mod api;
 pub mod config;
 pub mod objects;
 pub mod proxy;
