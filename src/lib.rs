@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clusters;
 pub mod api;
 pub mod config;
+pub mod authn;
 pub mod objects;
 pub mod proxy;
 pub mod status;

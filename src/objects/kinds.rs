@@ -134,6 +134,11 @@ pub struct UserPrivate {
     /// PHC string, Argon2id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
+    /// Goes up by one with each change of the password. A session counts only while its own number
+    /// ([`TokenPrivate::password_epoch`]) is this one, so that one write ends all of them, also one
+    /// that a login makes at the same moment.
+    #[serde(default)]
+    pub password_epoch: u64,
 }
 
 /// Members of a local group.
@@ -210,6 +215,9 @@ pub struct TokenPrivate {
     /// SHA-256 of the secret part's bytes, lower-case hex.
     #[serde(default)]
     pub sha256: String,
+    /// Sessions only: the user's [`UserPrivate::password_epoch`] at the login.
+    #[serde(default)]
+    pub password_epoch: u64,
 }
 
 /// How a cluster is reached.

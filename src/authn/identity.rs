@@ -1,0 +1,191 @@
+//! Credential → identity, and the stage's errors.
+
+use super::{
+    credential::Credential,
+    index::{Index, Slot, TokenEntry, UserEntry},
+    token::TokenId,
+};
+use crate::{
+    objects::TokenKind,
+    status::{Reason, Status},
+};
+use jiff::Timestamp;
+use std::sync::Arc;
+use subtle::ConstantTimeEq as _;
+
+/// Why a credential gives no identity. The person asking sees [`AuthnError::status`], which says nothing
+/// of the reason; the reason is for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthnError {
+    /// 400: more than one credential, or one that two parsers could read differently.
+    #[error("ambiguous credential: {0}")]
+    Ambiguous(&'static str),
+    /// 401: this is nobody.
+    #[error("credential refused: {0}")]
+    Refused(Refusal),
+    /// 503: whether this is somebody cannot be told now. Never taken for a refusal, never for an allow.
+    #[error("cannot tell who this is: {0}")]
+    Unavailable(Unknowable),
+}
+
+/// Why a credential is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Neither header nor subprotocol.
+    #[error("no credential")]
+    Missing,
+    /// Not `Bearer`.
+    #[error("not a bearer token")]
+    Scheme,
+    /// Not the text of a token.
+    #[error("malformed token")]
+    Malformed,
+    /// No token has this id (revoked, or never made).
+    #[error("unknown or revoked token")]
+    UnknownToken,
+    /// The id exists, the rest does not fit.
+    #[error("wrong secret")]
+    WrongSecret,
+    /// Its time is over.
+    #[error("expired token")]
+    Expired,
+    /// Its user was removed, or the handle belongs to somebody else now.
+    #[error("the token's user does not exist")]
+    NoUser,
+    /// Its user is disabled.
+    #[error("the token's user is disabled")]
+    Disabled,
+    /// A session from before the user's password was changed.
+    #[error("the session was ended by a change of the password")]
+    PasswordChanged,
+}
+
+/// Why it cannot be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unknowable {
+    /// The in-memory index has not been filled yet.
+    #[error("users and tokens are not loaded yet")]
+    Loading,
+    /// The store holds a token or user that this build cannot read.
+    #[error("the stored token or user cannot be read")]
+    Unreadable,
+}
+
+impl AuthnError {
+    /// What the stranger is told: one constant text a class, whatever the reason.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Ambiguous(why) => {
+                Status::failure(400, Some(Reason::BadRequest), format!("Bad request: {why}"))
+            }
+            Self::Refused(_) => Status::failure(401, Some(Reason::Unauthorized), "Unauthorized"),
+            Self::Unavailable(_) => Status::failure(
+                503,
+                Some(Reason::ServiceUnavailable),
+                "The gateway cannot tell who you are at the moment; try again",
+            ),
+        }
+    }
+}
+
+/// A user who proved to be themselves, and with which token. Made by [`Authn::authenticate`] alone.
+#[derive(Clone)]
+pub struct Identity {
+    user: Arc<UserEntry>,
+    token: Arc<TokenEntry>,
+}
+
+impl Identity {
+    /// What bindings name the user by.
+    pub fn user_uid(&self) -> &str {
+        &self.user.uid
+    }
+
+    /// The user's name.
+    pub fn handle(&self) -> &str {
+        &self.user.handle
+    }
+
+    /// Uids of the local groups that the user is a member of, in order.
+    pub fn groups(&self) -> &[Box<str>] {
+        &self.user.groups
+    }
+
+    /// Public id of the token used.
+    pub fn token_id(&self) -> TokenId {
+        self.token.id
+    }
+
+    /// Kind of the token used.
+    pub fn token_kind(&self) -> TokenKind {
+        self.token.kind
+    }
+
+    /// Names of the clusters that the token is good for; `None`: all, and the gateway's own API.
+    pub fn token_clusters(&self) -> Option<&[Box<str>]> {
+        self.token.clusters.as_deref()
+    }
+
+    /// From this instant on the token is refused.
+    pub fn expires_at(&self) -> Timestamp {
+        self.token.expires_at
+    }
+}
+
+/// The authenticator.
+#[derive(Clone)]
+pub struct Authn {
+    index: Arc<Index>,
+}
+
+impl Authn {
+    /// Answers from `index`.
+    pub fn new(index: Arc<Index>) -> Self {
+        Self { index }
+    }
+
+    /// Whose credential this is, at the time `now`.
+    pub fn authenticate(
+        &self,
+        credential: &Credential,
+        now: Timestamp,
+    ) -> Result<Identity, AuthnError> {
+        let refused = |why| Err(AuthnError::Refused(why));
+        if !self.index.is_loaded() {
+            return Err(AuthnError::Unavailable(Unknowable::Loading));
+        }
+        let presented = &credential.token;
+        let token = match self.index.token(presented.id) {
+            Some(Slot::Known(token)) => token,
+            Some(Slot::Unreadable) => {
+                return Err(AuthnError::Unavailable(Unknowable::Unreadable));
+            }
+            None => return refused(Refusal::UnknownToken),
+        };
+        // The hash first: who does not know the secret learns nothing of the token, not even that it
+        // has expired.
+        if !bool::from(token.sha256.ct_eq(&presented.sha256)) || token.kind != presented.kind {
+            return refused(Refusal::WrongSecret);
+        }
+        if now >= token.expires_at {
+            return refused(Refusal::Expired);
+        }
+        let user = match self.index.user_slot(&token.user_name) {
+            Some(Slot::Known(user)) => user,
+            Some(Slot::Unreadable) => {
+                return Err(AuthnError::Unavailable(Unknowable::Unreadable));
+            }
+            None => return refused(Refusal::NoUser),
+        };
+        if user.uid != token.user_uid {
+            return refused(Refusal::NoUser);
+        }
+        if user.disabled {
+            return refused(Refusal::Disabled);
+        }
+        if token.kind == TokenKind::Ses && token.password_epoch != user.password_epoch {
+            return refused(Refusal::PasswordChanged);
+        }
+        Ok(Identity { user, token })
+    }
+}

@@ -1,0 +1,372 @@
+//! Tokens, users and local groups in memory, as the requests read them.
+//!
+//! Reads are lock-free (papaya) and cost an `Arc` clone; one writer at a time applies the store's changes,
+//! each touching only the entries that it is about. What could go wrong: a value that cannot be read (a
+//! newer schema, a damaged file). It is then neither absent nor what it was before: its slot says
+//! [`Slot::Unreadable`], and whoever needs it is told "cannot tell" (503).
+
+use super::token::{TokenId, from_hex};
+use crate::objects::{DecodeError, Group, Kind as _, Member, Stored, Token, TokenKind, User};
+use jiff::Timestamp;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use zeroize::Zeroizing;
+
+/// What the index holds under a name.
+pub enum Slot<T> {
+    /// The entry.
+    Known(Arc<T>),
+    /// There is something that this build cannot read.
+    Unreadable,
+}
+
+impl<T> Clone for Slot<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Known(entry) => Self::Known(Arc::clone(entry)),
+            Self::Unreadable => Self::Unreadable,
+        }
+    }
+}
+
+/// A token, as far as authentication needs it. No `Debug`: it holds the hash.
+pub struct TokenEntry {
+    /// Public id.
+    pub id: TokenId,
+    /// `pat` or `ses`.
+    pub kind: TokenKind,
+    /// SHA-256 of the secret.
+    pub(super) sha256: [u8; 32],
+    /// Handle of its user.
+    pub user_name: Box<str>,
+    /// Uid of its user.
+    pub user_uid: Box<str>,
+    /// Clusters that it is good for; `None`: all.
+    pub clusters: Option<Box<[Box<str>]>>,
+    /// The end of its life.
+    pub expires_at: Timestamp,
+    /// Epoch of the user's password at the login (sessions).
+    pub password_epoch: u64,
+}
+
+/// A user, as far as authentication needs it. No `Debug`: it holds the password's hash.
+#[derive(Clone)]
+pub struct UserEntry {
+    /// Handle.
+    pub handle: Box<str>,
+    /// Uid.
+    pub uid: Box<str>,
+    /// Refused everywhere.
+    pub disabled: bool,
+    /// Has tokens only.
+    pub machine: bool,
+    /// PHC string.
+    pub password: Option<Zeroizing<String>>,
+    /// Number of password changes so far.
+    pub password_epoch: u64,
+    /// Revision of the user's last write: what a compare-and-swap must find.
+    pub revision: u64,
+    /// Uids of the local groups, in order.
+    pub groups: Arc<[Box<str>]>,
+}
+
+/// The in-memory index.
+#[derive(Default)]
+pub struct Index {
+    tokens: papaya::HashMap<TokenId, Slot<TokenEntry>>,
+    /// By handle: a deletion in the store names nothing else.
+    users: papaya::HashMap<Box<str>, Slot<UserEntry>>,
+    loaded: AtomicBool,
+    writer: Mutex<Writer>,
+}
+
+/// What only the writer needs, to touch no more than a change is about.
+#[derive(Default)]
+struct Writer {
+    /// By name.
+    groups: BTreeMap<Box<str>, LocalGroup>,
+    /// By name and uid: a member whose uid is not the user's is nobody.
+    groups_of: BTreeMap<Member, BTreeSet<Box<str>>>,
+    tokens_of: BTreeMap<Member, BTreeSet<TokenId>>,
+}
+
+struct LocalGroup {
+    uid: Box<str>,
+    members: BTreeSet<Member>,
+}
+
+impl Index {
+    /// An empty index, which answers "cannot tell" until [`Index::set_loaded`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says that all that the store holds has been applied once.
+    pub fn set_loaded(&self) {
+        self.loaded.store(true, Ordering::Release);
+    }
+
+    /// Whether the index has been filled.
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
+    }
+
+    /// Applies one change: `value` is the key's new value and its revision, or `None` if it was deleted.
+    /// Keys that are not about users, groups or tokens are left alone.
+    ///
+    /// An error means that the value could not be read; the index has taken note of that.
+    pub fn apply(&self, key: &str, value: Option<(&[u8], u64)>) -> Result<(), DecodeError> {
+        if let Some(name) = key.strip_prefix(&Token::prefix()) {
+            self.apply_token(key, name, value)
+        } else if let Some(name) = key.strip_prefix(&User::prefix()) {
+            self.apply_user(key, name, value)
+        } else if let Some(name) = key.strip_prefix(&Group::prefix()) {
+            self.apply_group(key, name, value)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The token with this id.
+    pub fn token(&self, id: TokenId) -> Option<Slot<TokenEntry>> {
+        self.tokens.pin().get(&id).cloned()
+    }
+
+    /// The user with this handle, if there is one that can be read.
+    pub fn user(&self, handle: &str) -> Option<Arc<UserEntry>> {
+        match self.user_slot(handle)? {
+            Slot::Known(user) => Some(user),
+            Slot::Unreadable => None,
+        }
+    }
+
+    /// The user with this handle.
+    pub fn user_slot(&self, handle: &str) -> Option<Slot<UserEntry>> {
+        self.users.pin().get(handle).cloned()
+    }
+
+    /// All readable tokens of a user. For the rare commands that end sessions, not for requests.
+    pub fn tokens_of(&self, handle: &str, uid: &str) -> Vec<Arc<TokenEntry>> {
+        let user = member(handle, uid);
+        let ids = self
+            .writer()
+            .tokens_of
+            .get(&user)
+            .cloned()
+            .unwrap_or_default();
+        let tokens = self.tokens.pin();
+        ids.iter()
+            .filter_map(|id| match tokens.get(id)? {
+                Slot::Known(token) => Some(Arc::clone(token)),
+                Slot::Unreadable => None,
+            })
+            .collect()
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        // Every change is applied whole or not at all, also if a panic cut one off: the next change to
+        // the same key repairs it.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply_token(
+        &self,
+        key: &str,
+        name: &str,
+        value: Option<(&[u8], u64)>,
+    ) -> Result<(), DecodeError> {
+        // No text of a token leads to another name.
+        let Some(id) = TokenId::parse(name) else {
+            return Ok(());
+        };
+        let decoded = value
+            .map(|(bytes, at)| Stored::<Token>::decode(key, bytes, at))
+            .transpose();
+        let (slot, failure) = match decoded {
+            Ok(None) => (None, None),
+            Ok(Some(stored)) => (Some(token_slot(id, stored)), None),
+            Err(error) => (Some(Slot::Unreadable), Some(error)),
+        };
+        let mut writer = self.writer();
+        let tokens = self.tokens.pin();
+        if let Some(Slot::Known(old)) = tokens.get(&id) {
+            let user = member(&old.user_name, &old.user_uid);
+            remove_from(&mut writer.tokens_of, &user, &id);
+        }
+        match slot {
+            Some(slot) => {
+                if let Slot::Known(new) = &slot {
+                    let user = member(&new.user_name, &new.user_uid);
+                    writer.tokens_of.entry(user).or_default().insert(id);
+                }
+                tokens.insert(id, slot);
+            }
+            None => {
+                tokens.remove(&id);
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn apply_user(
+        &self,
+        key: &str,
+        name: &str,
+        value: Option<(&[u8], u64)>,
+    ) -> Result<(), DecodeError> {
+        let decoded = value.map(|(bytes, at)| (Stored::<User>::decode(key, bytes, at), at));
+        let writer = self.writer();
+        let users = self.users.pin();
+        match decoded {
+            None => {
+                users.remove(name);
+                Ok(())
+            }
+            Some((Ok(stored), at)) => {
+                let groups = writer.groups_of(&member(name, &stored.object.metadata.uid));
+                let entry = user_entry(name, stored, at, groups);
+                users.insert(name.into(), Slot::Known(Arc::new(entry)));
+                Ok(())
+            }
+            Some((Err(error), _)) => {
+                users.insert(name.into(), Slot::Unreadable);
+                Err(error)
+            }
+        }
+    }
+
+    /// A group that cannot be read has no members: its grants are missed, none is invented.
+    fn apply_group(
+        &self,
+        key: &str,
+        name: &str,
+        value: Option<(&[u8], u64)>,
+    ) -> Result<(), DecodeError> {
+        let decoded = value
+            .map(|(bytes, at)| Stored::<Group>::decode(key, bytes, at))
+            .transpose();
+        let (new, failure) = match decoded {
+            Ok(stored) => (stored.map(local_group), None),
+            Err(error) => (None, Some(error)),
+        };
+        let mut writer = self.writer();
+        for user in writer.replace_group(name, new) {
+            self.refresh_groups(&writer, &user);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn refresh_groups(&self, writer: &Writer, user: &Member) {
+        let users = self.users.pin();
+        let Some(Slot::Known(old)) = users.get(user.name.as_str()) else {
+            return;
+        };
+        if *old.uid == *user.uid {
+            let entry = UserEntry {
+                groups: writer.groups_of(user),
+                ..UserEntry::clone(old)
+            };
+            users.insert(old.handle.clone(), Slot::Known(Arc::new(entry)));
+        }
+    }
+}
+
+impl Writer {
+    fn groups_of(&self, user: &Member) -> Arc<[Box<str>]> {
+        self.groups_of
+            .get(user)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
+    /// Puts `new` in the place of the group called `name`; gives the users whose groups changed.
+    fn replace_group(&mut self, name: &str, new: Option<LocalGroup>) -> BTreeSet<Member> {
+        let mut touched = BTreeSet::new();
+        if let Some(old) = self.groups.remove(name) {
+            for user in &old.members {
+                remove_from(&mut self.groups_of, user, &old.uid);
+            }
+            touched.extend(old.members);
+        }
+        if let Some(new) = new {
+            for user in &new.members {
+                let groups = self.groups_of.entry(user.clone()).or_default();
+                groups.insert(new.uid.clone());
+            }
+            touched.extend(new.members.iter().cloned());
+            self.groups.insert(name.into(), new);
+        }
+        touched
+    }
+}
+
+fn member(name: &str, uid: &str) -> Member {
+    Member {
+        name: name.to_owned(),
+        uid: uid.to_owned(),
+    }
+}
+
+fn remove_from<T: Ord>(map: &mut BTreeMap<Member, BTreeSet<T>>, user: &Member, entry: &T) {
+    if let Some(set) = map.get_mut(user) {
+        set.remove(entry);
+        if set.is_empty() {
+            map.remove(user);
+        }
+    }
+}
+
+/// A token without an end or a hash is not one that the gateway wrote.
+fn token_slot(id: TokenId, stored: Stored<Token>) -> Slot<TokenEntry> {
+    let spec = stored.object.spec;
+    let (Some(expires_at), Some(sha256)) = (spec.expires_at, from_hex(&stored.private.sha256))
+    else {
+        return Slot::Unreadable;
+    };
+    let clusters = spec.clusters.into_iter().map(String::into_boxed_str);
+    let clusters: Box<[Box<str>]> = clusters.collect();
+    Slot::Known(Arc::new(TokenEntry {
+        id,
+        kind: spec.kind,
+        sha256,
+        user_name: spec.user.name.into(),
+        user_uid: spec.user.uid.into(),
+        clusters: (!clusters.is_empty()).then_some(clusters),
+        expires_at,
+        password_epoch: stored.private.password_epoch,
+    }))
+}
+
+fn user_entry(
+    name: &str,
+    stored: Stored<User>,
+    revision: u64,
+    groups: Arc<[Box<str>]>,
+) -> UserEntry {
+    UserEntry {
+        handle: name.into(),
+        uid: stored.object.metadata.uid.into(),
+        disabled: stored.object.spec.disabled,
+        machine: stored.object.spec.machine,
+        password: stored.private.password.map(Zeroizing::new),
+        password_epoch: stored.private.password_epoch,
+        revision,
+        groups,
+    }
+}
+
+fn local_group(stored: Stored<Group>) -> LocalGroup {
+    let members = stored.object.spec.members.into_iter();
+    LocalGroup {
+        uid: stored.object.metadata.uid.into(),
+        // A member whose uid was never filled in is nobody: handles can be given again.
+        members: members.filter(|member| !member.uid.is_empty()).collect(),
+    }
+}

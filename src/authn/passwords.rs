@@ -1,0 +1,336 @@
+//! Passwords of local users: Argon2id, in a bounded number of threads, at one speed for everybody.
+//!
+//! What an attacker would try: learning which users exist by the time of the answer (a name without a
+//! password costs the same hash: G5 of the attack list), filling memory and cores with logins (so many at
+//! a time, so many waiting, the rest are told to come back), and passwords of megabytes (refused before
+//! they are hashed).
+
+use crate::status::{Reason, Status};
+use argon2::{
+    Algorithm, Argon2, Params, Version,
+    password_hash::{self, PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
+};
+use std::{num::NonZero, sync::Arc, thread};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use zeroize::Zeroizing;
+
+/// Argon2id, 19 MiB, two passes, one lane: the OWASP cheat sheet's first choice; some 60 ms of one core.
+const MEMORY_KIB: u32 = 19 * 1024;
+/// See [`MEMORY_KIB`].
+const PASSES: u32 = 2;
+/// See [`MEMORY_KIB`].
+const LANES: u32 = 1;
+
+/// Hashes at a time at most, so that they hold 8 × 19 MiB at most; on small machines half the cores, so
+/// that logins leave room for the data path.
+const MAX_CONCURRENT: usize = 8;
+/// Calls waiting for a turn: some four seconds of work for one core. Who comes later is told to come back.
+const MAX_WAITING: usize = 64;
+/// Seconds after which a call that found no room should come back.
+pub const RETRY_AFTER: u32 = 2;
+
+/// Characters of a new password at least (NIST SP 800-63B allows 8; there is no second factor yet).
+pub const MIN_LENGTH: usize = 12;
+/// Characters of a password at most: the hash itself would take any length.
+pub const MAX_LENGTH: usize = 256;
+
+/// Hash of a random password that nobody kept, with the parameters above: what is checked in place of
+/// the hash that an unknown user does not have. Its outcome is never used.
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$HKb44AY139IP6XyKtcM3kw$vd2DybSzKbXRtpTv2qjF6Zp1JDh+fhQ6wKJke/AKiNY";
+
+/// Why a password can be neither hashed nor checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordError {
+    /// Too many at the same time.
+    #[error("too many password checks at the same time")]
+    Busy,
+    /// The stored hash cannot be read, or the hash function failed.
+    #[error("the password hash failed: {0}")]
+    Broken(&'static str),
+}
+
+impl PasswordError {
+    /// 429 with a time to come back, or 503: never a wrong password.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Busy => {
+                let details = crate::status::Details {
+                    retry_after_seconds: RETRY_AFTER,
+                    ..crate::status::Details::default()
+                };
+                let message = "Too many logins at the same time; try again in a few seconds";
+                Status::failure(429, Some(Reason::TooManyRequests), message).with_details(details)
+            }
+            Self::Broken(_) => Status::failure(
+                503,
+                Some(Reason::ServiceUnavailable),
+                "Passwords cannot be checked at the moment",
+            ),
+        }
+    }
+}
+
+/// Why a new password is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// Too short.
+    #[error("a password must have at least {MIN_LENGTH} characters")]
+    Short,
+    /// Too long.
+    #[error("a password must have at most {MAX_LENGTH} characters")]
+    Long,
+    /// Some tools cut a text there.
+    #[error("a password must not hold a NUL character")]
+    Nul,
+    /// `handle` itself.
+    #[error("a password must not be the user's own name")]
+    Handle,
+}
+
+/// Whether a new password may be taken.
+pub fn check_rules(handle: &str, password: &str) -> Result<(), RuleError> {
+    let length = password.chars().count();
+    if password.contains('\0') {
+        Err(RuleError::Nul)
+    } else if length < MIN_LENGTH {
+        Err(RuleError::Short)
+    } else if length > MAX_LENGTH {
+        Err(RuleError::Long)
+    } else if password.eq_ignore_ascii_case(handle) {
+        Err(RuleError::Handle)
+    } else {
+        Ok(())
+    }
+}
+
+/// The password hasher. Clones share the bounds.
+#[derive(Clone)]
+pub struct Passwords {
+    argon2: Argon2<'static>,
+    running: Arc<Semaphore>,
+    /// Running and waiting together.
+    admitted: Arc<Semaphore>,
+}
+
+impl Passwords {
+    /// A hasher for this machine.
+    pub fn new() -> Result<Self, PasswordError> {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        Self::with_bounds((cores / 2).clamp(1, MAX_CONCURRENT), MAX_WAITING)
+    }
+
+    fn with_bounds(concurrent: usize, waiting: usize) -> Result<Self, PasswordError> {
+        let params = Params::new(MEMORY_KIB, PASSES, LANES, None)
+            .map_err(|_| PasswordError::Broken("parameters"))?;
+        Ok(Self {
+            argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
+            running: Arc::new(Semaphore::new(concurrent)),
+            admitted: Arc::new(Semaphore::new(concurrent + waiting)),
+        })
+    }
+
+    /// Whether `password` is the one of `hash`; without a hash (no such user, disabled, machine user) the
+    /// same work is done and the answer is no.
+    pub async fn verify(
+        &self,
+        hash: Option<Zeroizing<String>>,
+        password: Zeroizing<String>,
+    ) -> Result<bool, PasswordError> {
+        // Longer ones are never taken as new passwords, so they are nobody's.
+        let possible = hash.is_some() && password.len() <= 4 * MAX_LENGTH;
+        let password = if possible {
+            password
+        } else {
+            Zeroizing::default()
+        };
+        self.run(move |argon2| {
+            let hash = hash.as_ref().map_or(NOBODY, |hash| hash.as_str());
+            let hash = PasswordHash::new(hash).map_err(|_| PasswordError::Broken("stored hash"))?;
+            match argon2.verify_password(password.as_bytes(), &hash) {
+                Ok(()) => Ok(possible),
+                Err(password_hash::Error::PasswordInvalid) => Ok(false),
+                Err(_) => Err(PasswordError::Broken("verification")),
+            }
+        })
+        .await
+    }
+
+    /// PHC string of a new password, whose rules ([`check_rules`]) the caller has checked.
+    pub async fn hash(
+        &self,
+        password: Zeroizing<String>,
+    ) -> Result<Zeroizing<String>, PasswordError> {
+        self.run(
+            move |argon2| match argon2.hash_password(password.as_bytes()) {
+                Ok(hash) => Ok(Zeroizing::new(hash.to_string())),
+                Err(_) => Err(PasswordError::Broken("hashing")),
+            },
+        )
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Argon2<'static>) -> Result<T, PasswordError> + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned();
+        let admitted = admitted.map_err(|_| PasswordError::Busy)?;
+        let running = Arc::clone(&self.running).acquire_owned().await;
+        let running = running.map_err(|_| PasswordError::Broken("stopped"))?;
+        let argon2 = self.argon2.clone();
+        // Both permits go with the work: a client that hangs up does not make room before its hash ends.
+        let held: (OwnedSemaphorePermit, OwnedSemaphorePermit) = (admitted, running);
+        let task = tokio::task::spawn_blocking(move || {
+            let result = work(&argon2);
+            drop(held);
+            result
+        });
+        task.await.unwrap_or(Err(PasswordError::Broken("thread")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Zeroizing<String> {
+        Zeroizing::new(text.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_hash_fits_its_own_password_alone() {
+        let passwords = Passwords::new().unwrap();
+        let hash = passwords
+            .hash(secret("correct horse battery"))
+            .await
+            .unwrap();
+        assert!(
+            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{}",
+            *hash
+        );
+        for (password, expected) in [
+            ("correct horse battery", true),
+            ("correct horse batterY", false),
+            ("correct horse battery ", false),
+            ("", false),
+        ] {
+            let answer = passwords.verify(Some(hash.clone()), secret(password)).await;
+            assert_eq!(answer, Ok(expected), "{password}");
+        }
+        let again = passwords
+            .hash(secret("correct horse battery"))
+            .await
+            .unwrap();
+        assert_ne!(*hash, *again, "each hash has a salt of its own");
+    }
+
+    // G5: the work for a user without a password is that of a real check.
+    #[test]
+    fn nobody_costs_what_somebody_costs() {
+        let nobody = PasswordHash::new(NOBODY).unwrap();
+        let params = Params::try_from(&nobody).unwrap();
+        assert_eq!(
+            (params.m_cost(), params.t_cost(), params.p_cost()),
+            (MEMORY_KIB, PASSES, LANES)
+        );
+        assert_eq!(nobody.algorithm.as_str(), "argon2id");
+        assert_eq!(nobody.salt.map(|salt| salt.len()), Some(16));
+        assert_eq!(nobody.hash.map(|hash| hash.len()), Some(32));
+    }
+
+    #[tokio::test]
+    async fn nobody_has_no_password() {
+        let passwords = Passwords::new().unwrap();
+        for password in ["", "a password that was guessed"] {
+            assert_eq!(passwords.verify(None, secret(password)).await, Ok(false));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_password_of_megabytes_is_not_hashed() {
+        let passwords = Passwords::new().unwrap();
+        let long = "x".repeat(4 * MAX_LENGTH + 1);
+        let hash = passwords.hash(secret(&long)).await.unwrap();
+        assert_eq!(passwords.verify(Some(hash), secret(&long)).await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn an_unreadable_hash_is_no_wrong_password() {
+        let passwords = Passwords::new().unwrap();
+        let answer = passwords
+            .verify(Some(secret("$argon2id$nonsense")), secret("x"))
+            .await;
+        assert_eq!(answer, Err(PasswordError::Broken("stored hash")));
+        assert_eq!(PasswordError::Broken("stored hash").status().code, 503);
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_room_is_told_to_come_back() {
+        let passwords = Passwords::with_bounds(1, 2).unwrap();
+        let calls = (0..8).map(|_| passwords.verify(None, secret("x")));
+        let tasks: Vec<_> = calls.collect();
+        let answers = futures_join(tasks).await;
+        let busy = answers
+            .iter()
+            .filter(|&answer| *answer == Err(PasswordError::Busy))
+            .count();
+        let done = answers
+            .iter()
+            .filter(|&answer| *answer == Ok(false))
+            .count();
+        assert_eq!((done, busy), (3, 5), "one runs, two wait");
+        let status = PasswordError::Busy.status();
+        assert_eq!(status.code, 429);
+        assert_eq!(status.details.unwrap().retry_after_seconds, RETRY_AFTER);
+        assert_eq!(
+            passwords.verify(None, secret("x")).await,
+            Ok(false),
+            "there is room again"
+        );
+    }
+
+    /// Polls all futures on one task, first to last, so that what is admitted is decided in order.
+    async fn futures_join<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+        let mut pending: Vec<_> = futures.into_iter().map(|f| (Box::pin(f), None)).collect();
+        std::future::poll_fn(move |context| {
+            let mut all = true;
+            for (future, output) in &mut pending {
+                if output.is_none() {
+                    match future.as_mut().poll(context) {
+                        std::task::Poll::Ready(value) => *output = Some(value),
+                        std::task::Poll::Pending => all = false,
+                    }
+                }
+            }
+            if all {
+                let outputs = pending.iter_mut().filter_map(|(_, output)| output.take());
+                std::task::Poll::Ready(outputs.collect())
+            } else {
+                std::task::Poll::Pending
+            }
+        })
+        .await
+    }
+
+    #[test]
+    fn rules_of_new_passwords() {
+        let max = "ä".repeat(MAX_LENGTH);
+        for (password, expected) in [
+            ("", Err(RuleError::Short)),
+            ("elevenchars", Err(RuleError::Short)),
+            ("twelve chars", Ok(())),
+            ("zwölf Zeiche", Ok(())),
+            (max.as_str(), Ok(())),
+            (&format!("{max}x"), Err(RuleError::Long)),
+            ("with a \0 in it", Err(RuleError::Nul)),
+            ("Jane-the-Admin", Err(RuleError::Handle)),
+        ] {
+            assert_eq!(
+                check_rules("jane-the-admin", password),
+                expected,
+                "{password:?}"
+            );
+        }
+    }
+}
