@@ -4,11 +4,12 @@
 //! `cli`, `serve` → `gateway`, `api` → `clusters` → `proxy` → `authz` → `authn` → `request` → `objects` →
 //! `store`, `config`, `observe` → `status`.
 
+pub mod api;
+pub mod authn;
 pub mod cli;
 pub mod clusters;
-pub mod api;
 pub mod config;
-pub mod authn;
 pub mod objects;
 pub mod proxy;
+pub mod request;
 pub mod status;

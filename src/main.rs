@@ -1,3 +1,8 @@
 //! Arguments → command → exit code.
 
-fn main() {}
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    palisade::cli::Cli::parse().run()
+}

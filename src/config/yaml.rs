@@ -16,7 +16,7 @@
 mod load;
 mod raw;
 
-pub use load::load;
+pub use load::{load, load_kept};
 
 /// Nesting of maps and lists: policy and configuration stay under ten. Reading recurses, and an unoptimised
 /// build on a 2 MiB stack has to bear it.
@@ -121,21 +121,26 @@ pub fn parse(text: &str) -> Result<Vec<Node>, Mistake> {
     raw::parse(text)
 }
 
-/// Reads a text that must hold exactly one document, of type `T`; none counts as an empty map.
+/// Reads a text that must hold one document, of type `T`; none counts as an empty map.
 pub fn load_one<T: serde::de::DeserializeOwned>(text: &str) -> Result<(Node, T), Vec<Mistake>> {
-    let mut nodes = parse(text).map_err(|mistake| vec![mistake])?.into_iter();
+    let node = parse_one(text).map_err(|mistake| vec![mistake])?;
+    let value = load(&node)?;
+    Ok((node, value))
+}
+
+/// Reads the one document of a text; none counts as an empty map.
+pub fn parse_one(text: &str) -> Result<Node, Mistake> {
+    let mut nodes = parse(text)?.into_iter();
     let node = nodes.next().unwrap_or_else(Node::empty);
-    if let Some(second) = nodes.next() {
-        let message = "a second document begins here; this file is to hold one".to_owned();
-        return Err(vec![Mistake {
+    match nodes.next() {
+        None => Ok(node),
+        Some(second) => Err(Mistake {
             line: second.line,
             column: second.column,
             path: String::new(),
-            message,
-        }]);
+            message: "a second document begins here; this file is to hold one".to_owned(),
+        }),
     }
-    let value = load(&node)?;
-    Ok((node, value))
 }
 
 impl Node {

@@ -66,7 +66,7 @@ scope: cluster
             "f.yaml:7:3: rules[1].resources: expected a list, found a map",
             "f.yaml:9:3: rules[3]: expected a map, found the text \"just text\"",
             "f.yaml:10:1: count: expected a whole number from 0 to 65535, found the number 70000",
-            "f.yaml:11:1: the key \"scope\" is written twice, first on line 3",
+            "f.yaml:11:1: scope: the key \"scope\" is written twice, first on line 3",
         ]
     );
 }

@@ -1,0 +1,308 @@
+//! Raw → checked: every mistake at once, each at its place in the file.
+
+use super::{
+    Clusters, Config, Drain, Limits, Log, Login, Sessions, State, Tls, Tokens, duration,
+    options::{OPTIONS, Shape},
+    raw,
+    yaml::{self, Mistake, Node},
+};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// An `https://host[:port]` without path, query or user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalUrl {
+    text: String,
+    host: String,
+    port: u16,
+}
+
+impl ExternalUrl {
+    /// Reads one; the sentence says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let uri: http::Uri = text
+            .parse()
+            .map_err(|_| format!("{text:?} is not a URL; write https://gate.example.com"))?;
+        if uri.scheme_str() != Some("https") {
+            return Err(format!("{text:?} must begin with https://"));
+        }
+        let Some(authority) = uri.authority() else {
+            return Err(format!("{text:?} has no host"));
+        };
+        if authority.as_str().contains('@') {
+            return Err("a URL with a user in it is not accepted".to_owned());
+        }
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(format!("{text:?} must end after host and port"));
+        }
+        Ok(Self {
+            text: format!("https://{authority}"),
+            host: authority.host().to_owned(),
+            port: authority.port_u16().unwrap_or(443),
+        })
+    }
+
+    /// `https://host[:port]`, without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+    /// The host; IPv6 in brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+    /// The port; 443 if none is written.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+/// A DNS name in lower case, without a dot at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseDomain(Box<str>);
+
+impl BaseDomain {
+    /// Reads one (RFC 1123, section 2.1).
+    pub fn parse(text: &str) -> Result<Self, String> {
+        /// RFC 1035, section 2.3.4, less a label of 63 and its dot in front.
+        const LONGEST: usize = 253 - 64;
+        let label_is_good = |label: &str| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        };
+        if text.len() <= LONGEST && text.contains('.') && text.split('.').all(label_is_good) {
+            Ok(Self(text.into()))
+        } else {
+            Err(format!(
+                "{text:?} is not a DNS name in lower case with a dot in it, such as k8s.example.com"
+            ))
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The label before the domain: `prod` of `prod.k8s.example.com`. `None` for any other host.
+    pub fn label_of<'h>(&self, host: &'h str) -> Option<&'h str> {
+        let at = host.len().checked_sub(self.0.len())?;
+        let (front, back) = host.split_at_checked(at)?;
+        let label = front.strip_suffix('.')?;
+        (back.eq_ignore_ascii_case(&self.0) && !label.is_empty() && !label.contains('.'))
+            .then_some(label)
+    }
+}
+
+/// Reads a configuration file's text. `folder` is where relative paths in it start.
+pub fn read(text: &str, folder: &Path) -> Result<Config, Vec<Mistake>> {
+    let node = yaml::parse_one(text).map_err(|mistake| vec![mistake])?;
+    let (raw, mut mistakes) = yaml::load_kept::<raw::Config>(&node);
+    let Some(raw) = raw else {
+        return Err(mistakes);
+    };
+    let mut check = Check {
+        node: &node,
+        folder,
+        mistakes: &mut mistakes,
+    };
+    let config = check.config(&raw);
+    if mistakes.is_empty() {
+        Ok(config)
+    } else {
+        mistakes.sort();
+        Err(mistakes)
+    }
+}
+
+/// Each method notes what is wrong and goes on with a value that nobody will see.
+struct Check<'a> {
+    node: &'a Node,
+    folder: &'a Path,
+    mistakes: &'a mut Vec<Mistake>,
+}
+
+impl Check<'_> {
+    fn config(&mut self, raw: &raw::Config) -> Config {
+        let config = Config {
+            listen: self.address("listen", &raw.listen),
+            admin_listen: self.address("admin_listen", &raw.admin_listen),
+            external_url: self.external_url(&raw.external_url),
+            base_domain: self.base_domain(&raw.base_domain),
+            tls: Tls {
+                cert_file: self.path("tls.cert_file", &raw.tls.cert_file),
+                key_file: self.path("tls.key_file", &raw.tls.key_file),
+                handshake_timeout: self
+                    .duration("tls.handshake_timeout", &raw.tls.handshake_timeout),
+            },
+            state: State {
+                store: self.path("state.store", &raw.state.store),
+                key_file: self.path("state.key_file", &raw.state.key_file),
+            },
+            sessions: Sessions {
+                lifetime: self.duration("sessions.lifetime", &raw.sessions.lifetime),
+                max_age: self.duration("sessions.max_age", &raw.sessions.max_age),
+            },
+            tokens: Tokens {
+                default_lifetime: self
+                    .duration("tokens.default_lifetime", &raw.tokens.default_lifetime),
+                max_lifetime: self.duration("tokens.max_lifetime", &raw.tokens.max_lifetime),
+            },
+            login: Login {
+                hash_concurrency: self.number("login.hash_concurrency", raw.login.hash_concurrency),
+                hash_queue: self.number("login.hash_queue", raw.login.hash_queue),
+            },
+            limits: self.limits(&raw.limits),
+            drain: Drain {
+                deadline: self.duration("drain.deadline", &raw.drain.deadline),
+            },
+            clusters: Clusters {
+                health_interval: self
+                    .duration("clusters.health_interval", &raw.clusters.health_interval),
+                danger_allow_loopback_clusters: raw.clusters.danger_allow_loopback_clusters,
+            },
+            log: Log {
+                format: raw.log.format,
+                level: raw.log.level,
+            },
+        };
+        self.relations(&config);
+        config
+    }
+
+    fn limits(&mut self, raw: &raw::Limits) -> Limits {
+        Limits {
+            connections: self.number("limits.connections", raw.connections),
+            header_timeout: self.duration("limits.header_timeout", &raw.header_timeout),
+            idle_timeout: self.duration("limits.idle_timeout", &raw.idle_timeout),
+            header_bytes: self.number("limits.header_bytes", raw.header_bytes),
+            headers: self.number("limits.headers", raw.headers),
+            h2_streams: self.number("limits.h2_streams", raw.h2_streams),
+            h2_ping_interval: self.duration("limits.h2_ping_interval", &raw.h2_ping_interval),
+            body_bytes: self.number("limits.body_bytes", raw.body_bytes),
+        }
+    }
+
+    /// What no option shows alone.
+    fn relations(&mut self, config: &Config) {
+        if config.sessions.max_age < config.sessions.lifetime {
+            self.mistake("sessions.max_age", "must not be below sessions.lifetime");
+        }
+        if config.tokens.max_lifetime < config.tokens.default_lifetime {
+            self.mistake(
+                "tokens.max_lifetime",
+                "must not be below tokens.default_lifetime",
+            );
+        }
+        if config.listen == config.admin_listen && config.listen.port() != 0 {
+            self.mistake("admin_listen", "must be another address than listen");
+        }
+        if config.state.store == config.state.key_file && !config.state.store.as_os_str().is_empty()
+        {
+            self.mistake("state.key_file", "must be another file than state.store");
+        }
+    }
+
+    /// Notes a mistake, unless one is told of this option already: what was set aside for another
+    /// reason has its default here.
+    fn mistake(&mut self, path: &str, message: impl Into<String>) {
+        if self.mistakes.iter().any(|mistake| mistake.path == path) {
+            return;
+        }
+        self.mistakes.push(Mistake::at(self.node, path, message));
+    }
+
+    /// Whether a required text is there; notes it if not.
+    fn is_written(&mut self, path: &str, text: &str) -> bool {
+        if text.is_empty() {
+            self.mistake(path, "is required");
+        }
+        !text.is_empty()
+    }
+
+    fn address(&mut self, path: &str, text: &str) -> SocketAddr {
+        text.parse().unwrap_or_else(|_| {
+            self.mistake(
+                path,
+                format!("{text:?} is not an address and a port, such as 0.0.0.0:8443 or [::]:8443"),
+            );
+            SocketAddr::from(([0, 0, 0, 0], 0))
+        })
+    }
+
+    fn external_url(&mut self, text: &str) -> ExternalUrl {
+        let nothing = ExternalUrl {
+            text: String::new(),
+            host: String::new(),
+            port: 0,
+        };
+        if !self.is_written("external_url", text) {
+            return nothing;
+        }
+        ExternalUrl::parse(text).unwrap_or_else(|message| {
+            self.mistake("external_url", message);
+            nothing
+        })
+    }
+
+    fn base_domain(&mut self, text: &str) -> Option<BaseDomain> {
+        if text.is_empty() {
+            return None;
+        }
+        BaseDomain::parse(text)
+            .map_err(|message| self.mistake("base_domain", message))
+            .ok()
+    }
+
+    fn path(&mut self, path: &str, text: &str) -> PathBuf {
+        self.is_written(path, text);
+        if text.is_empty() {
+            PathBuf::new()
+        } else {
+            self.folder.join(text)
+        }
+    }
+
+    fn duration(&mut self, path: &str, text: &str) -> Duration {
+        let Some(value) = duration::parse(text) else {
+            self.mistake(
+                path,
+                format!("{text:?} is not a duration; write 500ms, 90s, 5m, 16h or 7d"),
+            );
+            return Duration::ZERO;
+        };
+        if let Some(Shape::Duration(low, high)) = shape(path)
+            && !(low..=high).contains(&value)
+        {
+            let (low, high) = (duration::format(low), duration::format(high));
+            self.mistake(path, format!("{text} is not between {low} and {high}"));
+        }
+        value
+    }
+
+    fn number<T: Copy + TryInto<u64> + std::fmt::Display>(&mut self, path: &str, value: T) -> T {
+        let wide = value.try_into().unwrap_or(u64::MAX);
+        if let Some(Shape::Number(low, high)) = shape(path)
+            && !(low..=high).contains(&wide)
+        {
+            self.mistake(path, format!("{value} is not between {low} and {high}"));
+        }
+        value
+    }
+}
+
+fn shape(path: &str) -> Option<Shape> {
+    OPTIONS
+        .iter()
+        .find(|option| option.path == path)
+        .map(|option| option.shape)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! docs/config.md, made from the options and their defaults.
+
+use super::{
+    duration,
+    options::{OPTIONS, Opt, Shape},
+    raw,
+};
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// The document; `palisade config docs` prints it, a test holds docs/config.md to it.
+pub fn markdown() -> String {
+    let mut text = PREFACE.to_owned();
+    // The defaults are strings, numbers and switches: they always serialise.
+    let defaults = serde_json::to_value(raw::Config::default()).unwrap_or(Value::Null);
+    for option in OPTIONS {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "\n### `{}`\n\n{}. {}.\n\n{}\n",
+            option.path,
+            shape_in_words(option.shape),
+            default_in_words(option, &defaults),
+            option.doc
+        );
+    }
+    text
+}
+
+const PREFACE: &str = "\
+# Configuration
+
+This document is made from the program (`palisade config docs`).
+
+`palisade serve --config FILE` reads one YAML file. `palisade config check FILE` tells every mistake in it
+at once, each with its line, and ends with 1 if there is one. Unknown keys are mistakes, keys written twice
+too. The gateway takes nothing from the environment.
+
+The smallest file:
+
+```yaml
+external_url: https://gate.example.com
+tls:
+  cert_file: tls/cert.pem
+  key_file: tls/key.pem
+state:
+  store: state.db
+  key_file: keys
+```
+
+Relative paths start at the folder of the configuration file. Durations are written `500ms`, `90s`, `1h30m`,
+`7d`. What opens a door that is better kept shut has `danger` in its name and is off.
+
+## Options
+";
+
+fn shape_in_words(shape: Shape) -> String {
+    match shape {
+        Shape::Address => "Address and port (`0.0.0.0:8443`, `[::]:8443`)".to_owned(),
+        Shape::Url => "An `https://` URL of host and port".to_owned(),
+        Shape::Domain => "A DNS name".to_owned(),
+        Shape::Path => "A file".to_owned(),
+        Shape::Duration(low, high) => format!(
+            "A duration from {} to {}",
+            duration::format(low),
+            duration::format(high)
+        ),
+        Shape::Number(low, high) => format!("A whole number from {low} to {high}"),
+        Shape::Switch => "`true` or `false`".to_owned(),
+        Shape::Word(words) => {
+            let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+            format!("One of {}", words.join(", "))
+        }
+    }
+}
+
+fn default_in_words(option: &Opt, defaults: &Value) -> String {
+    let pointer = format!("/{}", option.path.replace('.', "/"));
+    match defaults.pointer(&pointer) {
+        _ if option.required => "Required".to_owned(),
+        Some(Value::String(text)) if text.is_empty() => "Default: none".to_owned(),
+        Some(Value::String(text)) => format!("Default: `{text}`"),
+        Some(value) => format!("Default: `{value}`"),
+        None => "Default: none".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn leaves(value: &Value, path: &str, into: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    let path = if path.is_empty() {
+                        key.clone()
+                    } else {
+                        format!("{path}.{key}")
+                    };
+                    leaves(value, &path, into);
+                }
+            }
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => {
+                into.insert(path.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn every_option_is_documented_and_every_row_is_an_option() {
+        let mut written = BTreeSet::new();
+        let defaults = serde_json::to_value(raw::Config::default()).unwrap();
+        leaves(&defaults, "", &mut written);
+        let rows: BTreeSet<String> = OPTIONS.iter().map(|row| row.path.to_owned()).collect();
+        assert_eq!(written, rows);
+    }
+
+    #[test]
+    fn the_document_is_what_the_program_prints() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/config.md");
+        let stored = std::fs::read_to_string(path).unwrap_or_default();
+        let (printed, command) = (markdown(), "cargo run -- config docs > docs/config.md");
+        let differs = stored
+            .lines()
+            .zip(printed.lines())
+            .position(|(a, b)| a != b);
+        assert!(
+            stored == printed,
+            "differs first in line {differs:?} (from 0); renew it: {command}"
+        );
+    }
+}

@@ -1,0 +1,230 @@
+//! Every option of the configuration file: its path, its range, and what it is for.
+
+use std::time::Duration;
+
+/// What may be written.
+#[derive(Clone, Copy, Debug)]
+pub enum Shape {
+    /// `ADDRESS:PORT`.
+    Address,
+    /// An `https://` URL without a path.
+    Url,
+    /// A DNS name.
+    Domain,
+    /// A file; relative ones start at the folder of the configuration file.
+    Path,
+    /// `90s`, `16h`, `7d`.
+    Duration(Duration, Duration),
+    /// A whole number in this range.
+    Number(u64, u64),
+    /// `true` or `false`.
+    Switch,
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+/// One option.
+#[derive(Clone, Copy, Debug)]
+pub struct Opt {
+    /// `tls.cert_file`
+    pub path: &'static str,
+    /// What may be written.
+    pub shape: Shape,
+    /// Whether a file without it is refused.
+    pub required: bool,
+    /// What it is for, and why its default is what it is.
+    pub doc: &'static str,
+}
+
+const fn seconds(low: u64, high: u64) -> Shape {
+    Shape::Duration(Duration::from_secs(low), Duration::from_secs(high))
+}
+
+const fn optional(path: &'static str, shape: Shape, doc: &'static str) -> Opt {
+    Opt {
+        path,
+        shape,
+        required: false,
+        doc,
+    }
+}
+
+const fn required(path: &'static str, shape: Shape, doc: &'static str) -> Opt {
+    Opt {
+        path,
+        shape,
+        required: true,
+        doc,
+    }
+}
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
+
+/// All options, in the order of the document.
+pub const OPTIONS: &[Opt] = &[
+    optional(
+        "listen",
+        Shape::Address,
+        "Where clients connect: kubectl, the `palisade` commands. Always TLS.",
+    ),
+    optional(
+        "admin_listen",
+        Shape::Address,
+        "Where `/livez`, `/readyz` and `/metrics` are, in plain HTTP. It has no secrets and no \
+         authentication: keep it on loopback or on a network of operators.",
+    ),
+    required(
+        "external_url",
+        Shape::Url,
+        "How clients reach the gateway, through whatever balancer stands before it. Generated kubeconfigs \
+         name it, and the certificate must be good for its host.",
+    ),
+    optional(
+        "base_domain",
+        Shape::Domain,
+        "If set, every cluster is also reached as `<cluster>.<base domain>`, and generated kubeconfigs use \
+         that: a wildcard DNS record and a wildcard certificate are then needed. Empty: clusters are \
+         reached by the path `/k8s/clusters/<cluster>` alone.",
+    ),
+    required(
+        "tls.cert_file",
+        Shape::Path,
+        "PEM file with the server's certificate first and its issuers behind it. It must not be a CA \
+         certificate itself, and needs subject alternative names.",
+    ),
+    required(
+        "tls.key_file",
+        Shape::Path,
+        "PEM file with the certificate's private key.",
+    ),
+    optional(
+        "tls.handshake_timeout",
+        seconds(1, 60),
+        "Time from an accepted connection to the end of its TLS handshake. Ten seconds let a slow line \
+         lose packets twice; more would let strangers hold connections for nothing.",
+    ),
+    required(
+        "state.store",
+        Shape::Path,
+        "File of the embedded store (SQLite). One gateway at a time has it open; it is made at the first \
+         start.",
+    ),
+    required(
+        "state.key_file",
+        Shape::Path,
+        "File with the keys that encrypt secrets in the store (cluster credentials). Made with mode 0600 \
+         at the first start, when the store is still empty. Back it up apart from the store: without it \
+         the gateway does not start.",
+    ),
+    optional(
+        "sessions.lifetime",
+        seconds(60, 7 * DAY),
+        "How long a login is good without a renewal. `palisade credential` renews after half of it, so who \
+         works every day logs in once per `sessions.max_age`.",
+    ),
+    optional(
+        "sessions.max_age",
+        seconds(60, 90 * DAY),
+        "How long a login is good however often it is renewed. Not below `sessions.lifetime`.",
+    ),
+    optional(
+        "tokens.default_lifetime",
+        seconds(60, 366 * DAY),
+        "Life of a token for which no expiry was asked. Not above `tokens.max_lifetime`.",
+    ),
+    optional(
+        "tokens.max_lifetime",
+        seconds(60, 3660 * DAY),
+        "The longest life that may be asked for a token.",
+    ),
+    optional(
+        "login.hash_concurrency",
+        Shape::Number(1, 256),
+        "Password hashes (Argon2id) computed at the same time. Each takes 19 MiB and a core for about \
+         20 ms, so this also bounds the memory that strangers can make the gateway use.",
+    ),
+    optional(
+        "login.hash_queue",
+        Shape::Number(0, 10_000),
+        "Logins that wait for their turn; further ones are told to try again (429).",
+    ),
+    optional(
+        "limits.connections",
+        Shape::Number(10, 1_000_000),
+        "Client connections at the same time; further ones wait in the kernel's queue. An idle one takes \
+         about 40 KiB. The process needs as many file descriptors and half as many again.",
+    ),
+    optional(
+        "limits.header_timeout",
+        seconds(1, 300),
+        "Time from the end of the TLS handshake to the end of the first request's head.",
+    ),
+    optional(
+        "limits.idle_timeout",
+        seconds(10, 86_400),
+        "Time for which a connection may have no request under way. Above the 90 s after which Go's \
+         clients give up an idle connection themselves, so that none is closed while a request is on its \
+         way. It also bounds the head of a later HTTP/1.1 request: sending one slowly gains nothing over \
+         being idle.",
+    ),
+    optional(
+        "limits.header_bytes",
+        Shape::Number(8 << 10, 1 << 20),
+        "Bytes of one request's head. Kubernetes clients stay far below 16 KiB; long label selectors are \
+         what needs more.",
+    ),
+    optional(
+        "limits.headers",
+        Shape::Number(16, 1_000),
+        "Header lines of one HTTP/1.1 request.",
+    ),
+    optional(
+        "limits.h2_streams",
+        Shape::Number(1, 10_000),
+        "Requests at the same time on one HTTP/2 connection, watches included. kube-apiserver grants 100; \
+         dashboards with many watches on one connection want more.",
+    ),
+    optional(
+        "limits.h2_ping_interval",
+        seconds(5, 3_600),
+        "Time between PINGs on an HTTP/2 connection; a peer that does not answer within 20 s is gone. \
+         This is what ends watches of laptops that were shut.",
+    ),
+    optional(
+        "limits.body_bytes",
+        Shape::Number(64 << 10, 64 << 20),
+        "Body of a request to the gateway's own API; 3 MiB is what kube-apiserver takes. Bodies for \
+         clusters are not bounded here, they stream.",
+    ),
+    optional(
+        "drain.deadline",
+        seconds(0, 3_600),
+        "Time from SIGTERM to the end. Requests that are under way may finish within it; what is still \
+         open then is closed. Keep it below the supervisor's own patience (Kubernetes: 30 s).",
+    ),
+    optional(
+        "clusters.health_interval",
+        seconds(1, 300),
+        "Time between two probes of each cluster. A cluster that is known to be down is answered with 503 \
+         at once; this is how long its return may go unnoticed.",
+    ),
+    optional(
+        "clusters.danger_allow_loopback_clusters",
+        Shape::Switch,
+        "Lets a registered cluster be on the gateway's own machine (127.0.0.0/8, `::1`). Whoever may \
+         register clusters can then reach every port that listens there. On with `--dev`. Link-local \
+         addresses (cloud metadata) are never dialled.",
+    ),
+    optional(
+        "log.format",
+        Shape::Word(&["text", "json"]),
+        "`text` for people, `json` for collectors; both on standard error.",
+    ),
+    optional(
+        "log.level",
+        Shape::Word(&["error", "warn", "info", "debug"]),
+        "The least severe lines that are written. One line per request is `info`. No level shows tokens, \
+         cookies, passwords, bodies or query strings.",
+    ),
+];

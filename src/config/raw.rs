@@ -1,0 +1,238 @@
+//! The configuration file as it is written: text and numbers, nothing judged yet.
+//!
+//! `Default` is the default of every option; docs/config.md shows these very values.
+
+use super::{LogFormat, LogLevel};
+use serde::{Deserialize, Serialize};
+
+/// The whole file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address and port.
+    pub listen: String,
+    /// Address and port.
+    pub admin_listen: String,
+    /// URL; required.
+    pub external_url: String,
+    /// DNS name, or empty.
+    pub base_domain: String,
+    /// See [`Tls`].
+    pub tls: Tls,
+    /// See [`State`].
+    pub state: State,
+    /// See [`Sessions`].
+    pub sessions: Sessions,
+    /// See [`Tokens`].
+    pub tokens: Tokens,
+    /// See [`Login`].
+    pub login: Login,
+    /// See [`Limits`].
+    pub limits: Limits,
+    /// See [`Drain`].
+    pub drain: Drain,
+    /// See [`Clusters`].
+    pub clusters: Clusters,
+    /// See [`Log`].
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "0.0.0.0:8443".to_owned(),
+            admin_listen: "127.0.0.1:8444".to_owned(),
+            external_url: String::new(),
+            base_domain: String::new(),
+            tls: Tls::default(),
+            state: State::default(),
+            sessions: Sessions::default(),
+            tokens: Tokens::default(),
+            login: Login::default(),
+            limits: Limits::default(),
+            drain: Drain::default(),
+            clusters: Clusters::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// `tls`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Path; required.
+    pub cert_file: String,
+    /// Path; required.
+    pub key_file: String,
+    /// Duration.
+    pub handshake_timeout: String,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            cert_file: String::new(),
+            key_file: String::new(),
+            handshake_timeout: "10s".to_owned(),
+        }
+    }
+}
+
+/// `state`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct State {
+    /// Path; required.
+    pub store: String,
+    /// Path; required.
+    pub key_file: String,
+}
+
+/// `sessions`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sessions {
+    /// Duration.
+    pub lifetime: String,
+    /// Duration.
+    pub max_age: String,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            lifetime: "16h".to_owned(),
+            max_age: "7d".to_owned(),
+        }
+    }
+}
+
+/// `tokens`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tokens {
+    /// Duration.
+    pub default_lifetime: String,
+    /// Duration.
+    pub max_lifetime: String,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            default_lifetime: "90d".to_owned(),
+            max_lifetime: "366d".to_owned(),
+        }
+    }
+}
+
+/// `login`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Login {
+    /// Count.
+    pub hash_concurrency: usize,
+    /// Count.
+    pub hash_queue: usize,
+}
+
+impl Default for Login {
+    fn default() -> Self {
+        Self {
+            hash_concurrency: 2,
+            hash_queue: 64,
+        }
+    }
+}
+
+/// `limits`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Count.
+    pub connections: usize,
+    /// Duration.
+    pub header_timeout: String,
+    /// Duration.
+    pub idle_timeout: String,
+    /// Bytes.
+    pub header_bytes: u32,
+    /// Count.
+    pub headers: usize,
+    /// Count.
+    pub h2_streams: u32,
+    /// Duration.
+    pub h2_ping_interval: String,
+    /// Bytes.
+    pub body_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            header_timeout: "10s".to_owned(),
+            idle_timeout: "2m".to_owned(),
+            header_bytes: 64 << 10,
+            headers: 128,
+            h2_streams: 250,
+            h2_ping_interval: "30s".to_owned(),
+            body_bytes: 3 << 20,
+        }
+    }
+}
+
+/// `drain`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Drain {
+    /// Duration.
+    pub deadline: String,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            deadline: "25s".to_owned(),
+        }
+    }
+}
+
+/// `clusters`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clusters {
+    /// Duration.
+    pub health_interval: String,
+    /// Switch.
+    pub danger_allow_loopback_clusters: bool,
+}
+
+impl Default for Clusters {
+    fn default() -> Self {
+        Self {
+            health_interval: "10s".to_owned(),
+            danger_allow_loopback_clusters: false,
+        }
+    }
+}
+
+/// `log`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Word.
+    pub format: LogFormat,
+    /// Word.
+    pub level: LogLevel,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            level: LogLevel::Info,
+        }
+    }
+}

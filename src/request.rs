@@ -1,0 +1,3 @@
+//! What a request is, before anybody judges it.
+
+pub mod conn;
