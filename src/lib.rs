@@ -13,3 +13,4 @@ pub mod objects;
 pub mod proxy;
 pub mod request;
 pub mod status;
+pub mod store;
