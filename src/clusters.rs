@@ -1,3 +1,26 @@
 //! Registered clusters: what the gateway holds of them, whether they answer, and what it keeps there.
+//!
+//! The gateway never holds an operator's credential. It holds two tokens of accounts of its own, sealed in
+//! the store and in memory while it runs: `impersonator` carries users' requests, `reconciler` renews both
+//! and writes the grant groups' roles (`manifest` says exactly what). A cluster without them is *pending*.
 
 pub mod client;
+pub mod kube;
+pub mod manifest;
+pub mod object;
+pub mod sync;
+
+/// Namespace of the two accounts.
+pub const NAMESPACE: &str = "palisade-system";
+/// The account on the data path.
+pub const IMPERSONATOR: &str = "impersonator";
+/// The account that renews and writes.
+pub const RECONCILER: &str = "reconciler";
+/// Extras that the gateway sends with a user (`Impersonate-Extra-…`).
+pub const EXTRA_KEYS: &[&str] = &["palisade.dev/token-id"];
+/// What names of cluster-wide objects of ours start with.
+pub const PREFIX: &str = "palisade:";
+/// Label of every object of ours.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The label's value, and the field manager of server-side apply.
+pub const MANAGER: &str = "palisade";
