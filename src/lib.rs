@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod authn;
+pub mod authz;
 pub mod cli;
 pub mod clusters;
 pub mod config;

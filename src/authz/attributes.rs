@@ -1,0 +1,64 @@
+//! What a decision is about: the attributes of one request, or of one access review.
+
+/// The attributes that rules are matched against (`authorizer.Attributes` upstream).
+///
+/// Made from a [`super::RequestInfo`], or by hand from the spec of an access review, where a subresource
+/// may hold slashes and a resource may be `*`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Attributes<'a> {
+    /// Resource request, or a plain path.
+    pub is_resource: bool,
+    /// `get`, `list`, …; for a plain path the method in lower case. Empty: matches `*` alone.
+    pub verb: &'a str,
+    /// Empty: the core group.
+    pub api_group: &'a str,
+    /// Not matched by any rule; kept for messages.
+    pub api_version: &'a str,
+    /// Empty: no namespace.
+    pub namespace: &'a str,
+    /// `pods`
+    pub resource: &'a str,
+    /// `log`, or empty.
+    pub subresource: &'a str,
+    /// Empty: no name.
+    pub name: &'a str,
+    /// Decoded path; matched only for plain paths.
+    pub path: &'a str,
+}
+
+impl<'a> Attributes<'a> {
+    /// Attributes of a plain path.
+    pub fn of_path(verb: &'a str, path: &'a str) -> Self {
+        Self {
+            verb,
+            path,
+            ..Self::default()
+        }
+    }
+
+    /// Attributes of a resource request; namespace, name and subresource are for the caller to add.
+    pub fn of_resource(verb: &'a str, api_group: &'a str, resource: &'a str) -> Self {
+        Self {
+            is_resource: true,
+            verb,
+            api_group,
+            resource,
+            ..Self::default()
+        }
+    }
+
+    /// The same request with another verb.
+    #[must_use]
+    pub fn with_verb(self, verb: &'a str) -> Self {
+        Self { verb, ..self }
+    }
+
+    /// `pods/log`, or `pods` without a subresource: what rules name.
+    pub fn combined_resource(&self) -> String {
+        if self.subresource.is_empty() {
+            self.resource.to_owned()
+        } else {
+            format!("{}/{}", self.resource, self.subresource)
+        }
+    }
+}
