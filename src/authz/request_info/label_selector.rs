@@ -226,7 +226,7 @@ mod tests {
             "a<2",
             "a = b",
             "a in (in,notin)",
-            "a=b\0garbage((",
+            "a=b \0garbage((",
             "a in (,b)",
         ] {
             assert!(parses(good), "{good}");
@@ -258,6 +258,7 @@ mod tests {
             "a!b",
             "ä=b",
             "a=(b)",
+            "a=b\0garbage",
             "a in (!b)",
             &"k".repeat(64),
         ] {
