@@ -10,6 +10,7 @@ use std::process::ExitCode;
 pub mod config;
 pub mod http;
 mod pin;
+pub mod session;
 
 /// One gate in front of many Kubernetes clusters.
 #[derive(Parser)]

@@ -6,7 +6,10 @@
 //! [`Slot::Unreadable`], and whoever needs it is told "cannot tell" (503).
 
 use super::token::{TokenId, from_hex};
-use crate::objects::{DecodeError, Group, Kind as _, Member, Stored, Token, TokenKind, User};
+use crate::{
+    objects::{DecodeError, Group, Kind as _, Member, Stored, Token, TokenKind, User},
+    store::follow::{Batch, Change},
+};
 use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -116,11 +119,27 @@ impl Index {
         self.loaded.load(Ordering::Acquire)
     }
 
-    /// Applies one change: `value` is the key's new value and its revision, or `None` if it was deleted.
-    /// Keys that are not about users, groups or tokens are left alone.
+    /// Applies what a follower of the store tells, and reports in the log what cannot be read.
+    pub fn apply_batch(&self, batch: &Batch) {
+        for change in &batch.changes {
+            if let Err(error) = self.apply(change) {
+                tracing::error!(%error, "a user, group or token cannot be read");
+            }
+        }
+        if batch.complete {
+            self.set_loaded();
+        }
+    }
+
+    /// Applies one change. Keys that are not about users, groups or tokens are left alone.
     ///
     /// An error means that the value could not be read; the index has taken note of that.
-    pub fn apply(&self, key: &str, value: Option<(&[u8], u64)>) -> Result<(), DecodeError> {
+    pub fn apply(&self, change: &Change) -> Result<(), DecodeError> {
+        let value = match change {
+            Change::Put(kv) => Some((kv.value.as_ref(), kv.mod_revision)),
+            Change::Delete { .. } => None,
+        };
+        let key = change.key();
         if let Some(name) = key.strip_prefix(&Token::prefix()) {
             self.apply_token(key, name, value)
         } else if let Some(name) = key.strip_prefix(&User::prefix()) {

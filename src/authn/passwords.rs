@@ -10,7 +10,7 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{self, PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
-use std::{num::NonZero, sync::Arc, thread};
+use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
@@ -21,11 +21,6 @@ const PASSES: u32 = 2;
 /// See [`MEMORY_KIB`].
 const LANES: u32 = 1;
 
-/// Hashes at a time at most, so that they hold 8 × 19 MiB at most; on small machines half the cores, so
-/// that logins leave room for the data path.
-const MAX_CONCURRENT: usize = 8;
-/// Calls waiting for a turn: some four seconds of work for one core. Who comes later is told to come back.
-const MAX_WAITING: usize = 64;
 /// Seconds after which a call that found no room should come back.
 pub const RETRY_AFTER: u32 = 2;
 
@@ -113,19 +108,15 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    /// A hasher for this machine.
-    pub fn new() -> Result<Self, PasswordError> {
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        Self::with_bounds((cores / 2).clamp(1, MAX_CONCURRENT), MAX_WAITING)
-    }
-
-    fn with_bounds(concurrent: usize, waiting: usize) -> Result<Self, PasswordError> {
+    /// A hasher that computes `concurrent` hashes at the same time and lets `waiting` more calls wait.
+    /// Each hash holds 19 MiB and one core.
+    pub fn new(concurrent: usize, waiting: usize) -> Result<Self, PasswordError> {
         let params = Params::new(MEMORY_KIB, PASSES, LANES, None)
             .map_err(|_| PasswordError::Broken("parameters"))?;
         Ok(Self {
             argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
-            running: Arc::new(Semaphore::new(concurrent)),
-            admitted: Arc::new(Semaphore::new(concurrent + waiting)),
+            running: Arc::new(Semaphore::new(concurrent.max(1))),
+            admitted: Arc::new(Semaphore::new(concurrent.max(1).saturating_add(waiting))),
         })
     }
 
@@ -199,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hash_fits_its_own_password_alone() {
-        let passwords = Passwords::new().unwrap();
+        let passwords = Passwords::new(2, 8).unwrap();
         let hash = passwords
             .hash(secret("correct horse battery"))
             .await
@@ -241,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_has_no_password() {
-        let passwords = Passwords::new().unwrap();
+        let passwords = Passwords::new(2, 8).unwrap();
         for password in ["", "a password that was guessed"] {
             assert_eq!(passwords.verify(None, secret(password)).await, Ok(false));
         }
@@ -249,7 +240,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_of_megabytes_is_not_hashed() {
-        let passwords = Passwords::new().unwrap();
+        let passwords = Passwords::new(2, 8).unwrap();
         let long = "x".repeat(4 * MAX_LENGTH + 1);
         let hash = passwords.hash(secret(&long)).await.unwrap();
         assert_eq!(passwords.verify(Some(hash), secret(&long)).await, Ok(false));
@@ -257,7 +248,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unreadable_hash_is_no_wrong_password() {
-        let passwords = Passwords::new().unwrap();
+        let passwords = Passwords::new(2, 8).unwrap();
         let answer = passwords
             .verify(Some(secret("$argon2id$nonsense")), secret("x"))
             .await;
@@ -267,7 +258,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_finds_no_room_is_told_to_come_back() {
-        let passwords = Passwords::with_bounds(1, 2).unwrap();
+        let passwords = Passwords::new(1, 2).unwrap();
         let calls = (0..8).map(|_| passwords.verify(None, secret("x")));
         let tasks: Vec<_> = calls.collect();
         let answers = futures_join(tasks).await;

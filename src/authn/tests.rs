@@ -5,6 +5,11 @@ use crate::objects::{
     Group, GroupSpec, Kind, Member, Stored, Token, TokenKind, TokenPrivate, TokenSpec, User,
     UserPrivate, UserSpec,
 };
+use crate::store::{
+    KeyValue,
+    follow::{Batch, Change},
+};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
@@ -33,8 +38,20 @@ impl World {
 
     fn raw(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), crate::objects::DecodeError> {
         self.revision += 1;
-        self.index
-            .apply(key, value.map(|value| (value, self.revision)))
+        let key = key.to_owned();
+        self.index.apply(&match value {
+            Some(value) => Change::Put(KeyValue {
+                key,
+                value: Bytes::copy_from_slice(value),
+                create_revision: self.revision,
+                mod_revision: self.revision,
+                version: 1,
+            }),
+            None => Change::Delete {
+                key,
+                revision: self.revision,
+            },
+        })
     }
 
     fn user(&mut self, name: &str, uid: &str) {
@@ -315,6 +332,15 @@ fn before_it_is_filled_the_index_cannot_tell() {
     let answer = refusal(world.ask(token.expose()));
     assert_eq!(answer, AuthnError::Unavailable(Unknowable::Loading));
     assert_eq!(answer.status().code, 503);
+    let more = |complete| Batch {
+        changes: Vec::new(),
+        revision: 1,
+        complete,
+    };
+    world.index.apply_batch(&more(false));
+    assert!(!world.index.is_loaded(), "half a listing is no listing");
+    world.index.apply_batch(&more(true));
+    assert_eq!(refusal(world.ask(token.expose())), refused(Refusal::NoUser));
 }
 
 // Style rule 3: what cannot be read is neither a refusal nor what it was before.
