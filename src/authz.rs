@@ -14,8 +14,10 @@
 
 pub mod attributes;
 pub mod covers;
+mod permit;
 pub mod request_info;
 pub mod rules;
 
 pub use attributes::Attributes;
+pub use permit::{Asked, AuthzError, OwnPermit, Permit, Permitted, Purpose, Reach};
 pub use request_info::{Refusal, RequestInfo};

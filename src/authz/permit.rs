@@ -1,0 +1,159 @@
+//! The proof that one request may go on, and the only place that makes one.
+//!
+//! What could go wrong: a permit made without a decision (the fields are private, the constructor is
+//! `Authz::authorize`), a stranger who learns which clusters exist (an unknown cluster and one on which
+//! the caller holds nothing are the same error), a token used beyond its scope (asked before the policy).
+
+use super::RequestInfo;
+use crate::{
+    authn::Identity,
+    request::{ClusterTarget, Head},
+    status::Details,
+};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// How far a permit for the gateway's own API reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// A global role allows it: everybody's objects.
+    All,
+    /// Only what everyone who is logged in may: one's own objects.
+    Own,
+}
+
+/// Why a request may not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthzError {
+    /// No such cluster, or nothing held on it: the same to a stranger.
+    #[error("user {user:?} holds no role on cluster {cluster:?}, or there is no such cluster")]
+    NoGrant {
+        /// Handle.
+        user: String,
+        /// As it was asked for.
+        cluster: String,
+    },
+    /// No role that the user holds there allows it.
+    #[error("{message}")]
+    Denied {
+        /// Kubernetes' own words (`responsewriters/errors.go`), with the gateway's reason.
+        message: String,
+        /// What it is about.
+        details: Box<Details>,
+    },
+    /// The token is good for other clusters only (P12).
+    #[error("this token is not valid for cluster {cluster:?}")]
+    TokenScope {
+        /// As it was asked for.
+        cluster: String,
+    },
+    /// A cluster-scoped token on the gateway's own API.
+    #[error("this token is valid for clusters only, not for the gateway's own API")]
+    TokenNotForOwn,
+    /// The client asked to act as somebody else (H1).
+    #[error("acting as another user (--as) is not enabled on this gateway")]
+    Impersonation,
+}
+
+/// The proof that a request may go to a cluster.
+///
+/// ```compile_fail
+/// # use palisade::authz::Permit;
+/// // The fields are private: nobody but the authoriser makes one.
+/// let permit = Permit { cut: 0 };
+/// ```
+pub struct Permit {
+    identity: Identity,
+    cluster: Box<str>,
+    cut: usize,
+    roles: SmallVec<[Arc<str>; 8]>,
+    long: bool,
+    proxied: bool,
+}
+
+impl Permit {
+    /// Whose request it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Where it may go.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// Bytes of the raw target that come before the cluster's own.
+    pub fn cut(&self) -> usize {
+        self.cut
+    }
+
+    /// Names of the cluster roles that the user holds there: what grant groups are made of.
+    pub fn roles(&self) -> &[Arc<str>] {
+        &self.roles
+    }
+
+    /// Whether it stays open.
+    pub fn is_long(&self) -> bool {
+        self.long
+    }
+
+    /// Whether it goes to an application under a `proxy` subresource.
+    pub fn is_proxied(&self) -> bool {
+        self.proxied
+    }
+}
+
+/// The proof that a request may go to the gateway's own API.
+pub struct OwnPermit {
+    identity: Identity,
+    reach: Reach,
+}
+
+impl OwnPermit {
+    /// Whose request it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// How far it reaches.
+    pub fn reach(&self) -> Reach {
+        self.reach
+    }
+}
+
+/// Where a request wants to go, once login and the front page are out of the way.
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    /// To a cluster, which may not exist.
+    Cluster(ClusterTarget),
+    /// To the gateway's own API.
+    Own,
+}
+
+impl Purpose {
+    /// The target as the addressee sees it.
+    pub fn rest<'h>(&self, head: &'h Head) -> &'h str {
+        match self {
+            Self::Cluster(cluster) => cluster.rest(head),
+            Self::Own => head.raw_target(),
+        }
+    }
+}
+
+/// What is asked: where to, what for, and whether as somebody else.
+pub struct Asked<'h> {
+    /// Where to.
+    pub purpose: Purpose,
+    /// What the addressee will make of it.
+    pub info: RequestInfo<'h>,
+    /// Whether a header asks to act as another user.
+    pub impersonation: bool,
+}
+
+/// A permit, by where the request goes.
+pub enum Permitted {
+    /// To a cluster.
+    Cluster(Permit),
+    /// To the gateway's own API.
+    Own(OwnPermit),
+}

@@ -1,0 +1,193 @@
+//! The request as a cluster will see it. Made of a head and a permit, of nothing less.
+//!
+//! The order is the guarantee: an empty map, then what the allowlist lets through, then what the gateway
+//! says about the person, last. Nothing the client sent can remove or double what is written last (H1 to
+//! H7, H13 to H15).
+
+use super::{ProxyError, body::UpstreamBody, headers, limits, upstream::Facts};
+use crate::{
+    authz::Permit,
+    request::{Head, RequestId, head::Switch},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
+use std::net::IpAddr;
+
+const IMPERSONATE_USER: HeaderName = HeaderName::from_static("impersonate-user");
+const IMPERSONATE_UID: HeaderName = HeaderName::from_static("impersonate-uid");
+const IMPERSONATE_GROUP: HeaderName = HeaderName::from_static("impersonate-group");
+/// `palisade.dev/token-id`, escaped as client-go escapes keys (`transport/round_trippers.go`).
+const IMPERSONATE_TOKEN: HeaderName =
+    HeaderName::from_static("impersonate-extra-palisade.dev%2ftoken-id");
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// How a request travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Ends by itself.
+    Short,
+    /// Stays open on HTTP.
+    Stream,
+    /// Becomes a stream of bytes.
+    Upgrade,
+}
+
+/// A request that may be sent. No `Debug`: it holds the gateway's credential.
+///
+/// ```compile_fail
+/// # use palisade::{proxy::{Outbound, Facts}, request::Head};
+/// # fn f(head: Head, facts: &Facts) {
+/// // There is no way to make one without a permit.
+/// let _ = Outbound::build(head, facts);
+/// # }
+/// ```
+pub struct Outbound {
+    method: Method,
+    target: PathAndQuery,
+    headers: HeaderMap,
+    class: Class,
+    proxied: bool,
+    switch: Option<Switch>,
+}
+
+impl Outbound {
+    /// Builds the request for the cluster that the permit names; `facts` are that cluster's.
+    ///
+    /// # Errors
+    /// [`ProxyError::Identity`] if the identity does not fit into headers, [`ProxyError::TooManyGroups`].
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a permit is good for one request: used up here"
+    )]
+    pub fn build(head: Head, permit: Permit, facts: &Facts, hop: &Hop) -> Result<Self, ProxyError> {
+        let cut = permit.cut();
+        let proxied = permit.is_proxied();
+        let parts = head.into_parts();
+        let class = match (&parts.upgrade, permit.is_long()) {
+            (Some(_), _) => Class::Upgrade,
+            (None, true) => Class::Stream,
+            (None, false) => Class::Short,
+        };
+        let upgrade = class == Class::Upgrade;
+        let mut headers = if proxied {
+            headers::for_proxied_app(&parts.headers, upgrade)
+        } else {
+            headers::for_api(&parts.headers, upgrade)
+        };
+        if upgrade && let Some(protocol) = parts.headers.get(header::UPGRADE) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(header::UPGRADE, protocol.clone());
+        }
+        headers.insert(AUDIT_ID, hop.id.header_value());
+        if let Ok(address) = HeaderValue::try_from(hop.peer.to_string()) {
+            headers.insert(FORWARDED_FOR, address);
+        }
+        write_identity(&mut headers, &permit, facts)?;
+        let target = cut_target(parts.target, cut)?;
+        Ok(Self {
+            method: parts.method,
+            target,
+            headers,
+            class,
+            proxied,
+            switch: parts.upgrade,
+        })
+    }
+
+    /// How it travels.
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Whether it goes to an application under a `proxy` subresource.
+    pub fn is_proxied(&self) -> bool {
+        self.proxied
+    }
+
+    /// The HTTP request; the gateway's own credential is written here, last of all.
+    pub(super) fn into_request(
+        mut self,
+        body: UpstreamBody,
+        authorization: &HeaderValue,
+    ) -> (Request<UpstreamBody>, Option<Switch>) {
+        self.headers
+            .insert(header::AUTHORIZATION, authorization.clone());
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = Uri::from(self.target);
+        *request.headers_mut() = self.headers;
+        (request, self.switch)
+    }
+}
+
+/// What an outbound request says of the way it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop {
+    /// The request's id, for the cluster's audit log.
+    pub id: RequestId,
+    /// The client's address, for the cluster's audit log (`sourceIPs`).
+    pub peer: IpAddr,
+}
+
+/// Who the cluster shall take the caller for. `insert` and not `append`: these are ours alone.
+fn write_identity(
+    headers: &mut HeaderMap,
+    permit: &Permit,
+    facts: &Facts,
+) -> Result<(), ProxyError> {
+    let identity = permit.identity();
+    let value = |text: &str| HeaderValue::try_from(text).map_err(|_| ProxyError::Identity);
+    headers.insert(
+        IMPERSONATE_USER,
+        HeaderValue::try_from(format!("{}{}", facts.user_prefix, identity.handle()))
+            .map_err(|_| ProxyError::Identity)?,
+    );
+    headers.insert(IMPERSONATE_UID, value(identity.user_uid())?);
+    headers.insert(IMPERSONATE_TOKEN, value(identity.token_id().as_str())?);
+    headers.remove(IMPERSONATE_GROUP);
+    let mut sent = 0;
+    for role in permit.roles() {
+        // A role that the cluster was not told of yet: naming its group would have the cluster refuse the
+        // whole impersonation.
+        let Some(group) = facts.groups.get(&**role) else {
+            continue;
+        };
+        sent += 1;
+        if sent > limits::GRANT_GROUPS {
+            return Err(ProxyError::TooManyGroups);
+        }
+        headers.append(IMPERSONATE_GROUP, group.clone());
+    }
+    Ok(())
+}
+
+/// The raw bytes after the cluster prefix; `` and `?query` get the `/` that HTTP wants.
+fn cut_target(raw: PathAndQuery, cut: usize) -> Result<PathAndQuery, ProxyError> {
+    if cut == 0 {
+        return Ok(raw);
+    }
+    let rest = raw.as_str().get(cut..).ok_or(ProxyError::Target)?;
+    let parsed = if rest.starts_with('/') {
+        rest.parse()
+    } else {
+        format!("/{rest}").parse()
+    };
+    parsed.map_err(|_| ProxyError::Target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn target_is_cut_and_otherwise_untouched() {
+        let cut = |raw: &str, at| cut_target(raw.parse().unwrap(), at).unwrap().to_string();
+        assert_eq!(
+            cut("/k8s/clusters/a/api/v1/%2e?x=%2F;y", 15),
+            "/api/v1/%2e?x=%2F;y"
+        );
+        assert_eq!(cut("/k8s/clusters/a", 15), "/");
+        assert_eq!(cut("/k8s/clusters/a?x", 15), "/?x");
+        assert_eq!(cut("/api//x", 0), "/api//x");
+    }
+}

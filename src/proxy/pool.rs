@@ -1,0 +1,400 @@
+//! Connections to one API server.
+//!
+//! Short requests share a few HTTP/2 connections; watches and followed logs have connections of their own
+//! with small windows, because one reader that stops would otherwise stall or kill everybody on the same
+//! connection (h2's data-frame budget and the shared window). Dialling is single-flight and bounded: when
+//! an API server hiccups, waiters queue for the connections there are instead of dialling one each. A
+//! server without HTTP/2 gets HTTP/1.1 connections, one request at a time each.
+//!
+//! GOAWAY is normal (API servers shed load with it): what the peer certainly did not process is sent again
+//! on another connection, and so is a request that only reads and has no body. Nothing else is (O7).
+
+use super::{
+    ProxyError,
+    body::UpstreamBody,
+    endpoint::{Protocols, Target},
+    limits,
+};
+use arc_swap::ArcSwap;
+use http::{Method, Request, Response, Uri, header, uri::Scheme};
+use hyper::{
+    body::{Body as _, Incoming},
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::{
+    future::{Future as _, poll_fn},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{sync::Notify, time::timeout};
+
+/// What kind of connection a request travels on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Ends by itself within a minute.
+    Short,
+    /// Stays open: watch, followed log, proxied application.
+    Stream,
+}
+
+/// The connections to one API server.
+pub struct Pool {
+    target: Arc<Target>,
+    short: Connections,
+    stream: Connections,
+}
+
+struct Connections {
+    lane: Lane,
+    open: ArcSwap<Vec<Arc<Connection>>>,
+    dialling: tokio::sync::Mutex<()>,
+    freed: Arc<Notify>,
+}
+
+struct Connection {
+    sender: Sender,
+    in_flight: AtomicUsize,
+    limit: Arc<AtomicUsize>,
+    freed: Arc<Notify>,
+}
+
+enum Sender {
+    H2(http2::SendRequest<UpstreamBody>),
+    // Reserved for one request at a time by `limit`, so the lock never waits.
+    H1(tokio::sync::Mutex<http1::SendRequest<UpstreamBody>>),
+}
+
+/// A place on a connection; given back when dropped.
+pub struct Lease(Arc<Connection>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+        self.0.freed.notify_one();
+    }
+}
+
+impl Pool {
+    /// An empty pool: connections are dialled when they are needed.
+    pub fn new(target: Arc<Target>) -> Self {
+        Self {
+            target,
+            short: Connections::new(Lane::Short),
+            stream: Connections::new(Lane::Stream),
+        }
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub async fn send(
+        &self,
+        lane: Lane,
+        mut request: Request<UpstreamBody>,
+    ) -> Result<(Response<Incoming>, Lease), ProxyError> {
+        let connections = match lane {
+            Lane::Short => &self.short,
+            Lane::Stream => &self.stream,
+        };
+        let again = Again::of(&request);
+        let mut attempt = 1;
+        loop {
+            let lease = connections.lease(&self.target).await?;
+            self.address(&lease, &mut request)?;
+            match lease.0.sender.send(request).await {
+                Ok(response) => return Ok((response, lease)),
+                Err(failed) if attempt < limits::ATTEMPTS => {
+                    let failed = *failed;
+                    request = match (failed.message, &again) {
+                        (Some(unsent), _) => unsent,
+                        (None, Some(again)) => again.request(),
+                        (None, None) => return Err(ProxyError::Lost(failed.error)),
+                    };
+                }
+                Err(failed) => return Err(ProxyError::Lost(failed.error)),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// HTTP/2 names the server in the URI (`:authority`), HTTP/1.1 in `Host`.
+    fn address(
+        &self,
+        lease: &Lease,
+        request: &mut Request<UpstreamBody>,
+    ) -> Result<(), ProxyError> {
+        let mut parts = request.uri().clone().into_parts();
+        match &lease.0.sender {
+            Sender::H2(_) => {
+                let authority = self.target.authority().as_bytes();
+                parts.scheme = Some(Scheme::HTTPS);
+                parts.authority = Some(authority.try_into().map_err(|_| ProxyError::Target)?);
+                request.headers_mut().remove(header::HOST);
+            }
+            Sender::H1(_) => {
+                parts.scheme = None;
+                parts.authority = None;
+                request
+                    .headers_mut()
+                    .insert(header::HOST, self.target.authority().clone());
+            }
+        }
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|_| ProxyError::Target)?;
+        Ok(())
+    }
+}
+
+/// What is needed to send a request a second time: only for those that read and have no body.
+struct Again {
+    method: Method,
+    uri: Uri,
+    headers: http::HeaderMap,
+}
+
+impl Again {
+    fn of(request: &Request<UpstreamBody>) -> Option<Self> {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        (reads && request.body().is_end_stream()).then(|| Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+        })
+    }
+
+    fn request(&self) -> Request<UpstreamBody> {
+        let mut request = Request::new(UpstreamBody::Empty);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+}
+
+/// A failed send: the message comes back if not a byte of it left.
+struct Failed {
+    error: hyper::Error,
+    message: Option<Request<UpstreamBody>>,
+}
+
+impl From<hyper::client::conn::TrySendError<Request<UpstreamBody>>> for Box<Failed> {
+    fn from(mut error: hyper::client::conn::TrySendError<Request<UpstreamBody>>) -> Self {
+        let message = error.take_message();
+        Box::new(Failed {
+            error: error.into_error(),
+            message,
+        })
+    }
+}
+
+impl Sender {
+    async fn send(
+        &self,
+        request: Request<UpstreamBody>,
+    ) -> Result<Response<Incoming>, Box<Failed>> {
+        match self {
+            Self::H2(sender) => Ok(sender.clone().try_send_request(request).await?),
+            Self::H1(sender) => {
+                let mut sender = sender.lock().await;
+                if let Err(error) = sender.ready().await {
+                    return Err(Box::new(Failed {
+                        error,
+                        message: Some(request),
+                    }));
+                }
+                Ok(sender.try_send_request(request).await?)
+            }
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::H2(sender) => sender.is_closed(),
+            Self::H1(sender) => sender.try_lock().is_ok_and(|sender| sender.is_closed()),
+        }
+    }
+}
+
+impl Connection {
+    fn reserve(self: &Arc<Self>) -> Option<Lease> {
+        if self.sender.is_closed() {
+            return None;
+        }
+        let limit = self.limit.load(Relaxed);
+        self.in_flight
+            .fetch_update(Relaxed, Relaxed, |now| (now < limit).then_some(now + 1))
+            .ok()
+            .map(|_| Lease(Arc::clone(self)))
+    }
+}
+
+impl Connections {
+    fn new(lane: Lane) -> Self {
+        Self {
+            lane,
+            open: ArcSwap::default(),
+            dialling: tokio::sync::Mutex::new(()),
+            freed: Arc::new(Notify::new()),
+        }
+    }
+
+    /// A place on the least loaded connection; dials while there may be more, waits otherwise.
+    async fn lease(&self, target: &Target) -> Result<Lease, ProxyError> {
+        if let Some(lease) = self.reserve() {
+            return Ok(lease);
+        }
+        let wait = async {
+            loop {
+                // Registered before the look, so that a place freed in between is not missed.
+                let freed = self.freed.notified();
+                if let Some(lease) = self.reserve() {
+                    return Ok(lease);
+                }
+                if self.may_dial() {
+                    let _one_at_a_time = self.dialling.lock().await;
+                    if let Some(lease) = self.reserve() {
+                        return Ok(lease);
+                    }
+                    if self.may_dial() {
+                        self.dial(target).await?;
+                        continue;
+                    }
+                }
+                freed.await;
+            }
+        };
+        timeout(limits::PLACE, wait)
+            .await
+            .map_err(|_| ProxyError::Busy)?
+    }
+
+    fn reserve(&self) -> Option<Lease> {
+        let open = self.open.load();
+        let least = open
+            .iter()
+            .filter(|connection| !connection.sender.is_closed())
+            .min_by_key(|connection| connection.in_flight.load(Relaxed))?;
+        least.reserve()
+    }
+
+    fn may_dial(&self) -> bool {
+        let open = self.open.load();
+        let living = open
+            .iter()
+            .filter(|connection| !connection.sender.is_closed());
+        let h1 = open
+            .iter()
+            .any(|connection| matches!(connection.sender, Sender::H1(_)));
+        let most = match (self.lane, h1) {
+            (_, true) => limits::H1_CONNECTIONS,
+            (Lane::Short, false) => limits::SHORT_CONNECTIONS,
+            (Lane::Stream, false) => limits::STREAM_CONNECTIONS,
+        };
+        living.count() < most
+    }
+
+    /// Called under `dialling`: nobody else writes `open`.
+    async fn dial(&self, target: &Target) -> Result<(), ProxyError> {
+        let dialled = timeout(limits::DIAL, self.connect(target)).await;
+        let connection = dialled.map_err(|_| ProxyError::DialTimeout)??;
+        let mut open: Vec<_> = self
+            .open
+            .load()
+            .iter()
+            .filter(|connection| !connection.sender.is_closed())
+            .cloned()
+            .collect();
+        open.push(Arc::new(connection));
+        self.open.store(Arc::new(open));
+        // Those who wait for a place find a new connection.
+        self.freed.notify_waiters();
+        Ok(())
+    }
+
+    async fn connect(&self, target: &Target) -> Result<Connection, ProxyError> {
+        let tls = target.connect(Protocols::Http2Or1).await?;
+        let h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+        let io = TokioIo::new(tls);
+        if !h2 {
+            let (sender, connection) = http1::handshake(io).await.map_err(ProxyError::Lost)?;
+            drive(connection);
+            return Ok(self.connection(Sender::H1(tokio::sync::Mutex::new(sender)), 1));
+        }
+        let (window, connection_window) = match self.lane {
+            Lane::Short => (limits::SHORT_WINDOW, limits::SHORT_CONNECTION_WINDOW),
+            Lane::Stream => (limits::STREAM_WINDOW, limits::STREAM_CONNECTION_WINDOW),
+        };
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(window)
+            .initial_connection_window_size(connection_window)
+            .initial_max_send_streams(limits::STREAMS)
+            .max_header_list_size(limits::ANSWER_HEADERS)
+            .keep_alive_interval(limits::PING_AFTER)
+            .keep_alive_timeout(limits::PING_ANSWER)
+            .keep_alive_while_idle(true)
+            .handshake(io)
+            .await
+            .map_err(ProxyError::Lost)?;
+        let living = self.connection(Sender::H2(sender), limits::STREAMS);
+        let limit = Arc::clone(&living.limit);
+        let freed = Arc::clone(&self.freed);
+        let mut connection = Box::pin(connection);
+        drive(poll_fn(move |context| {
+            let done = Pin::new(&mut connection).poll(context);
+            // The peer's SETTINGS_MAX_CONCURRENT_STREAMS, whenever it says it.
+            let most = connection
+                .current_max_send_streams()
+                .clamp(1, limits::STREAMS);
+            limit.store(most, Relaxed);
+            if done.is_ready() {
+                freed.notify_waiters();
+            }
+            done
+        }));
+        Ok(living)
+    }
+
+    fn connection(&self, sender: Sender, streams: usize) -> Connection {
+        Connection {
+            sender,
+            in_flight: AtomicUsize::new(0),
+            limit: Arc::new(AtomicUsize::new(streams)),
+            freed: Arc::clone(&self.freed),
+        }
+    }
+}
+
+/// Runs a connection until it ends. Its errors reach the requests on it; a connection by itself has
+/// nobody to tell.
+fn drive(connection: impl Future<Output = Result<(), hyper::Error>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "upstream connection ended");
+        }
+    });
+}
+
+/// A fresh HTTP/1.1 connection for one upgrade, and the answer on it.
+pub async fn send_upgrade(
+    target: &Target,
+    mut request: Request<UpstreamBody>,
+    answer: Duration,
+) -> Result<Response<Incoming>, ProxyError> {
+    let tls = timeout(limits::DIAL, target.connect(Protocols::Http1))
+        .await
+        .map_err(|_| ProxyError::DialTimeout)??;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(tls))
+        .await
+        .map_err(ProxyError::Lost)?;
+    drive(connection.with_upgrades());
+    request
+        .headers_mut()
+        .insert(header::HOST, target.authority().clone());
+    timeout(answer, sender.send_request(request))
+        .await
+        .map_err(|_| ProxyError::Timeout)?
+        .map_err(ProxyError::Lost)
+}

@@ -1,0 +1,261 @@
+//! A recording API server for what a real one will not do on demand.
+//!
+//! It speaks TLS with HTTP/2 or HTTP/1.1, keeps every request that it receives (target, headers in order,
+//! body), and answers from a script; without one, 200 and a small JSON object.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+use tokio_rustls::TlsAcceptor;
+
+/// One request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub method: Method,
+    pub target: String,
+    pub headers: HeaderMap,
+    pub version: Version,
+    pub body: Bytes,
+    pub trailers: Option<HeaderMap>,
+}
+
+impl Received {
+    /// All values of a header.
+    pub fn all(&self, name: &str) -> Vec<String> {
+        let text = |v: &http::HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
+        self.headers.get_all(name).iter().map(text).collect()
+    }
+}
+
+/// What the server does with one request.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// An ordinary answer.
+    Answer(StatusCode, Vec<(&'static str, String)>, Bytes),
+    /// Switches protocols and echoes whatever comes.
+    Echo,
+    /// 200, one chunk, and then nothing until the client goes away.
+    Stall(Bytes),
+    /// Drops the connection without an answer.
+    Cut,
+    /// 200 with `count` chunks of this.
+    Chunks(Bytes, usize),
+}
+
+pub struct FakeApi {
+    pub address: SocketAddr,
+    pub ca_pem: String,
+    received: Arc<Mutex<Vec<Received>>>,
+    script: Arc<Mutex<VecDeque<Reply>>>,
+    connections: Arc<AtomicUsize>,
+    stop: tokio_util::sync::CancellationToken,
+}
+
+impl Drop for FakeApi {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl FakeApi {
+    /// Starts one on a free loopback port; `alpn` e.g. `["h2", "http/1.1"]`.
+    pub async fn start(alpn: &[&str]) -> Self {
+        let (config, ca_pem) = tls(alpn);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let fake = Self {
+            address: listener.local_addr().unwrap(),
+            ca_pem,
+            received: Arc::default(),
+            script: Arc::default(),
+            connections: Arc::default(),
+            stop: tokio_util::sync::CancellationToken::new(),
+        };
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let (received, script) = (Arc::clone(&fake.received), Arc::clone(&fake.script));
+        let (connections, stop) = (Arc::clone(&fake.connections), fake.stop.clone());
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = tokio::select! {
+                    accepted = listener.accept() => accepted.unwrap(),
+                    () = stop.cancelled() => return,
+                };
+                connections.fetch_add(1, SeqCst);
+                let (acceptor, stop) = (acceptor.clone(), stop.clone());
+                let (received, script) = (Arc::clone(&received), Arc::clone(&script));
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    tokio::select! {
+                        () = serve(stream, received, script) => {}
+                        () = stop.cancelled() => {}
+                    }
+                });
+            }
+        });
+        fake
+    }
+
+    /// The URL to register.
+    pub fn server(&self) -> String {
+        format!("https://localhost:{}", self.address.port())
+    }
+
+    /// What the next requests are answered with, in order.
+    pub fn script(&self, replies: impl IntoIterator<Item = Reply>) {
+        self.script.lock().unwrap().extend(replies);
+    }
+
+    /// All that arrived, less the gateway's own health probes.
+    pub fn received(&self) -> Vec<Received> {
+        let all = self.received.lock().unwrap();
+        all.iter().filter(|r| r.headers.contains_key("impersonate-user")).cloned().collect()
+    }
+
+    /// All that arrived.
+    pub fn everything(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
+    }
+
+    /// Connections accepted so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(SeqCst)
+    }
+}
+
+fn tls(alpn: &[&str]) -> (rustls::ServerConfig, String) {
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(rcgen::DnType::CommonName, "fake api ca");
+    let ca_cert = ca.self_signed(&ca_key).unwrap();
+    let issuer = rcgen::Issuer::new(ca, ca_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let leaf = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![leaf.der().clone()],
+            rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+    (config, ca_cert.pem())
+}
+
+type Stream = tokio_rustls::server::TlsStream<tokio::net::TcpStream>;
+
+async fn serve(
+    stream: Stream,
+    received: Arc<Mutex<Vec<Received>>>,
+    script: Arc<Mutex<VecDeque<Reply>>>,
+) {
+    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let service = service_fn(move |request: Request<Incoming>| {
+        answer(request, Arc::clone(&received), Arc::clone(&script))
+    });
+    let io = TokioIo::new(stream);
+    if h2 {
+        let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let _ = builder.serve_connection(io, service).await;
+    } else {
+        let connection = hyper::server::conn::http1::Builder::new().serve_connection(io, service);
+        let _ = connection.with_upgrades().await;
+    }
+}
+
+async fn answer(
+    mut request: Request<Incoming>,
+    received: Arc<Mutex<Vec<Received>>>,
+    script: Arc<Mutex<VecDeque<Reply>>>,
+) -> Result<Response<BoxBody<Bytes, std::io::Error>>, std::io::Error> {
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (parts, body) = request.into_parts();
+    let collected = body.collect().await.map_err(std::io::Error::other)?;
+    let trailers = collected.trailers().cloned();
+    let wanted = parts.headers.get("upgrade").cloned();
+    // The gateway's own calls (probes) do not use up the script.
+    let ours = parts.headers.contains_key("impersonate-user");
+    received.lock().unwrap().push(Received {
+        method: parts.method,
+        target: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        headers: parts.headers,
+        version: parts.version,
+        body: collected.to_bytes(),
+        trailers,
+    });
+    let reply = if ours { script.lock().unwrap().pop_front() } else { None };
+    let full = |bytes: Bytes| Full::new(bytes).map_err(|never| match never {}).boxed();
+    let fallback = Reply::Answer(
+        StatusCode::OK,
+        vec![("content-type", "application/json".to_owned())],
+        Bytes::from_static(b"{\"kind\":\"Fake\",\"gitVersion\":\"v1.36.0\"}"),
+    );
+    match reply.unwrap_or(fallback) {
+        Reply::Answer(code, headers, body) => {
+            let mut response = Response::builder().status(code);
+            for (name, value) in headers {
+                response = response.header(name, value);
+            }
+            Ok(response.body(full(body)).unwrap())
+        }
+        Reply::Echo => {
+            tokio::spawn(async move {
+                let Ok(upgraded) = upgrade.await else { return };
+                let mut io = TokioIo::new(upgraded);
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = io.read(&mut buffer).await {
+                    if io.write_all(&buffer[..count]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            let mut response = Response::builder().status(101).header("connection", "Upgrade");
+            if let Some(protocol) = wanted {
+                response = response.header("upgrade", protocol);
+            }
+            Ok(response.body(full(Bytes::new())).unwrap())
+        }
+        Reply::Stall(first) => {
+            let (sender, receiver) = tokio::sync::mpsc::channel(1);
+            let _ = sender.send(Ok(hyper::body::Frame::data(first))).await;
+            tokio::spawn(async move { sender.closed().await });
+            Ok(Response::new(channel_body(receiver)))
+        }
+        Reply::Cut => Err(std::io::Error::other("cut")),
+        Reply::Chunks(chunk, count) => {
+            let (sender, receiver) = tokio::sync::mpsc::channel(4);
+            tokio::spawn(async move {
+                for _ in 0..count {
+                    if sender.send(Ok(hyper::body::Frame::data(chunk.clone()))).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            Ok(Response::new(channel_body(receiver)))
+        }
+    }
+}
+
+type Frames = tokio::sync::mpsc::Receiver<Result<hyper::body::Frame<Bytes>, std::io::Error>>;
+
+fn channel_body(mut receiver: Frames) -> BoxBody<Bytes, std::io::Error> {
+    let stream = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
+    StreamBody::new(stream).boxed()
+}
