@@ -297,3 +297,151 @@ fn split(sealed: &str) -> Result<(&str, &str), SealError> {
     rest.and_then(|rest| rest.split_once('.'))
         .ok_or(SealError::DoesNotOpen)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=";
+    const SECOND: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAI=";
+
+    fn keyring(text: &str) -> Result<Keyring, SealError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        fs::write(&path, text).unwrap();
+        Keyring::load(&path)
+    }
+
+    #[test]
+    fn a_text_opens_at_its_own_place_only() {
+        let keys = keyring(FIRST).unwrap();
+        let place = associated(&["/palisade/clusters/a", "uid", "https://a:6443"]);
+        let sealed = keys.seal(b"secret", &place).unwrap();
+        assert!(sealed.starts_with(&format!("v1.{}.", keys.first.id)));
+        assert!(!sealed.contains("secret"));
+        assert_eq!(*keys.open(&sealed, &place).unwrap(), b"secret");
+        assert_ne!(
+            sealed,
+            keys.seal(b"secret", &place).unwrap(),
+            "nonces differ"
+        );
+        let elsewhere = [
+            associated(&["/palisade/clusters/b", "uid", "https://a:6443"]),
+            associated(&["/palisade/clusters/a", "uid", "https://b:6443"]),
+            associated(&["/palisade/clusters/auid", "", "https://a:6443"]),
+            Vec::new(),
+        ];
+        for place in elsewhere {
+            assert!(matches!(
+                keys.open(&sealed, &place),
+                Err(SealError::DoesNotOpen)
+            ));
+        }
+    }
+
+    #[test]
+    fn a_changed_text_does_not_open() {
+        let keys = keyring(FIRST).unwrap();
+        let sealed = keys.seal(b"secret", b"here").unwrap();
+        let start = sealed.rfind('.').unwrap() + 1;
+        for at in start..sealed.len() {
+            let mut changed = sealed.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            assert!(
+                matches!(keys.open(&changed, b"here"), Err(SealError::DoesNotOpen)),
+                "{at}"
+            );
+        }
+        for broken in [
+            "",
+            "v1",
+            "v1.",
+            "v2.x.y",
+            &sealed[..start],
+            &sealed[..start + 8],
+        ] {
+            assert!(keys.open(broken, b"here").is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn the_first_key_seals_and_all_open() {
+        let old = keyring(FIRST).unwrap();
+        let both = keyring(&format!("# new\n{SECOND}  # since June\n\n{FIRST}\n")).unwrap();
+        let new = keyring(SECOND).unwrap();
+        let sealed = old.seal(b"secret", b"").unwrap();
+        assert_eq!(*both.open(&sealed, b"").unwrap(), b"secret");
+        assert!(both.is_old(&sealed) && !old.is_old(&sealed));
+        let anew = both.seal(b"secret", b"").unwrap();
+        assert_eq!(*new.open(&anew, b"").unwrap(), b"secret");
+        let unknown = new.open(&sealed, b"").err().unwrap();
+        assert!(unknown.to_string().contains(&old.first.id), "{unknown}");
+        assert!(new.has_key_of(&sealed).is_err() && new.has_key_of(&anew).is_ok());
+    }
+
+    #[test]
+    fn a_bad_key_file_is_refused_with_its_line() {
+        let refusal = |text: &str| keyring(text).err().unwrap();
+        assert!(matches!(refusal("# none\n\n"), SealError::NoKey { .. }));
+        for line in ["c2hvcnQ=", "no base64!", &FIRST[1..]] {
+            let error = refusal(&format!("{FIRST}\n{line}\n"));
+            assert!(
+                matches!(error, SealError::NotAKey { line: 2, .. }),
+                "{error}"
+            );
+            assert!(!error.to_string().contains(line), "a key is never shown");
+        }
+    }
+
+    #[test]
+    fn a_generated_key_file_is_private_and_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let made = Keyring::generate(&path).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600);
+        let sealed = made.seal(b"secret", b"").unwrap();
+        assert_eq!(
+            *Keyring::load(&path).unwrap().open(&sealed, b"").unwrap(),
+            b"secret"
+        );
+        assert!(matches!(
+            Keyring::generate(&path),
+            Err(SealError::File { .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_start_with_another_key_is_stopped() {
+        let store = Store::memory();
+        let (old, new) = (keyring(FIRST).unwrap(), keyring(SECOND).unwrap());
+        old.verify(&store).await.unwrap();
+        old.verify(&store).await.unwrap();
+        assert_eq!(store.revision().await.unwrap(), 1);
+        assert!(matches!(
+            new.verify(&store).await,
+            Err(SealError::UnknownKey { .. })
+        ));
+        // With both keys the start goes on, and from then on the new one suffices.
+        let both = keyring(&format!("{SECOND}\n{FIRST}")).unwrap();
+        both.verify(&store).await.unwrap();
+        new.verify(&store).await.unwrap();
+        assert!(old.verify(&store).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_changed_or_newer_check_value_stops_the_start() {
+        let keys = keyring(FIRST).unwrap();
+        for value in [
+            "{}",
+            r#"{"schema":1,"sealed":"v1.x.y"}"#,
+            r#"{"schema":2,"sealed":""}"#,
+        ] {
+            let store = Store::memory();
+            store.txn(Txn::new().put(CHECK_KEY, value)).await.unwrap();
+            assert!(keys.verify(&store).await.is_err(), "{value}");
+            assert_eq!(store.revision().await.unwrap(), 1, "{value}");
+        }
+    }
+}

@@ -257,3 +257,6 @@ impl Sqlite {
         readers.unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;
