@@ -1,1 +1,3 @@
 //! Tests against real counterparts.
+
+mod crash;
