@@ -398,10 +398,10 @@ mod tests {
     fn a_generated_key_file_is_private_and_never_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
-        let made = Keyring::generate(&path).unwrap();
+        let new = Keyring::generate(&path).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600);
-        let sealed = made.seal(b"secret", b"").unwrap();
+        let sealed = new.seal(b"secret", b"").unwrap();
         assert_eq!(
             *Keyring::load(&path).unwrap().open(&sealed, b"").unwrap(),
             b"secret"
