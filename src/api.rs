@@ -30,6 +30,7 @@ mod answer;
 mod caller;
 mod discovery;
 mod error;
+pub mod login;
 mod route;
 
 use route::Route;
