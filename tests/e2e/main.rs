@@ -1,3 +1,9 @@
 //! Tests against real counterparts.
 
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+#[path = "../testkit/mod.rs"]
+mod testkit;
+
+mod control_plane;
 mod crash;

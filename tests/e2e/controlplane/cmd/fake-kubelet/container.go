@@ -22,9 +22,8 @@ const (
 
 // container is one container of a pod, over all its restarts.
 type container struct {
-	pod     *pod
-	spec    corev1.Container
-	ordinal int
+	pod  *pod
+	spec corev1.Container
 
 	mu       sync.Mutex
 	state    corev1.ContainerState
@@ -34,11 +33,10 @@ type container struct {
 	stdin    *io.PipeWriter // where attach writes to
 	output   *output        // nil before the first start
 	previous *output        // of the run before
-	attached bool           // whether someone has attached to this run
 }
 
-func newContainer(pod *pod, spec corev1.Container, ordinal int) *container {
-	c := &container{pod: pod, spec: spec, ordinal: ordinal}
+func newContainer(pod *pod, spec corev1.Container) *container {
+	c := &container{pod: pod, spec: spec}
 	c.state.Waiting = &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}
 	return c
 }
@@ -124,7 +122,7 @@ func (c *container) runOnce(ctx context.Context) int {
 		process, err = command.start(context.Background())
 	}
 	c.change(func() {
-		c.previous, c.output, c.stdin, c.attached = c.output, output, stdinWriter, false
+		c.previous, c.output, c.stdin = c.output, output, stdinWriter
 		if err == nil {
 			c.process = process
 			c.state = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: started}}

@@ -34,8 +34,8 @@ func newPod(from *corev1.Pod, ip, dir string) *pod {
 		restartPolicy: from.Spec.RestartPolicy, started: metav1.Now(), touched: make(chan struct{}, 1),
 	}
 	p.stop, p.cancel = context.WithCancel(context.Background())
-	for i, spec := range from.Spec.Containers {
-		p.containers = append(p.containers, newContainer(p, spec, i))
+	for _, spec := range from.Spec.Containers {
+		p.containers = append(p.containers, newContainer(p, spec))
 	}
 	return p
 }

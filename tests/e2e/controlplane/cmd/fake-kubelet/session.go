@@ -48,22 +48,17 @@ func exitError(code int) error {
 	return utilexec.CodeExitError{Err: fmt.Errorf("command terminated with exit code %d", code), Code: code}
 }
 
-// AttachContainer joins the container's own streams. The first one to attach also sees what was
-// written before: `kubectl run -i` would else lose the first lines of a quick command.
+// AttachContainer joins the container's own streams. What was written before is not repeated, as
+// with a real kubelet: kubectl fetches it from the log since 1.36, and older ones miss it.
 func (s *session) AttachContainer(ctx context.Context, _, _, _ string, in io.Reader, out, errOut io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) error {
 	c := s.container
 	process, output, running := c.current()
 	if !running {
 		return errors.New("the container does not run")
 	}
-	number := output.end()
 	c.mu.Lock()
-	if !c.attached {
-		c.attached, number = true, 0
-	}
 	stdin := c.stdin
 	c.mu.Unlock()
-
 	if in != nil && stdin != nil {
 		go func() {
 			_, _ = io.Copy(stdin, in)
@@ -77,7 +72,7 @@ func (s *session) AttachContainer(ctx context.Context, _, _, _ string, in io.Rea
 			process.resize(size.Width, size.Height)
 		}
 	}()
-	for {
+	for number := output.end(); ; {
 		entries, after := output.next(ctx, number, true)
 		if len(entries) == 0 {
 			return nil

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// An API server needs two seconds to end by itself; one that hangs must not hang a test run.
+// The kubelet gives its pods a second to end, etcd needs none; one that hangs must not hang a test
+// run.
 const stopWait = 5 * time.Second
 
 // Ports are drawn below 32768, where Linux begins to hand out ports for outgoing connections: a
@@ -81,6 +82,14 @@ func (c *child) stop() {
 	select {
 	case <-c.done:
 	case <-time.After(stopWait):
+		_ = c.cmd.Process.Kill()
+		<-c.done
+	}
+}
+
+// kill ends the process at once.
+func (c *child) kill() {
+	if c != nil {
 		_ = c.cmd.Process.Kill()
 		<-c.done
 	}

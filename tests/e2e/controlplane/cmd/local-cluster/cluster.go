@@ -99,10 +99,11 @@ func (c *cluster) bringUp(ctx context.Context) error {
 	return c.writeInfo()
 }
 
-// stop ends the parts in the order in which they depend on one another.
+// stop ends the parts in the order in which they depend on one another. The API server is killed:
+// it would wait for the end of every open watch, and keeps nothing that is not in etcd.
 func (c *cluster) stop() {
 	c.kubelet.stop()
-	c.apiServer.stop()
+	c.apiServer.kill()
 	c.etcd.stop()
 }
 

@@ -1,0 +1,3 @@
+//! What the tests put around the gateway. Both test crates include this module and use a part each.
+
+pub(crate) mod cluster;
