@@ -5,10 +5,18 @@
 //! and writes the grant groups' roles (`manifest` says exactly what). A cluster without them is *pending*.
 
 pub mod client;
+pub mod credential;
+pub mod health;
+pub mod keeper;
 pub mod kube;
 pub mod manifest;
 pub mod object;
+pub mod registry;
+pub mod service;
 pub mod sync;
+
+pub use registry::{NotReady, Registry};
+pub use service::{ClusterError, Clusters, HandedOver};
 
 /// Namespace of the two accounts.
 pub const NAMESPACE: &str = "palisade-system";

@@ -1,0 +1,505 @@
+//! The clusters by name, in memory, fed by the store's changes.
+//!
+//! A request finds its cluster here without a lock. What could go wrong: a credential that does not open
+//! (the cluster has no data path, and its status says why), a change that makes connections wrong (a new
+//! target, so that no old connection is used), a cluster that was removed and registered anew under its
+//! name (another uid: nothing is taken over).
+
+use super::{
+    credential::{self, ClusterCredential},
+    health::Report,
+};
+use crate::{
+    objects::{Cluster, Health, Kind, Role, RoleSpec, Stored},
+    proxy::{
+        Facts, Upstream,
+        dial::Reach,
+        endpoint::{self, Endpoint, EndpointError, ServerUrl, Target},
+    },
+    store::{
+        Revision,
+        follow::{Batch, Change},
+        seal::Keyring,
+    },
+};
+use arc_swap::ArcSwap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::watch;
+
+/// Why a cluster has no data path at the moment. Reads on after "cluster".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// Not registered (any more).
+    #[error("{0:?} is not registered")]
+    Unknown(String),
+    /// Registered, without a credential.
+    #[error(
+        "{0:?} is registered, but not connected yet: an operator has to run `palisade cluster add`"
+    )]
+    Pending(String),
+    /// The last probe was answered with 401.
+    #[error("{0:?} refuses the gateway's credential; tell your administrator")]
+    Refused(String),
+    /// Its registration cannot be used.
+    #[error("{0:?} is registered with settings that cannot be used; tell your administrator")]
+    Unusable(String),
+}
+
+/// One cluster as it was last stored.
+pub struct Entry {
+    /// The object, as stored.
+    pub cluster: Cluster,
+    /// Revision of the stored value.
+    pub revision: Revision,
+    /// The two tokens, if there are some that open.
+    pub credential: Option<Arc<ClusterCredential>>,
+    upstream: Option<Arc<Upstream>>,
+    report: Arc<ArcSwap<Report>>,
+}
+
+impl Entry {
+    /// The data path, if there is one.
+    pub fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.upstream.as_ref()
+    }
+
+    /// What the last probe found.
+    pub fn report(&self) -> Arc<Report> {
+        self.report.load_full()
+    }
+
+    /// Takes over what a probe found; the version stays known while a cluster is away.
+    pub(super) fn found(&self, mut report: Report) {
+        let before = self.report.load();
+        if report.version.is_empty() {
+            report.version.clone_from(&before.version);
+        }
+        if let Some(upstream) = &self.upstream {
+            match report.health {
+                Health::Down => upstream.state().set_down(&report.message),
+                Health::Ready | Health::Refused | Health::Unknown | Health::Pending => {
+                    upstream.state().set_up();
+                }
+            }
+        }
+        if report.health != before.health {
+            let cluster = &self.cluster.metadata.name;
+            tracing::info!(
+                %cluster, health = ?report.health, message = report.message, "cluster health"
+            );
+        }
+        self.report.store(Arc::new(report));
+    }
+}
+
+type Map<T> = HashMap<Box<str>, T>;
+
+/// All clusters, and the roles that they are told of.
+pub struct Registry {
+    clusters: ArcSwap<Map<Arc<Entry>>>,
+    roles: ArcSwap<BTreeMap<String, RoleSpec>>,
+    /// Roles that are always there and stand above stored ones of the same name.
+    base: Mutex<BTreeMap<String, RoleSpec>>,
+    stored_roles: Mutex<BTreeMap<String, RoleSpec>>,
+    keyring: Arc<Keyring>,
+    reach: Reach,
+    changed: watch::Sender<u64>,
+}
+
+impl Registry {
+    /// An empty one. `roles` are the built-in roles; `reach` guards every connection to a cluster.
+    pub fn new(keyring: Arc<Keyring>, reach: Reach, roles: BTreeMap<String, RoleSpec>) -> Self {
+        Self {
+            clusters: ArcSwap::default(),
+            roles: ArcSwap::from_pointee(roles.clone()),
+            base: Mutex::new(roles),
+            stored_roles: Mutex::default(),
+            keyring,
+            reach,
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    /// Takes over what changed in the store. Keys of other kinds pass by.
+    pub fn apply(&self, batch: &Batch) {
+        let mut next: Option<Map<Arc<Entry>>> = None;
+        let mut roles = false;
+        for change in &batch.changes {
+            if let Some(name) = change.key().strip_prefix(&Cluster::prefix()) {
+                let map = next.get_or_insert_with(|| (**self.clusters.load()).clone());
+                self.apply_cluster(map, name, change);
+            } else if let Some(name) = change.key().strip_prefix(&Role::prefix()) {
+                self.apply_role(name, change);
+                roles = true;
+            }
+        }
+        if roles {
+            self.merge_roles();
+        }
+        if let Some(next) = next {
+            self.clusters.store(Arc::new(next));
+            self.changed.send_modify(|generation| *generation += 1);
+        }
+    }
+
+    /// The data path of a cluster.
+    pub fn upstream(&self, name: &str) -> Result<Arc<Upstream>, NotReady> {
+        let clusters = self.clusters.load();
+        let entry = clusters
+            .get(name)
+            .ok_or_else(|| NotReady::Unknown(name.to_owned()))?;
+        let health = entry.report.load().health;
+        match (&entry.upstream, health) {
+            (Some(_), Health::Refused) => Err(NotReady::Refused(name.to_owned())),
+            (Some(upstream), _) => Ok(Arc::clone(upstream)),
+            (None, Health::Pending) => Err(NotReady::Pending(name.to_owned())),
+            (None, _) => Err(NotReady::Unusable(name.to_owned())),
+        }
+    }
+
+    /// A cluster by name.
+    pub fn entry(&self, name: &str) -> Option<Arc<Entry>> {
+        self.clusters.load().get(name).cloned()
+    }
+
+    /// What is known of a cluster's health, for its status.
+    pub fn report(&self, name: &str) -> Option<Arc<Report>> {
+        Some(self.entry(name)?.report())
+    }
+
+    /// The names of all clusters.
+    pub fn names(&self) -> Vec<Box<str>> {
+        self.clusters.load().keys().cloned().collect()
+    }
+
+    /// Every role, of every scope: the built-in ones and the stored ones.
+    pub fn roles(&self) -> Arc<BTreeMap<String, RoleSpec>> {
+        self.roles.load_full()
+    }
+
+    /// Replaces the roles that do not come from the store (a policy folder was read anew).
+    pub fn set_base_roles(&self, roles: BTreeMap<String, RoleSpec>) {
+        *self.base.lock().unwrap_or_else(PoisonError::into_inner) = roles;
+        self.merge_roles();
+    }
+
+    /// Told of every change of a cluster.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Where a cluster is, with the guard that this gateway's settings want.
+    pub(super) fn target(&self, cluster: &Cluster) -> Result<Target, EndpointError> {
+        target(cluster, self.reach)
+    }
+
+    fn apply_cluster(&self, map: &mut Map<Arc<Entry>>, name: &str, change: &Change) {
+        let Change::Put(kv) = change else {
+            map.remove(name);
+            return;
+        };
+        match Stored::<Cluster>::decode(&kv.key, &kv.value, kv.mod_revision) {
+            Ok(stored) => {
+                let entry = self.entry_of(stored, kv.mod_revision, map.get(name));
+                map.insert(name.into(), Arc::new(entry));
+            }
+            // What was known of it may be wrong by now: it is not served, and the log says why.
+            Err(error) => {
+                tracing::error!(cluster = name, %error, "a cluster's registration cannot be read");
+                map.remove(name);
+            }
+        }
+    }
+
+    fn entry_of(
+        &self,
+        stored: Stored<Cluster>,
+        revision: Revision,
+        before: Option<&Arc<Entry>>,
+    ) -> Entry {
+        let Stored {
+            object: cluster,
+            private,
+            ..
+        } = stored;
+        let before = before.filter(|entry| entry.cluster.metadata.uid == cluster.metadata.uid);
+        let mut entry = Entry {
+            cluster,
+            revision,
+            credential: None,
+            upstream: None,
+            report: Arc::new(ArcSwap::from_pointee(Report::of(
+                Health::Pending,
+                "no credential was handed over yet",
+            ))),
+        };
+        let Some(sealed) = private.credential else {
+            return entry;
+        };
+        match self.connect(&entry.cluster, &sealed, before) {
+            Ok((credential, upstream)) => {
+                let same = before
+                    .and_then(|entry| Some((entry, entry.upstream()?)))
+                    .filter(|(_, old)| old.endpoint().same_target(upstream.endpoint()));
+                // Refused with the old token says nothing about the new one.
+                entry.report = match same {
+                    Some((before, _)) if before.report.load().health != Health::Refused => {
+                        Arc::clone(&before.report)
+                    }
+                    Some(_) | None => Arc::new(ArcSwap::from_pointee(Report::default())),
+                };
+                entry.credential = Some(Arc::new(credential));
+                entry.upstream = Some(Arc::new(upstream));
+            }
+            Err(why) => {
+                let name = &entry.cluster.metadata.name;
+                tracing::error!(cluster = %name, %why, "a cluster cannot be used");
+                entry.report.store(Arc::new(Report::of(Health::Down, why)));
+            }
+        }
+        entry
+    }
+
+    fn connect(
+        &self,
+        cluster: &Cluster,
+        sealed: &str,
+        before: Option<&Arc<Entry>>,
+    ) -> Result<(ClusterCredential, Upstream), String> {
+        let credential = credential::open(&self.keyring, cluster, sealed)
+            .map_err(|error| format!("its credential cannot be opened: {error}"))?;
+        let unusable = |error: EndpointError| format!("its settings cannot be used: {error}");
+        let previous = before.and_then(|entry| {
+            let kept = !credential::must_drop(&entry.cluster.spec, &cluster.spec);
+            entry.upstream().filter(|_| kept)
+        });
+        let target = match previous {
+            Some(upstream) => Arc::clone(upstream.endpoint().target()),
+            None => Arc::new(self.target(cluster).map_err(unusable)?),
+        };
+        let endpoint = Endpoint::new(target, &credential.impersonator.token).map_err(unusable)?;
+        let roles = cluster.status.synced_roles.iter().map(String::as_str);
+        let facts = Facts::new(cluster.spec.user_prefix(), roles);
+        let upstream = Upstream::new(endpoint, facts, previous.map(|upstream| &**upstream));
+        Ok((credential, upstream))
+    }
+
+    fn apply_role(&self, name: &str, change: &Change) {
+        let mut roles = self
+            .stored_roles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let decoded = match change {
+            Change::Put(kv) => Stored::<Role>::decode(&kv.key, &kv.value, kv.mod_revision)
+                .inspect_err(|error| tracing::error!(role = name, %error, "a role cannot be read"))
+                .ok(),
+            Change::Delete { .. } => None,
+        };
+        match decoded {
+            Some(stored) => roles.insert(name.to_owned(), stored.object.spec),
+            None => roles.remove(name),
+        };
+    }
+
+    fn merge_roles(&self) {
+        let lock = |map: &Mutex<BTreeMap<_, _>>| {
+            map.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        let mut roles: BTreeMap<String, RoleSpec> = lock(&self.stored_roles);
+        roles.extend(lock(&self.base));
+        self.roles.store(Arc::new(roles));
+    }
+}
+
+/// The target of a cluster's spec: parsed URL, CA, server name.
+pub fn target(cluster: &Cluster, reach: Reach) -> Result<Target, EndpointError> {
+    let spec = &cluster.spec;
+    let url = ServerUrl::parse(&spec.server)?;
+    if !url.path.is_empty() {
+        return Err(EndpointError::Url(spec.server.clone()));
+    }
+    let given = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
+    let roots = endpoint::roots(given(&spec.ca).as_deref())?;
+    let config = endpoint::client_config(roots, None)?;
+    let name = given(&spec.tls_server_name);
+    Target::new(&cluster.metadata.name, url, name.as_deref(), config, reach)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clusters::credential::HeldToken,
+        objects::{ClusterPrivate, ClusterSpec, RoleScope},
+        store::KeyValue,
+    };
+    use jiff::Timestamp;
+    use zeroize::Zeroizing;
+
+    fn keyring() -> Arc<Keyring> {
+        let folder = tempfile::tempdir().unwrap();
+        Arc::new(Keyring::generate(&folder.path().join("keys")).unwrap())
+    }
+
+    fn registry(keyring: &Arc<Keyring>) -> Registry {
+        Registry::new(Arc::clone(keyring), Reach::Clusters, BTreeMap::new())
+    }
+
+    fn cluster(uid: &str, server: &str) -> Cluster {
+        let spec = ClusterSpec {
+            server: server.to_owned(),
+            ..ClusterSpec::default()
+        };
+        let mut cluster = Cluster::new("prod", spec);
+        uid.clone_into(&mut cluster.metadata.uid);
+        cluster.status.synced_roles = vec!["viewer".to_owned()];
+        cluster
+    }
+
+    fn sealed(keyring: &Keyring, cluster: &Cluster, token: &str) -> String {
+        let held = HeldToken {
+            token: Zeroizing::new(token.to_owned()),
+            issued_at: Timestamp::UNIX_EPOCH,
+            expires_at: Timestamp::MAX,
+        };
+        let credential = ClusterCredential {
+            impersonator: held.clone(),
+            reconciler: held,
+        };
+        credential::seal(keyring, cluster, &credential).unwrap()
+    }
+
+    fn put(
+        registry: &Registry,
+        cluster: Cluster,
+        credential: impl Into<Option<String>>,
+        revision: u64,
+    ) {
+        let credential = credential.into();
+        let key = Cluster::key(&cluster.metadata.name);
+        let value = Stored::new(cluster, ClusterPrivate { credential }).encode();
+        change(registry, put_of(key, value, revision), revision);
+    }
+
+    fn put_of(key: String, value: Vec<u8>, revision: u64) -> Change {
+        Change::Put(KeyValue {
+            key,
+            value: value.into(),
+            create_revision: 1,
+            mod_revision: revision,
+            version: 1,
+        })
+    }
+
+    fn change(registry: &Registry, change: Change, revision: u64) {
+        registry.apply(&Batch {
+            changes: vec![change],
+            revision,
+            complete: true,
+        });
+    }
+
+    fn token(registry: &Registry) -> String {
+        let upstream = registry.upstream("prod").unwrap();
+        let value = upstream.endpoint().authorization();
+        value.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_cluster_without_a_credential_is_pending_and_one_with_is_served() {
+        let keyring = keyring();
+        let registry = registry(&keyring);
+        let unknown = registry.upstream("prod").err();
+        assert_eq!(unknown, Some(NotReady::Unknown("prod".to_owned())));
+        let cluster = cluster("u-1", "https://prod.example:6443");
+        put(&registry, cluster.clone(), None, 1);
+        let pending = registry.upstream("prod").err();
+        assert_eq!(pending, Some(NotReady::Pending("prod".to_owned())));
+        let credential = sealed(&keyring, &cluster, "one");
+        put(&registry, cluster, credential, 2);
+        assert_eq!(token(&registry), "Bearer one");
+        let key = Cluster::key("prod");
+        change(&registry, Change::Delete { key, revision: 3 }, 3);
+        assert!(matches!(
+            registry.upstream("prod"),
+            Err(NotReady::Unknown(_))
+        ));
+    }
+
+    #[test]
+    fn a_renewed_token_keeps_connections_and_a_changed_server_does_not() {
+        let keyring = keyring();
+        let registry = registry(&keyring);
+        let here = cluster("u-1", "https://prod.example:6443");
+        put(&registry, here.clone(), sealed(&keyring, &here, "one"), 1);
+        let first = registry.upstream("prod").unwrap();
+        put(&registry, here.clone(), sealed(&keyring, &here, "two"), 2);
+        let second = registry.upstream("prod").unwrap();
+        assert!(first.endpoint().same_target(second.endpoint()));
+        assert_eq!(token(&registry), "Bearer two");
+        let elsewhere = cluster("u-1", "https://other.example:6443");
+        let credential = sealed(&keyring, &elsewhere, "three");
+        put(&registry, elsewhere, credential, 3);
+        let third = registry.upstream("prod").unwrap();
+        assert!(!first.endpoint().same_target(third.endpoint()));
+    }
+
+    #[test]
+    fn a_credential_that_does_not_open_leaves_no_data_path() {
+        let keyring = keyring();
+        let registry = registry(&keyring);
+        let here = cluster("u-1", "https://prod.example:6443");
+        let elsewhere = cluster("u-1", "https://other.example:6443");
+        put(&registry, here, sealed(&keyring, &elsewhere, "one"), 1);
+        assert!(matches!(
+            registry.upstream("prod"),
+            Err(NotReady::Unusable(_))
+        ));
+        let report = registry.report("prod").unwrap();
+        assert!(report.message.contains("cannot be opened"), "{report:?}");
+    }
+
+    #[test]
+    fn a_refused_credential_is_answered_without_being_sent_again() {
+        let keyring = keyring();
+        let registry = registry(&keyring);
+        let here = cluster("u-1", "https://prod.example:6443");
+        put(&registry, here.clone(), sealed(&keyring, &here, "one"), 1);
+        let entry = registry.entry("prod").unwrap();
+        entry.found(Report::of(Health::Refused, "401"));
+        assert!(matches!(
+            registry.upstream("prod"),
+            Err(NotReady::Refused(_))
+        ));
+        put(&registry, here.clone(), sealed(&keyring, &here, "two"), 2);
+        assert_eq!(token(&registry), "Bearer two");
+    }
+
+    #[test]
+    fn stored_roles_stand_beside_the_built_in_ones_and_never_above() {
+        let keyring = keyring();
+        let spec = |text: &str| RoleSpec {
+            scope: RoleScope::Cluster,
+            description: text.to_owned(),
+            ..RoleSpec::default()
+        };
+        let base = BTreeMap::from([("owner".to_owned(), spec("built-in"))]);
+        let registry = Registry::new(Arc::clone(&keyring), Reach::Clusters, base);
+        for name in ["owner", "mine"] {
+            let role = Role::new(name, spec("stored"));
+            let value = Stored::new(role, <Role as Kind>::Private::default()).encode();
+            change(&registry, put_of(Role::key(name), value, 1), 1);
+        }
+        let roles = registry.roles();
+        let text = |name| {
+            roles
+                .get(name)
+                .map(|role: &RoleSpec| role.description.as_str())
+        };
+        assert_eq!(text("owner"), Some("built-in"));
+        assert_eq!(text("mine"), Some("stored"));
+    }
+}
