@@ -112,8 +112,6 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Bytes of one request's head.
     pub header_bytes: u32,
-    /// Header lines of one request.
-    pub headers: usize,
     /// Requests at the same time on one HTTP/2 connection.
     pub h2_streams: u32,
     /// Between PINGs on an HTTP/2 connection.

@@ -182,7 +182,6 @@ impl Check<'_> {
             header_timeout: self.duration("limits.header_timeout", &raw.header_timeout),
             idle_timeout: self.duration("limits.idle_timeout", &raw.idle_timeout),
             header_bytes: self.number("limits.header_bytes", raw.header_bytes),
-            headers: self.number("limits.headers", raw.headers),
             h2_streams: self.number("limits.h2_streams", raw.h2_streams),
             h2_ping_interval: self.duration("limits.h2_ping_interval", &raw.h2_ping_interval),
             body_bytes: self.number("limits.body_bytes", raw.body_bytes),

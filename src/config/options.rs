@@ -175,11 +175,6 @@ pub const OPTIONS: &[Opt] = &[
          what needs more.",
     ),
     optional(
-        "limits.headers",
-        Shape::Number(16, 1_000),
-        "Header lines of one HTTP/1.1 request.",
-    ),
-    optional(
         "limits.h2_streams",
         Shape::Number(1, 10_000),
         "Requests at the same time on one HTTP/2 connection, watches included. kube-apiserver grants 100; \

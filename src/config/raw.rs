@@ -159,8 +159,6 @@ pub struct Limits {
     /// Bytes.
     pub header_bytes: u32,
     /// Count.
-    pub headers: usize,
-    /// Count.
     pub h2_streams: u32,
     /// Duration.
     pub h2_ping_interval: String,
@@ -175,7 +173,6 @@ impl Default for Limits {
             header_timeout: "10s".to_owned(),
             idle_timeout: "2m".to_owned(),
             header_bytes: 64 << 10,
-            headers: 128,
             h2_streams: 250,
             h2_ping_interval: "30s".to_owned(),
             body_bytes: 3 << 20,

@@ -1,0 +1,7 @@
+//! What the gateway says about itself: log lines and metrics.
+//!
+//! What could go wrong: a secret in a line or a label (neither takes headers, bodies or query strings),
+//! labels without a bound (no user, token or path is a label).
+
+pub mod log;
+pub mod metrics;
