@@ -9,7 +9,10 @@ use std::process::ExitCode;
 
 pub mod config;
 pub mod http;
+pub mod output;
+pub mod own;
 mod pin;
+pub mod run;
 pub mod session;
 
 /// One gate in front of many Kubernetes clusters.

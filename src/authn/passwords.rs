@@ -82,6 +82,27 @@ pub enum RuleError {
     Handle,
 }
 
+/// Characters of generated passwords: none that is taken for another when it is read aloud.
+const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+/// Groups of five letters in a generated password: 100 bits.
+const GROUPS: usize = 4;
+
+/// A new password of 100 random bits, such as `k3w9d-…`; `None` if the machine gives no randomness.
+pub fn generate() -> Option<Zeroizing<String>> {
+    let mut random = Zeroizing::new([0_u8; GROUPS * 5]);
+    aws_lc_rs::rand::fill(random.as_mut_slice()).ok()?;
+    let mut password = Zeroizing::new(String::with_capacity(GROUPS * 6));
+    for (place, byte) in random.iter().enumerate() {
+        if place > 0 && place % 5 == 0 {
+            password.push('-');
+        }
+        // 32 letters: the low five bits choose one, each as likely as the others.
+        let letter = LETTERS.get(usize::from(byte & 31))?;
+        password.push(char::from(*letter));
+    }
+    Some(password)
+}
+
 /// Whether a new password may be taken.
 pub fn check_rules(handle: &str, password: &str) -> Result<(), RuleError> {
     let length = password.chars().count();
@@ -183,6 +204,16 @@ impl Passwords {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_generated_password_is_long_readable_and_new() {
+        let (one, other) = (generate().unwrap(), generate().unwrap());
+        assert_ne!(one, other);
+        assert_eq!(check_rules("alice", &one), Ok(()));
+        assert_eq!(one.len(), 23);
+        let letters = one.bytes().filter(|letter| LETTERS.contains(letter));
+        assert_eq!(letters.count(), 20);
+    }
 
     fn secret(text: &str) -> Zeroizing<String> {
         Zeroizing::new(text.to_owned())

@@ -115,6 +115,15 @@ impl HttpClient {
         Ok(self.client.get(path).await?)
     }
 
+    /// GET of another JSON form than the plain one: a Table, say.
+    pub async fn get_as<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        accept: &'static str,
+    ) -> Result<T, HttpError> {
+        Ok(self.client.get_as(path, accept).await?)
+    }
+
     /// POST of JSON, answered with JSON.
     pub async fn post<B: Serialize + ?Sized, T: DeserializeOwned>(
         &self,

@@ -195,6 +195,19 @@ impl Client {
         self.read(&answer)
     }
 
+    /// GET of another JSON form than the plain one: a Table, say.
+    pub async fn get_as<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        accept: &'static str,
+    ) -> Result<T, ClientError> {
+        let mut request = self.request(Method::GET, path, None)?;
+        let accept = HeaderValue::from_static(accept);
+        request.headers_mut().insert(header::ACCEPT, accept);
+        let answer = self.perform(request).await?;
+        self.read(&answer)
+    }
+
     /// POST of JSON, answered with JSON.
     pub async fn post<B: Serialize + ?Sized, T: DeserializeOwned>(
         &self,
@@ -229,7 +242,10 @@ impl Client {
         path: &str,
         body: Option<(&'static str, Bytes)>,
     ) -> Result<Answer, ClientError> {
-        let request = self.request(method, path, body)?;
+        self.perform(self.request(method, path, body)?).await
+    }
+
+    async fn perform(&self, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
         let exchange = async {
             let response = self.exchange(request).await?;
             self.collect(response).await
