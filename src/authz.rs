@@ -13,11 +13,16 @@
 //! Left to others: who the caller is (`authn`), which bytes go out (`proxy`).
 
 pub mod attributes;
+mod bits;
 pub mod covers;
 mod permit;
+pub mod policy;
 pub mod request_info;
 pub mod rules;
+mod shards;
+mod table;
 
 pub use attributes::Attributes;
 pub use permit::{Asked, AuthzError, OwnPermit, Permit, Permitted, Purpose, Reach};
+pub use policy::{Change, Decision, Place, Policy, Who};
 pub use request_info::{Refusal, RequestInfo};

@@ -10,6 +10,10 @@ pub const ALL: &str = "*";
 
 /// Which parts of a rule match a request: what a near miss is measured by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the four parts of a comparison are independent of each other"
+)]
 pub struct Match {
     /// The verb is listed.
     pub verb: bool,

@@ -47,7 +47,7 @@ fn next_token(rest: &str) -> (Token<'_>, usize) {
     match (first, second) {
         // Upstream's reader returns 0 at the end, and so takes a NUL byte for the end.
         (None | Some(0), _) => (Token::End, 0),
-        (Some(b'='), Some(b'=')) | (Some(b'!'), Some(b'=')) => (Token::Equality, 2),
+        (Some(b'=' | b'!'), Some(b'=')) => (Token::Equality, 2),
         (Some(b'='), _) => (Token::Equality, 1),
         (Some(b'!'), _) => (Token::Not, 1),
         (Some(b'>' | b'<'), _) => (Token::Order, 1),
@@ -101,10 +101,12 @@ impl<'a> Parser<'a> {
         }
         loop {
             self.requirement()?;
-            match self.take() {
-                Token::End => return Some(()),
-                Token::Comma => {}
-                _ => return None,
+            let token = self.take();
+            if token == Token::End {
+                return Some(());
+            }
+            if token != Token::Comma {
+                return None;
             }
         }
     }
@@ -114,37 +116,37 @@ impl<'a> Parser<'a> {
         if negated {
             self.take();
         }
-        let (Token::Word(key) | Token::Set(key)) = self.take() else {
-            return None;
-        };
-        if !is_label_key(key) {
+        if !is_label_key(self.word()?) {
             return None;
         }
         if negated || matches!(self.peek(), Token::End | Token::Comma) {
             return Some(());
         }
-        match self.take() {
-            Token::Set(_) => self.value_set(),
-            Token::Equality => self
-                .exact_value()
-                .filter(|value| is_label_value(value))
-                .map(|_| ()),
-            Token::Order => self
-                .exact_value()
-                .filter(|value| is_label_value(value) && value.parse::<i64>().is_ok())
-                .map(|_| ()),
-            _ => None,
+        let operator = self.take();
+        if matches!(operator, Token::Set(_)) {
+            return self.value_set();
         }
+        let in_order = operator == Token::Order;
+        if !in_order && operator != Token::Equality {
+            return None;
+        }
+        let value = self.exact_value()?;
+        let fits = is_label_value(value) && (!in_order || value.parse::<i64>().is_ok());
+        fits.then_some(())
     }
 
     fn exact_value(&mut self) -> Option<&'a str> {
         if matches!(self.peek(), Token::End | Token::Comma) {
             return Some("");
         }
-        match self.take() {
-            Token::Word(value) | Token::Set(value) => Some(value),
-            _ => None,
+        self.word()
+    }
+
+    fn word(&mut self) -> Option<&'a str> {
+        if let Token::Word(word) | Token::Set(word) = self.take() {
+            return Some(word);
         }
+        None
     }
 
     fn value_set(&mut self) -> Option<()> {
@@ -152,15 +154,17 @@ impl<'a> Parser<'a> {
             return None;
         }
         loop {
-            match self.take() {
-                Token::Close => return Some(()),
-                Token::Comma => {}
-                Token::Word(value) | Token::Set(value) if is_label_value(value) => {
-                    if !matches!(self.peek(), Token::Comma | Token::Close) {
-                        return None;
-                    }
-                }
-                _ => return None,
+            if self.peek() == Token::Close {
+                self.take();
+                return Some(());
+            }
+            if self.peek() == Token::Comma {
+                self.take();
+                continue;
+            }
+            if !is_label_value(self.word()?) || !matches!(self.peek(), Token::Comma | Token::Close)
+            {
+                return None;
             }
         }
     }

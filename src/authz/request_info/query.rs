@@ -51,7 +51,9 @@ pub(super) fn read(query: &str) -> Result<ListQuery<'_>, Refusal> {
     Ok(found)
 }
 
-fn decode_pair(pair: &[u8]) -> Option<(Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+type Bytes<'a> = Cow<'a, [u8]>;
+
+fn decode_pair(pair: &[u8]) -> Option<(Bytes<'_>, Bytes<'_>)> {
     if pair.is_empty() || pair.contains(&b';') {
         return None;
     }

@@ -1,0 +1,348 @@
+//! What one subject holds, and where.
+//!
+//! Memory is the point of the shapes here: a binding is one [`Grant`], named from the map by name and from
+//! its subject's list; a place where a subject holds one unexpiring role is 24 bytes.
+
+use super::super::bits::Bits;
+use super::super::table::Allowing;
+use super::targets::{Clusters, Selectors};
+use crate::objects::{BindingSpec, Subject, SubjectKind};
+use hashbrown::{HashMap, HashSet};
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// The instant that never comes.
+pub(super) const NEVER: i64 = i64::MAX;
+/// Above this number of roles in one place they are kept as bits too, so that the number costs nothing.
+const MANY_ROLES: usize = 8;
+
+/// One binding.
+pub(super) struct Grant {
+    pub(super) name: Box<str>,
+    /// [`subject_key`]
+    pub(super) subject: Arc<str>,
+    pub(super) role: u32,
+    pub(super) scope: Scope,
+    /// [`instant`], or [`NEVER`].
+    pub(super) expires_at: i64,
+}
+
+/// Where a binding's role is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    Global,
+    Everywhere,
+    Cluster(u32),
+    /// Boxed twice: bindings to several named clusters are few, and a binding is 16 bytes shorter.
+    #[expect(
+        clippy::box_collection,
+        reason = "the rare variant must not widen the others"
+    )]
+    Clusters(Box<Vec<u32>>),
+    Selector(u32),
+    /// More than one of the scope's fields is set: nothing is granted.
+    Contradictory,
+}
+
+impl Scope {
+    pub(super) fn of(
+        spec: &BindingSpec,
+        clusters: &mut Clusters,
+        selectors: &mut Selectors,
+    ) -> Self {
+        let named = !spec.clusters.is_empty();
+        let selected = !spec.cluster_selector.is_empty();
+        match (spec.all_clusters, named, selected) {
+            (false, false, false) => Self::Global,
+            (true, false, false) => Self::Everywhere,
+            (false, true, false) => match spec.clusters.as_slice() {
+                [one] => Self::Cluster(clusters.id(one)),
+                many => Self::Clusters(Box::new(
+                    many.iter().map(|name| clusters.id(name)).collect(),
+                )),
+            },
+            (false, false, true) => {
+                Self::Selector(selectors.acquire(&spec.cluster_selector, clusters))
+            }
+            _ => Self::Contradictory,
+        }
+    }
+
+    fn places(&self) -> impl Iterator<Item = PlaceKey> + '_ {
+        let (one, many) = match self {
+            Self::Global => (Some(PlaceKey::Global), [].as_slice()),
+            Self::Everywhere => (Some(PlaceKey::Everywhere), [].as_slice()),
+            Self::Cluster(id) => (Some(PlaceKey::Cluster(*id)), [].as_slice()),
+            Self::Clusters(ids) => (None, ids.as_slice()),
+            Self::Selector(id) => (Some(PlaceKey::Selector(*id)), [].as_slice()),
+            Self::Contradictory => (None, [].as_slice()),
+        };
+        let many = many.iter().map(|&id| PlaceKey::Cluster(id));
+        one.into_iter().chain(many)
+    }
+}
+
+/// A place where roles are held. Sorted: global, everywhere, clusters, selectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum PlaceKey {
+    Global,
+    Everywhere,
+    Cluster(u32),
+    Selector(u32),
+}
+
+/// All that one subject holds.
+pub(super) struct Holdings {
+    subject: Arc<str>,
+    grants: Box<[Arc<Grant>]>,
+    places: Box<[(PlaceKey, Held)]>,
+}
+
+/// The roles held in one place.
+pub(super) enum Held {
+    One(u32),
+    Several(Box<Several>),
+}
+
+/// More than one role, or one that expires.
+pub(super) struct Several {
+    always: Box<[u32]>,
+    /// `always` again, if they are many.
+    bits: Option<Bits>,
+    /// Roles held until an instant only, latest first.
+    until: Box<[(i64, u32)]>,
+}
+
+impl Holdings {
+    pub(super) fn is_of(&self, kind: SubjectKind, id: &str) -> bool {
+        split_key(&self.subject) == Some((kind, id))
+    }
+
+    pub(super) fn subject(&self) -> &Arc<str> {
+        &self.subject
+    }
+
+    pub(super) fn grants(&self) -> &[Arc<Grant>] {
+        &self.grants
+    }
+
+    /// What is held at a place: on a cluster by its name, by its labels, and everywhere.
+    pub(super) fn at<'h>(
+        &'h self,
+        at: PlaceKey,
+        selectors: &'h Selectors,
+    ) -> impl Iterator<Item = &'h Held> {
+        let cluster = match at {
+            PlaceKey::Cluster(id) => Some(id),
+            PlaceKey::Global | PlaceKey::Everywhere | PlaceKey::Selector(_) => None,
+        };
+        let everywhere = cluster.and_then(|_| self.find(PlaceKey::Everywhere));
+        let selected = cluster.into_iter().flat_map(move |id| {
+            self.selected()
+                .iter()
+                .filter_map(move |(key, held)| match key {
+                    PlaceKey::Selector(selector) if selectors.selects(*selector, id) => Some(held),
+                    PlaceKey::Selector(_)
+                    | PlaceKey::Global
+                    | PlaceKey::Everywhere
+                    | PlaceKey::Cluster(_) => None,
+                })
+        });
+        everywhere.into_iter().chain(self.find(at)).chain(selected)
+    }
+
+    fn find(&self, at: PlaceKey) -> Option<&Held> {
+        let index = self
+            .places
+            .binary_search_by_key(&at, |(key, _)| *key)
+            .ok()?;
+        self.places.get(index).map(|(_, held)| held)
+    }
+
+    /// The places that are selectors: the end of the list.
+    fn selected(&self) -> &[(PlaceKey, Held)] {
+        let from = self
+            .places
+            .partition_point(|(key, _)| *key < PlaceKey::Selector(0));
+        self.places.get(from..).unwrap_or_default()
+    }
+
+    /// The holdings after some edits; `None` when nothing is left.
+    pub(super) fn rebuilt(subject: &Arc<str>, old: Option<&Self>, edits: &Edits) -> Option<Self> {
+        let gone: HashSet<*const Grant> = edits.dropped.iter().map(Arc::as_ptr).collect();
+        let kept = old.map_or(&[][..], Self::grants);
+        let grants: Box<[Arc<Grant>]> = kept
+            .iter()
+            .chain(&edits.added)
+            .filter(|grant| gone.is_empty() || !gone.contains(&Arc::as_ptr(grant)))
+            .cloned()
+            .collect();
+        if grants.is_empty() {
+            return None;
+        }
+        Some(Self {
+            subject: old.map_or(subject, Self::subject).clone(),
+            places: places_of(&grants),
+            grants,
+        })
+    }
+}
+
+/// Groups grants by place; of the same role in the same place the latest end counts.
+fn places_of(grants: &[Arc<Grant>]) -> Box<[(PlaceKey, Held)]> {
+    let mut all: Vec<(PlaceKey, u32, i64)> = grants
+        .iter()
+        .flat_map(|grant| {
+            let places = grant.scope.places();
+            places.map(|place| (place, grant.role, grant.expires_at))
+        })
+        .collect();
+    all.sort_unstable_by_key(|&(place, role, end)| (place, role, std::cmp::Reverse(end)));
+    all.dedup_by_key(|&mut (place, role, _)| (place, role));
+    all.chunk_by(|(a, ..), (b, ..)| a == b)
+        .filter_map(|roles| roles.first().map(|&(place, ..)| (place, Held::of(roles))))
+        .collect()
+}
+
+impl Held {
+    fn of(roles: &[(PlaceKey, u32, i64)]) -> Self {
+        if let [(_, role, NEVER)] = roles {
+            return Self::One(*role);
+        }
+        let always: Box<[u32]> = roles
+            .iter()
+            .filter(|(.., end)| *end == NEVER)
+            .map(|&(_, role, _)| role)
+            .collect();
+        let mut until: Box<[(i64, u32)]> = roles
+            .iter()
+            .filter(|(.., end)| *end != NEVER)
+            .map(|&(_, role, end)| (end, role))
+            .collect();
+        until.sort_unstable_by_key(|&end_and_role| std::cmp::Reverse(end_and_role));
+        let bits = (always.len() > MANY_ROLES).then(|| always.iter().copied().collect());
+        Self::Several(Box::new(Several {
+            always,
+            bits,
+            until,
+        }))
+    }
+
+    /// A role held now that is among the allowing ones.
+    pub(super) fn first_in(&self, allowing: &Allowing<'_>, now: i64) -> Option<u32> {
+        match self {
+            Self::One(role) => allowing.contains(*role).then_some(*role),
+            Self::Several(several) => match &several.bits {
+                Some(bits) => allowing.first_common(bits),
+                None => several
+                    .always
+                    .iter()
+                    .copied()
+                    .find(|&role| allowing.contains(role)),
+            }
+            .or_else(|| {
+                several
+                    .live_until(now)
+                    .find(|&role| allowing.contains(role))
+            }),
+        }
+    }
+
+    /// The roles held now.
+    pub(super) fn live(&self, now: i64) -> impl Iterator<Item = u32> + '_ {
+        let (one, several) = match self {
+            Self::One(role) => (Some(*role), None),
+            Self::Several(several) => (None, Some(several)),
+        };
+        one.into_iter()
+            .chain(several.into_iter().flat_map(move |several| {
+                several
+                    .always
+                    .iter()
+                    .copied()
+                    .chain(several.live_until(now))
+            }))
+    }
+}
+
+impl Several {
+    /// A role whose end is `now` is held no more.
+    fn live_until(&self, now: i64) -> impl Iterator<Item = u32> + '_ {
+        self.until
+            .iter()
+            .take_while(move |(end, _)| now < *end)
+            .map(|&(_, role)| role)
+    }
+}
+
+/// Changes to subjects' grants that are not compiled yet.
+#[derive(Default)]
+pub(super) struct Pending(HashMap<Arc<str>, Edits>);
+
+/// Changes to one subject's grants.
+#[derive(Default)]
+pub(super) struct Edits {
+    added: Vec<Arc<Grant>>,
+    dropped: Vec<Arc<Grant>>,
+}
+
+impl Pending {
+    /// The key of a subject that already has an edit, so that all its grants share one.
+    pub(super) fn subject(&self, kind: SubjectKind, id: &str) -> Option<Arc<str>> {
+        let key = subject_key(kind, id);
+        self.0.get_key_value(&key).map(|(key, _)| Arc::clone(key))
+    }
+
+    pub(super) fn add_grant(&mut self, grant: Arc<Grant>) {
+        self.edits(&grant).added.push(grant);
+    }
+
+    pub(super) fn drop_grant(&mut self, grant: Arc<Grant>) {
+        self.edits(&grant).dropped.push(grant);
+    }
+
+    fn edits(&mut self, grant: &Grant) -> &mut Edits {
+        self.0.entry(Arc::clone(&grant.subject)).or_default()
+    }
+}
+
+impl IntoIterator for Pending {
+    type Item = (Arc<str>, Edits);
+    type IntoIter = hashbrown::hash_map::IntoIter<Arc<str>, Edits>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// What counts of a subject: its uid, or in a folder that has none its name.
+pub(super) fn subject_id(subject: &Subject) -> &str {
+    if subject.uid.is_empty() {
+        &subject.name
+    } else {
+        &subject.uid
+    }
+}
+
+/// Kind and id as one text: `u` or `g`, then the id.
+pub(super) fn subject_key(kind: SubjectKind, id: &str) -> Arc<str> {
+    let kind = match kind {
+        SubjectKind::User => 'u',
+        SubjectKind::Group => 'g',
+    };
+    format!("{kind}{id}").into()
+}
+
+/// The reverse of [`subject_key`].
+pub(super) fn split_key(key: &str) -> Option<(SubjectKind, &str)> {
+    if let Some(id) = key.strip_prefix('u') {
+        return Some((SubjectKind::User, id));
+    }
+    key.strip_prefix('g').map(|id| (SubjectKind::Group, id))
+}
+
+/// Nanoseconds since 1970; an instant after 2262 is [`NEVER`], one before 1677 long ago.
+pub(super) fn instant(at: Timestamp) -> i64 {
+    let nanoseconds = at.as_nanosecond();
+    i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { NEVER })
+}
