@@ -13,6 +13,7 @@
 //! Left to others: who the caller is (`authn`), which bytes go out (`proxy`).
 
 pub mod attributes;
+mod authorize;
 mod bits;
 pub mod covers;
 mod permit;
@@ -23,6 +24,7 @@ mod shards;
 mod table;
 
 pub use attributes::Attributes;
+pub use authorize::Authz;
 pub use permit::{Asked, AuthzError, OwnPermit, Permit, Permitted, Purpose, Reach};
 pub use policy::{Change, Decision, Place, Policy, Who};
 pub use request_info::{Refusal, RequestInfo};

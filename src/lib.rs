@@ -10,6 +10,7 @@ pub mod authz;
 pub mod cli;
 pub mod clusters;
 pub mod config;
+pub mod gateway;
 pub mod objects;
 pub mod observe;
 pub mod proxy;

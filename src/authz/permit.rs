@@ -1,7 +1,7 @@
 //! The proof that one request may go on, and the only place that makes one.
 //!
 //! What could go wrong: a permit made without a decision (the fields are private, the constructor is
-//! `Authz::authorize`), a stranger who learns which clusters exist (an unknown cluster and one on which
+//! [`super::Authz::authorize`]), a stranger who learns which clusters exist (an unknown cluster and one on which
 //! the caller holds nothing are the same error), a token used beyond its scope (asked before the policy).
 
 use super::RequestInfo;
@@ -67,11 +67,33 @@ pub struct Permit {
     cluster: Box<str>,
     cut: usize,
     roles: SmallVec<[Arc<str>; 8]>,
-    long: bool,
-    proxied: bool,
+    shape: Shape,
+}
+
+/// How a permitted request travels.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) long: bool,
+    pub(super) proxied: bool,
 }
 
 impl Permit {
+    pub(super) fn new(
+        identity: Identity,
+        cluster: Box<str>,
+        cut: usize,
+        roles: SmallVec<[Arc<str>; 8]>,
+        shape: Shape,
+    ) -> Self {
+        Self {
+            identity,
+            cluster,
+            cut,
+            roles,
+            shape,
+        }
+    }
+
     /// Whose request it is.
     pub fn identity(&self) -> &Identity {
         &self.identity
@@ -94,12 +116,12 @@ impl Permit {
 
     /// Whether it stays open.
     pub fn is_long(&self) -> bool {
-        self.long
+        self.shape.long
     }
 
     /// Whether it goes to an application under a `proxy` subresource.
     pub fn is_proxied(&self) -> bool {
-        self.proxied
+        self.shape.proxied
     }
 }
 
@@ -110,6 +132,10 @@ pub struct OwnPermit {
 }
 
 impl OwnPermit {
+    pub(super) fn new(identity: Identity, reach: Reach) -> Self {
+        Self { identity, reach }
+    }
+
     /// Whose request it is.
     pub fn identity(&self) -> &Identity {
         &self.identity

@@ -1,0 +1,278 @@
+//! Policy in memory, and the step of the request path that asks it.
+//!
+//! The policy is an immutable value behind one pointer: a request takes it once and decides from that
+//! view. Changes arrive in batches from the store; a batch that does not end a transaction is not
+//! published.
+//!
+//! What could go wrong: a stored role or binding that cannot be read must not go on granting what an older
+//! value granted: it is taken out, and the log says so.
+
+use super::{
+    Asked, Attributes, AuthzError, OwnPermit, Permit, Permitted, Purpose, Reach, RequestInfo,
+    policy::{self, Place, Policy, Who},
+    rules,
+};
+use crate::{
+    authn::Identity,
+    objects::{Binding, Cluster, Kind, Role, RoleSpec, Stored, rules::PolicyRule},
+    status::{Details, clock},
+    store::follow::{Batch, Change},
+};
+use arc_swap::ArcSwap;
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Name of the built-in role that everyone who is logged in holds on the gateway's own API.
+const AUTHENTICATED: &str = "authenticated";
+/// What a cluster-scoped token may still ask of the own API: who am I.
+const WHOAMI: (&str, &str) = ("authentication.k8s.io", "selfsubjectreviews");
+
+/// Decides requests. Cheap to share.
+pub struct Authz {
+    policy: ArcSwap<Policy>,
+    /// The next policy, while a transaction's changes arrive. Locked by the follower alone.
+    next: Mutex<Policy>,
+    built_in: BTreeMap<String, RoleSpec>,
+    everyones: Vec<PolicyRule>,
+}
+
+impl Authz {
+    /// A policy of the built-in roles alone; [`Authz::apply`] adds what is stored.
+    pub fn new(built_in: BTreeMap<String, RoleSpec>) -> Self {
+        let roles = built_in
+            .iter()
+            .map(|(name, spec)| policy::Change::PutRole(name, spec));
+        let policy = Policy::of(roles);
+        let everyones = built_in.get(AUTHENTICATED).map(|role| role.rules.clone());
+        Self {
+            policy: ArcSwap::from_pointee(policy.clone()),
+            next: Mutex::new(policy),
+            everyones: everyones.unwrap_or_default(),
+            built_in,
+        }
+    }
+
+    /// The policy of this moment.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// Takes over what changed in the store. Keys of other kinds pass by.
+    pub fn apply(&self, batch: &Batch) {
+        let edits: Vec<Edit> = batch
+            .changes
+            .iter()
+            .filter_map(|change| self.edit(change))
+            .collect();
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        next.apply(edits.iter().map(Edit::change));
+        if batch.complete {
+            self.policy.store(Arc::new(next.clone()));
+        }
+    }
+
+    /// Whether this identity holds anything on a cluster.
+    pub fn holds_any(&self, user: &str, groups: &[Box<str>], cluster: &str) -> bool {
+        self.policy
+            .load()
+            .holds_any(&Who { user, groups }, cluster, clock::now())
+    }
+
+    /// Judges a request. The only maker of permits.
+    ///
+    /// # Errors
+    /// [`AuthzError`]: the request must be answered 403.
+    pub fn authorize(&self, identity: Identity, asked: Asked<'_>) -> Result<Permitted, AuthzError> {
+        if asked.impersonation {
+            return Err(AuthzError::Impersonation);
+        }
+        match &asked.purpose {
+            Purpose::Cluster(_) => self.to_cluster(identity, asked).map(Permitted::Cluster),
+            Purpose::Own => self.to_own(identity, &asked.info).map(Permitted::Own),
+        }
+    }
+
+    fn to_cluster(&self, identity: Identity, asked: Asked<'_>) -> Result<Permit, AuthzError> {
+        let Asked { purpose, info, .. } = asked;
+        let Purpose::Cluster(target) = purpose else {
+            return Err(AuthzError::TokenNotForOwn);
+        };
+        let cluster = target.name;
+        if let Some(scope) = identity.token_clusters()
+            && !scope.contains(&cluster)
+        {
+            return Err(AuthzError::TokenScope {
+                cluster: cluster.into_string(),
+            });
+        }
+        let policy = self.policy.load();
+        let now = clock::now();
+        let who = Who {
+            user: identity.user_uid(),
+            groups: identity.groups(),
+        };
+        let decided = policy.decide_request(&who, Place::Cluster(&cluster), &info, now);
+        if !decided.allowed() {
+            // Not asked on the way to an allow: only a refusal needs to know which of the two it is.
+            if !policy.holds_any(&who, &cluster, now) {
+                let user = identity.handle().to_owned();
+                return Err(AuthzError::NoGrant {
+                    user,
+                    cluster: cluster.into_string(),
+                });
+            }
+            return Err(denied(
+                &identity,
+                &info,
+                |attrs| {
+                    policy
+                        .decide(&who, Place::Cluster(&cluster), attrs, now)
+                        .allowed()
+                },
+                &format!("no role of yours on cluster {cluster:?} allows it"),
+            ));
+        }
+        let roles = policy
+            .cluster_roles(&who, &cluster, now)
+            .names()
+            .map(Arc::from)
+            .collect();
+        let long = info.is_long_running();
+        let proxied = info.subresource == "proxy" || info.verb == "proxy";
+        Ok(Permit::new(
+            identity,
+            cluster,
+            target.cut,
+            roles,
+            super::permit::Shape { long, proxied },
+        ))
+    }
+
+    fn to_own(&self, identity: Identity, info: &RequestInfo<'_>) -> Result<OwnPermit, AuthzError> {
+        let attrs = info.attributes();
+        if identity.token_clusters().is_some() && (attrs.api_group, attrs.resource) != WHOAMI {
+            return Err(AuthzError::TokenNotForOwn);
+        }
+        let who = Who {
+            user: identity.user_uid(),
+            groups: identity.groups(),
+        };
+        let policy = self.policy.load();
+        if policy
+            .decide_request(&who, Place::Global, info, clock::now())
+            .allowed()
+        {
+            return Ok(OwnPermit::new(identity, Reach::All));
+        }
+        if self
+            .everyones
+            .iter()
+            .any(|rule| rules::allows(rule, &attrs))
+        {
+            return Ok(OwnPermit::new(identity, Reach::Own));
+        }
+        Err(denied(
+            &identity,
+            info,
+            |_| false,
+            "no role of yours on the gateway's own API allows it",
+        ))
+    }
+
+    fn edit(&self, change: &Change) -> Option<Edit> {
+        let key = change.key();
+        if let Some(name) = key.strip_prefix(&Role::prefix()) {
+            // The built-in roles stand above stored ones of the same name.
+            let built_in = self.built_in.contains_key(name);
+            return (!built_in).then(|| Edit::Role(name.to_owned(), read::<Role>(change)));
+        }
+        if let Some(name) = key.strip_prefix(&Binding::prefix()) {
+            return Some(Edit::Binding(name.to_owned(), read::<Binding>(change)));
+        }
+        let name = key.strip_prefix(&Cluster::prefix())?;
+        Some(Edit::Cluster(name.to_owned(), read::<Cluster>(change)))
+    }
+}
+
+/// One change of the policy, owned.
+enum Edit {
+    Role(String, Option<Role>),
+    Binding(String, Option<Binding>),
+    Cluster(String, Option<Cluster>),
+}
+
+impl Edit {
+    fn change(&self) -> policy::Change<'_> {
+        match self {
+            Self::Role(name, Some(role)) => policy::Change::PutRole(name, &role.spec),
+            Self::Role(name, None) => policy::Change::RemoveRole(name),
+            Self::Binding(name, Some(binding)) => policy::Change::PutBinding(name, &binding.spec),
+            Self::Binding(name, None) => policy::Change::RemoveBinding(name),
+            Self::Cluster(name, Some(cluster)) => {
+                policy::Change::PutCluster(name, &cluster.metadata.labels)
+            }
+            Self::Cluster(name, None) => policy::Change::RemoveCluster(name),
+        }
+    }
+}
+
+/// The object of a change; `None` if it is gone or cannot be read.
+fn read<K: Kind>(change: &Change) -> Option<K> {
+    let Change::Put(kv) = change else { return None };
+    Stored::<K>::decode(&kv.key, &kv.value, kv.mod_revision)
+        .inspect_err(|error| tracing::error!(key = kv.key, %error, "left out of the policy"))
+        .ok()
+        .map(|stored| stored.object)
+}
+
+/// Kubernetes' own words (apiserver `responsewriters/errors.go`), then the gateway's reason.
+fn denied(
+    identity: &Identity,
+    info: &RequestInfo<'_>,
+    allowed: impl Fn(&Attributes<'_>) -> bool,
+    why: &str,
+) -> AuthzError {
+    // Of several checks (exec by GET) the first that fails is the one to speak of.
+    let attrs = info
+        .checks()
+        .find(|attrs| !allowed(attrs))
+        .unwrap_or_else(|| info.attributes());
+    let user = identity.handle();
+    let mut message = String::new();
+    let mut details = Details::default();
+    // Writing to a String cannot fail.
+    if attrs.is_resource {
+        let resource = attrs.combined_resource();
+        let of_group = if attrs.api_group.is_empty() { "" } else { "." };
+        let _ = write!(message, "{resource}{of_group}{}", attrs.api_group);
+        if !attrs.name.is_empty() {
+            let _ = write!(message, " {:?}", attrs.name);
+        }
+        let _ = write!(
+            message,
+            " is forbidden: User {user:?} cannot {} resource {resource:?} in API group {:?} ",
+            attrs.verb, attrs.api_group
+        );
+        let _ = match attrs.namespace {
+            "" => write!(message, "at the cluster scope"),
+            namespace => write!(message, "in the namespace {namespace:?}"),
+        };
+        attrs.name.clone_into(&mut details.name);
+        attrs.api_group.clone_into(&mut details.group);
+        attrs.resource.clone_into(&mut details.kind);
+    } else {
+        let _ = write!(
+            message,
+            "forbidden: User {user:?} cannot {} path {:?}",
+            attrs.verb, attrs.path
+        );
+    }
+    let _ = write!(message, ": {why}");
+    AuthzError::Denied {
+        message,
+        details: Box::new(details),
+    }
+}

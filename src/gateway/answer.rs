@@ -1,0 +1,169 @@
+//! What an error looks like on the wire.
+//!
+//! `metav1.Status` JSON, except where kubectl throws that away: on discovery paths only `text/plain` with
+//! 403 or 502 reaches the person (kubernetes.md §7.2). A 401 is a 401 everywhere: exec plugins act on it.
+
+use super::body::Body;
+use crate::{
+    request::RequestId,
+    status::{Details, Reason, Status},
+};
+use http::{HeaderValue, Response, StatusCode, header};
+
+/// Who is at fault; sets the log level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The client: asked for something that it may not, or that makes no sense.
+    Client,
+    /// The gateway itself, or what it stands on.
+    Gateway,
+    /// The cluster.
+    Upstream,
+}
+
+impl Fault {
+    /// As it stands in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Gateway => "gateway",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+/// An error as a client sees it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub code: StatusCode,
+    /// Kubernetes' reason, where it has one.
+    pub reason: Option<Reason>,
+    /// What a person reads.
+    pub message: String,
+    /// Only where trying again can help and nothing may have been done already.
+    pub retry_after: Option<u32>,
+    /// What it is about.
+    pub details: Option<Details>,
+}
+
+impl Answer {
+    /// An answer without details and without `Retry-After`.
+    pub fn new(code: StatusCode, reason: Option<Reason>, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            retry_after: None,
+            details: None,
+        }
+    }
+
+    /// The response; `discovery` says that the path is one where only text reaches a person.
+    pub fn into_response(self, id: RequestId, discovery: bool) -> Response<Body> {
+        let message = match self.code {
+            // Exec plugins and kubectl show a 401's message in parentheses: the id would only disturb.
+            StatusCode::UNAUTHORIZED => self.message,
+            _ => format!("{} (request {id})", self.message),
+        };
+        let text = discovery && (self.code == StatusCode::FORBIDDEN || self.code.is_server_error());
+        let (code, body, content_type) = if text {
+            let code = if self.code.is_server_error() {
+                StatusCode::BAD_GATEWAY
+            } else {
+                self.code
+            };
+            (code, message.into_bytes(), "text/plain; charset=utf-8")
+        } else {
+            let mut status = Status::failure(self.code.as_u16(), self.reason, message);
+            status.details = self.details;
+            if let Some(seconds) = self.retry_after {
+                status.details.get_or_insert_default().retry_after_seconds = seconds;
+            }
+            (self.code, status.to_json(), "application/json")
+        };
+        let mut response = Response::new(Body::full(body.into()));
+        *response.status_mut() = code;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-cache, private"),
+        );
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        if code == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+impl From<Status> for Answer {
+    fn from(status: Status) -> Self {
+        let retry_after = status
+            .details
+            .as_ref()
+            .map(|d| d.retry_after_seconds)
+            .filter(|&seconds| seconds > 0);
+        Self {
+            code: StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            reason: status.reason,
+            message: status.message,
+            retry_after,
+            details: status.details,
+        }
+    }
+}
+
+/// Whether kubectl reads answers of this path as discovery: exactly `/version`, `/openapi/…`, `/api`,
+/// `/api/V`, `/apis`, `/apis/G`, `/apis/G/V`.
+pub(super) fn is_discovery(path: &str) -> bool {
+    let mut parts = path.trim_matches('/').split('/');
+    let first = parts.next().unwrap_or_default();
+    let rest = parts.count();
+    match first {
+        "version" => rest == 0,
+        "openapi" => true,
+        "api" => rest <= 1,
+        "apis" => rest <= 2,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn discovery_paths_are_exactly_these() {
+        for path in [
+            "/version",
+            "/openapi/v2",
+            "/openapi/v3/apis/apps/v1",
+            "/api",
+            "/api/v1",
+            "/apis",
+            "/apis/apps",
+            "/apis/apps/v1",
+            "/api/",
+        ] {
+            assert!(is_discovery(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/version/x",
+            "/api/v1/pods",
+            "/apis/apps/v1/deployments",
+            "/healthz",
+            "/metrics",
+        ] {
+            assert!(!is_discovery(path), "{path}");
+        }
+    }
+}

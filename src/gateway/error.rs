@@ -1,0 +1,188 @@
+//! Every error of every stage, and what it looks like to a client.
+//!
+//! One exhaustive match: a new variant anywhere below does not compile until somebody has decided what a
+//! person reads. docs/answers.md is the snapshot of all of them, kept by a test.
+
+use super::answer::{Answer, Fault};
+use crate::{
+    api::{ApiError, login::LoginError},
+    authn::{AuthnError, Refusal},
+    authz::{AuthzError, request_info},
+    clusters::NotReady,
+    proxy::ProxyError,
+    request::HeadError,
+    status::Reason,
+};
+use http::StatusCode;
+
+/// Why a request got no answer from where it wanted to go.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The message itself.
+    #[error("bad request: {0}")]
+    Head(#[from] HeadError),
+    /// The target can be read in two ways.
+    #[error("bad target: {0}")]
+    Target(#[from] request_info::Refusal),
+    /// Who it is.
+    #[error("authentication: {0}")]
+    Authn(#[from] AuthnError),
+    /// Whether they may.
+    #[error("authorisation: {0}")]
+    Authz(#[from] AuthzError),
+    /// The cluster has no data path at the moment.
+    #[error("cluster: {0}")]
+    Cluster(#[from] NotReady),
+    /// The way to the cluster.
+    #[error("proxy: {0}")]
+    Proxy(#[from] ProxyError),
+    /// The gateway's own API.
+    #[error("api: {0}")]
+    Api(#[from] ApiError),
+    /// Logging in.
+    #[error("login: {0}")]
+    Login(#[from] LoginError),
+    /// The gateway is stopping.
+    #[error("the gateway is stopping")]
+    Stopping,
+}
+
+impl Error {
+    /// Who is at fault.
+    pub fn fault(&self) -> Fault {
+        if self.answer().code.is_client_error() {
+            return Fault::Client;
+        }
+        match self {
+            Self::Cluster(_) | Self::Proxy(_) => Fault::Upstream,
+            Self::Head(_)
+            | Self::Target(_)
+            | Self::Authn(_)
+            | Self::Authz(_)
+            | Self::Api(_)
+            | Self::Login(_)
+            | Self::Stopping => Fault::Gateway,
+        }
+    }
+
+    /// What the client gets.
+    pub fn answer(&self) -> Answer {
+        match self {
+            Self::Head(error) => head(*error),
+            Self::Target(refusal) => {
+                bad_request(format!("the request target is refused: {refusal}"))
+            }
+            Self::Authn(error) => authn(error),
+            Self::Authz(error) => authz(error),
+            Self::Cluster(error) => unavailable(format!("cluster {error}")),
+            Self::Proxy(error) => proxy(error),
+            Self::Api(error) => error.status().into(),
+            Self::Login(error) => error.status().into(),
+            Self::Stopping => Answer {
+                retry_after: Some(1),
+                ..unavailable("the gateway is stopping; try again")
+            },
+        }
+    }
+}
+
+fn bad_request(message: impl Into<String>) -> Answer {
+    Answer::new(StatusCode::BAD_REQUEST, Some(Reason::BadRequest), message)
+}
+
+fn unavailable(message: impl Into<String>) -> Answer {
+    Answer::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        Some(Reason::ServiceUnavailable),
+        message,
+    )
+}
+
+fn head(error: HeadError) -> Answer {
+    match error {
+        HeadError::Method => Answer::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            Some(Reason::MethodNotAllowed),
+            error.to_string(),
+        ),
+        HeadError::TargetTooLong => Answer::new(StatusCode::URI_TOO_LONG, None, error.to_string()),
+        HeadError::NoPath | HeadError::Host | HeadError::Duplicate(_) | HeadError::Upgrade => {
+            bad_request(error.to_string())
+        }
+    }
+}
+
+/// One text for every stranger. Whoever held the right secret is told what became of it.
+fn authn(error: &AuthnError) -> Answer {
+    let text = match error {
+        AuthnError::Refused(Refusal::Expired) => "your login has expired: run `palisade login`",
+        AuthnError::Refused(Refusal::PasswordChanged) => {
+            "your login was ended by a change of the password: run `palisade login`"
+        }
+        AuthnError::Refused(Refusal::Disabled) => "this account is disabled",
+        AuthnError::Refused(
+            Refusal::Missing
+            | Refusal::Scheme
+            | Refusal::Malformed
+            | Refusal::UnknownToken
+            | Refusal::WrongSecret
+            | Refusal::NoUser,
+        )
+        | AuthnError::Ambiguous(_)
+        | AuthnError::Unavailable(_) => return error.status().into(),
+    };
+    Answer::new(StatusCode::UNAUTHORIZED, Some(Reason::Unauthorized), text)
+}
+
+fn authz(error: &AuthzError) -> Answer {
+    let mut answer = Answer::new(
+        StatusCode::FORBIDDEN,
+        Some(Reason::Forbidden),
+        error.to_string(),
+    );
+    match error {
+        AuthzError::Denied { details, .. } => answer.details = Some((**details).clone()),
+        AuthzError::NoGrant { .. }
+        | AuthzError::TokenScope { .. }
+        | AuthzError::TokenNotForOwn
+        | AuthzError::Impersonation => {}
+    }
+    answer
+}
+
+fn proxy(error: &ProxyError) -> Answer {
+    let bad_gateway = |message: &str| Answer::new(StatusCode::BAD_GATEWAY, None, message);
+    match error {
+        ProxyError::Down(_) | ProxyError::Dial(_) | ProxyError::DialTimeout => {
+            unavailable("the cluster cannot be reached from the gateway")
+        }
+        ProxyError::Busy => unavailable("every connection to the cluster is taken; try again"),
+        ProxyError::Lost(_) => {
+            bad_gateway("the connection to the cluster was lost before it answered")
+        }
+        ProxyError::OtherProtocol => {
+            bad_gateway("the cluster switched to a protocol that was not asked for")
+        }
+        ProxyError::CredentialRefused => {
+            bad_gateway("the cluster refuses the gateway's own credential; tell your administrator")
+        }
+        ProxyError::Timeout => Answer::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            Some(Reason::Timeout),
+            "the cluster did not answer in time",
+        ),
+        ProxyError::TooManyGroups => Answer::new(
+            StatusCode::FORBIDDEN,
+            Some(Reason::Forbidden),
+            error.to_string(),
+        ),
+        ProxyError::Identity | ProxyError::Target => Answer::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Some(Reason::InternalError),
+            "the gateway could not build the request",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

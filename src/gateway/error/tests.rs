@@ -1,0 +1,380 @@
+//! docs/answers.md is made here: every error, and what a client reads.
+
+use super::*;
+use crate::{
+    api::{Mistake, ObjectRef, login},
+    authn::{Unknowable, passwords},
+    gateway::answer::Fault,
+    objects::User,
+    proxy::dial::DialError,
+    request::RequestId,
+    status::Details,
+    store::StoreError,
+};
+use http_body_util::BodyExt as _;
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
+
+fn hyper_error() -> hyper::Error {
+    // A body that breaks its own promise is the only hyper error that can be had without a peer.
+    let request = http::Request::new(http_body_util::Empty::<bytes::Bytes>::new());
+    let io = hyper_util::rt::TokioIo::new(tokio::io::empty());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        let (sent, _) = tokio::join!(sender.send_request(request), connection);
+        sent.unwrap_err()
+    })
+}
+
+fn gateway_errors() -> Vec<(&'static str, Error)> {
+    let head = [
+        ("a method that is no API call", HeadError::Method),
+        ("`OPTIONS *`, an authority alone", HeadError::NoPath),
+        ("a very long target", HeadError::TargetTooLong),
+        (
+            "two hosts, or Host and `:authority` that disagree",
+            HeadError::Host,
+        ),
+        (
+            "a header that means one thing, twice",
+            HeadError::Duplicate("authorization"),
+        ),
+        ("an upgrade that cannot be read", HeadError::Upgrade),
+    ];
+    let mut all: Vec<_> = head
+        .into_iter()
+        .map(|(when, error)| (when, error.into()))
+        .collect();
+    let target = request_info::Refusal::EncodedSlash;
+    all.push((
+        "a target with two readings (docs/request-targets.md)",
+        target.into(),
+    ));
+    let refused = [
+        (
+            "no token, a malformed, unknown or revoked one",
+            Refusal::UnknownToken,
+        ),
+        ("the right token, expired", Refusal::Expired),
+        (
+            "the right session, password changed since",
+            Refusal::PasswordChanged,
+        ),
+        ("the right token of a disabled user", Refusal::Disabled),
+    ];
+    all.extend(refused.map(|(when, why)| (when, AuthnError::Refused(why).into())));
+    all.push((
+        "two credentials",
+        AuthnError::Ambiguous("more than one Authorization header").into(),
+    ));
+    all.push((
+        "it cannot be told who asks",
+        AuthnError::Unavailable(Unknowable::Loading).into(),
+    ));
+    all.extend(authz_errors());
+    all.extend(cluster_errors());
+    all.push(("the gateway is stopping", Error::Stopping));
+    all
+}
+
+fn authz_errors() -> Vec<(&'static str, Error)> {
+    let (user, cluster) = ("jane".to_owned(), "prod".to_owned());
+    let message = "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the \
+        namespace \"default\": no role of yours on cluster \"prod\" allows it";
+    let details = Box::new(Details {
+        kind: "pods".to_owned(),
+        ..Details::default()
+    });
+    vec![
+        (
+            "no such cluster, or nothing held on it",
+            AuthzError::NoGrant {
+                user,
+                cluster: cluster.clone(),
+            }
+            .into(),
+        ),
+        (
+            "no role allows it",
+            AuthzError::Denied {
+                message: message.to_owned(),
+                details,
+            }
+            .into(),
+        ),
+        (
+            "a token of other clusters",
+            AuthzError::TokenScope { cluster }.into(),
+        ),
+        (
+            "a cluster-scoped token on the own API",
+            AuthzError::TokenNotForOwn.into(),
+        ),
+        (
+            "any `Impersonate-*` header (`kubectl --as`)",
+            AuthzError::Impersonation.into(),
+        ),
+    ]
+}
+
+fn cluster_errors() -> Vec<(&'static str, Error)> {
+    let name = || "prod".to_owned();
+    let dial = DialError::Connect {
+        address: "10.0.0.1:6443".to_owned(),
+        source: std::io::ErrorKind::ConnectionRefused.into(),
+    };
+    vec![
+        (
+            "removed while the request was judged",
+            NotReady::Unknown(name()).into(),
+        ),
+        (
+            "registered without a credential",
+            NotReady::Pending(name()).into(),
+        ),
+        (
+            "the last probe was refused",
+            NotReady::Refused(name()).into(),
+        ),
+        (
+            "settings that cannot be used",
+            NotReady::Unusable(name()).into(),
+        ),
+        (
+            "known to be down",
+            ProxyError::Down(Arc::new("no route".to_owned())).into(),
+        ),
+        ("cannot be reached", ProxyError::Dial(dial).into()),
+        ("no connection in time", ProxyError::DialTimeout.into()),
+        ("every connection is taken", ProxyError::Busy.into()),
+        (
+            "the connection was lost before the answer",
+            ProxyError::Lost(hyper_error()).into(),
+        ),
+        ("no answer in time", ProxyError::Timeout.into()),
+        (
+            "401 to the gateway itself",
+            ProxyError::CredentialRefused.into(),
+        ),
+        ("101 to another protocol", ProxyError::OtherProtocol.into()),
+        (
+            "more grant groups than the bound",
+            ProxyError::TooManyGroups.into(),
+        ),
+        (
+            "an identity that fits no header",
+            ProxyError::Identity.into(),
+        ),
+        (
+            "a target that cannot be forwarded",
+            ProxyError::Target.into(),
+        ),
+    ]
+}
+
+fn api_errors() -> Vec<(&'static str, Error)> {
+    let user = || ObjectRef::of::<User>("jane");
+    let all = vec![
+        ("no such path", ApiError::NoSuchPath),
+        ("no such object", ApiError::NotFound(user())),
+        ("the name is taken", ApiError::AlreadyExists(user(), "")),
+        (
+            "written by somebody else in between",
+            ApiError::Conflict(user(), "the object has been modified".to_owned()),
+        ),
+        (
+            "wrong fields",
+            ApiError::Invalid(user(), vec![Mistake::required("spec.x", "must be set")]),
+        ),
+        (
+            "a body that cannot be read",
+            ApiError::BadRequest("invalid JSON".to_owned()),
+        ),
+        ("a body that broke off", ApiError::BodyBroken),
+        (
+            "others' objects",
+            ApiError::Forbidden("only an admin may do this".to_owned()),
+        ),
+        (
+            "another method",
+            ApiError::MethodNotAllowed("the path does not take PATCH".to_owned()),
+        ),
+        ("a large body", ApiError::TooLarge(1 << 20)),
+        (
+            "another content type",
+            ApiError::UnsupportedMediaType("application/json"),
+        ),
+        (
+            "no form that the client takes",
+            ApiError::NotAcceptable("application/json"),
+        ),
+        ("a slow body", ApiError::BodyTimeout(10)),
+        (
+            "a list without a limit over too many objects",
+            ApiError::TooMany(10_000),
+        ),
+        (
+            "a bound that protects the gateway",
+            ApiError::Busy("too many writes at the same time"),
+        ),
+    ];
+    all.into_iter()
+        .map(|(when, error)| (when, error.into()))
+        .collect()
+}
+
+fn login_errors() -> Vec<(&'static str, Error)> {
+    use login::{LoginError as E, Refused};
+    let all = vec![
+        ("no such path", E::NoSuchPath),
+        ("another method", E::Method("POST")),
+        ("a body that cannot be read", E::Body("a login")),
+        ("a large body", E::TooLarge),
+        ("a slow body", E::BodyTimeout),
+        ("an unknown provider", E::Provider),
+        (
+            "a wrong name, a wrong password, a disabled or machine user",
+            E::Refused(Refused::WrongPassword),
+        ),
+        ("renewing what is no session", E::NotASession),
+        ("a wrong current password", E::WrongCurrent),
+        (
+            "a password against the rules",
+            E::Rule(passwords::RuleError::Short),
+        ),
+        ("a password for a machine user", E::Machine),
+        ("no such user", E::NoUser),
+        ("changed by others again and again", E::Conflict),
+        (
+            "too many logins at the same time",
+            E::Passwords(passwords::PasswordError::Busy),
+        ),
+        ("the store does not answer", E::Store(uncertain())),
+    ];
+    all.into_iter()
+        .map(|(when, error)| (when, error.into()))
+        .collect()
+}
+
+fn uncertain() -> StoreError {
+    StoreError::Uncertain(Arc::new(std::io::Error::other("disk")))
+}
+
+fn row(text: &mut String, when: &str, error: &Error) {
+    let answer = error.answer();
+    let reason = answer
+        .reason
+        .map_or("–".to_owned(), |reason| format!("{reason:?}"));
+    let fault = error.fault().as_str();
+    let retry = answer
+        .retry_after
+        .map_or(String::new(), |seconds| format!(" Retry-After: {seconds}."));
+    let code = answer.code.as_u16();
+    writeln!(
+        text,
+        "| {when} | {code} | {reason} | {fault} | {}{retry} |",
+        answer.message
+    )
+    .unwrap();
+}
+
+fn markdown() -> String {
+    let mut text = include_str!("preface.md").to_owned();
+    for (title, errors) in [
+        (
+            "On the way to a cluster or to the gateway's own API",
+            gateway_errors(),
+        ),
+        ("Of the gateway's own API", api_errors()),
+        ("Of `/v1/login/…`", login_errors()),
+    ] {
+        write!(
+            text,
+            "\n## {title}\n\n| when | code | reason | fault | message |\n|---|---|---|---|---|\n"
+        )
+        .unwrap();
+        for (when, error) in errors {
+            row(&mut text, when, &error);
+        }
+    }
+    text
+}
+
+#[test]
+fn answers_are_as_documented() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/answers.md");
+    let made = markdown();
+    #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &made).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        kept == made,
+        "docs/answers.md is old: UPDATE_DOCS=1 cargo test answers_are_as_documented"
+    );
+}
+
+// Could not tell is never an allow and never a refusal (rule 3): every such error is 5xx.
+#[test]
+fn what_could_not_be_told_is_a_server_error() {
+    for error in [
+        Error::from(AuthnError::Unavailable(Unknowable::Loading)),
+        Error::from(login::LoginError::Store(uncertain())),
+        Error::from(ProxyError::CredentialRefused),
+        Error::from(ProxyError::Busy),
+    ] {
+        assert!(error.answer().code.is_server_error(), "{error}");
+        assert_ne!(error.fault(), Fault::Client, "{error}");
+    }
+}
+
+// A stranger cannot tell an unknown cluster from one that is not theirs.
+#[test]
+fn an_unknown_cluster_reads_like_a_foreign_one() {
+    let answer = |cluster: &str| {
+        let (user, cluster) = ("jane".to_owned(), cluster.to_owned());
+        Error::from(AuthzError::NoGrant { user, cluster })
+            .answer()
+            .message
+    };
+    assert_eq!(
+        answer("a").replace("\"a\"", "X"),
+        answer("b").replace("\"b\"", "X")
+    );
+}
+
+// Discovery paths show kubectl text, and only text; a 401 stays a Status everywhere.
+#[tokio::test]
+async fn discovery_refusals_are_text() {
+    let collect = async |error: Error, discovery| {
+        let response = error.answer().into_response(RequestId::new(), discovery);
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (
+            parts.status.as_u16(),
+            parts.headers["content-type"].to_str().unwrap().to_owned(),
+            body,
+        )
+    };
+    let down = || Error::from(ProxyError::Down(Arc::default()));
+    let (code, kind, body) = collect(down(), true).await;
+    assert_eq!((code, &*kind), (502, "text/plain; charset=utf-8"));
+    assert!(body.starts_with(b"the cluster cannot be reached"));
+    let (code, kind, _) = collect(down(), false).await;
+    assert_eq!((code, &*kind), (503, "application/json"));
+    let unknown = || Error::from(AuthnError::Refused(Refusal::UnknownToken));
+    let (code, kind, body) = collect(unknown(), true).await;
+    assert_eq!((code, &*kind), (401, "application/json"));
+    assert!(!String::from_utf8_lossy(&body).contains("request "));
+}
+
+#[test]
+fn no_two_rows_of_a_table_are_the_same() {
+    for errors in [gateway_errors(), api_errors(), login_errors()] {
+        let whens: BTreeSet<_> = errors.iter().map(|(when, _)| *when).collect();
+        assert_eq!(whens.len(), errors.len());
+    }
+}

@@ -1,0 +1,216 @@
+//! The order of the checks, on one screen.
+
+use super::{answer::is_discovery, body::Body, error::Error, record::Record};
+use crate::{
+    api::{self, Api, Caller, login::Login},
+    authn::{Authn, Credential, WebSocket},
+    authz::{Asked, Authz, OwnPermit, Permit, Permitted, Purpose, Reach, RequestInfo},
+    clusters::Registry,
+    proxy::{Hop, Outbound, Session},
+    request::{Head, Router, Target, Upgrade, conn::ConnInfo},
+    status::clock,
+};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use std::sync::Arc;
+use tokio_util::task::TaskTracker;
+
+/// In every answer, so that a person can quote it.
+const REQUEST_ID: HeaderName = HeaderName::from_static("palisade-request-id");
+
+/// What can be reloaded, as one view.
+pub struct Snapshot {
+    /// Which hosts and paths are clusters.
+    pub router: Router,
+}
+
+/// An answer; for a 101 also the stream that is to be carried.
+type Served = (Response<Body>, Option<Session>);
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// Who is asking.
+    pub authn: Authn,
+    /// Whether they may.
+    pub authz: Arc<Authz>,
+    /// Where clusters are.
+    pub clusters: Arc<Registry>,
+    /// The gateway's own API.
+    pub api: Api,
+    /// Logging in.
+    pub login: Login,
+    /// Upgraded streams that still run; a stop waits for them.
+    pub streams: TaskTracker,
+}
+
+/// One gateway.
+pub struct Gateway {
+    parts: Parts,
+    snapshot: ArcSwap<Snapshot>,
+}
+
+impl Gateway {
+    /// A gateway of these parts.
+    pub fn new(parts: Parts, snapshot: Snapshot) -> Self {
+        Self {
+            parts,
+            snapshot: ArcSwap::from_pointee(snapshot),
+        }
+    }
+
+    /// Answers every request: the one place where an error becomes HTTP.
+    pub async fn handle(&self, conn: &ConnInfo, request: Request<Incoming>) -> Response<Body> {
+        let mut record = Record::begin(conn);
+        let id = record.id;
+        let discovery = is_discovery(request.uri().path());
+        let (mut response, session) = match self.serve(conn, request, &mut record).await {
+            Ok(served) => served,
+            Err(error) => {
+                record.fail(error.fault(), &error);
+                (error.answer().into_response(id, discovery), None)
+            }
+        };
+        response.headers_mut().insert(REQUEST_ID, id.header_value());
+        record.answered(response.status());
+        match session {
+            // The record is written when the stream ends …
+            Some(session) => {
+                self.parts
+                    .streams
+                    .spawn(async move { record.carried(session.run().await) });
+                response
+            }
+            // … or when the body does, or is dropped.
+            None => response.map(|body| body.with_record(record)),
+        }
+    }
+
+    /// Carries a request to where it goes. Each step's output is the next step's proof.
+    async fn serve(
+        &self,
+        conn: &ConnInfo,
+        request: Request<Incoming>,
+        record: &mut Record,
+    ) -> Result<Served, Error> {
+        let snapshot = self.snapshot.load(); // one view of all that can be reloaded
+        let (head, body) = Head::split(request)?; // 400: two hosts, no path; 405
+        let target = snapshot.router.route(&head); // refuses nothing: strangers learn no cluster's name
+        record.head(&head, &target);
+        let purpose = match target {
+            Target::Root => return Ok((root(), None)),
+            Target::Login => return self.login(head, body).await,
+            Target::Cluster(cluster) => Purpose::Cluster(cluster),
+            Target::Own => Purpose::Own,
+        };
+        let upgrade = head.upgrade().is_some();
+        let info = RequestInfo::parse(head.method().as_str(), purpose.rest(&head), upgrade)?; // 400: two readings
+        let credential = Credential::extract(head.headers(), websocket(&head))?; // 401; 400: two of them
+        let identity = self.parts.authn.authenticate(&credential, clock::now())?; // 401; 503: could not tell
+        record.identify(&identity);
+        let asked = Asked {
+            purpose,
+            info,
+            impersonation: head.asks_impersonation(),
+        };
+        // 403, also for an unknown cluster; the only maker of permits.
+        match self.parts.authz.authorize(identity, asked)? {
+            Permitted::Own(permit) => self.own(permit, head, body).await,
+            Permitted::Cluster(permit) => {
+                record.permit(&permit);
+                self.forward(
+                    permit,
+                    head,
+                    body,
+                    Hop {
+                        id: record.id,
+                        peer: conn.peer.ip(),
+                    },
+                )
+                .await
+            }
+        }
+    }
+
+    /// To a cluster: the outbound request eats the permit; only an outbound request can be sent.
+    async fn forward(
+        &self,
+        permit: Permit,
+        head: Head,
+        body: Incoming,
+        hop: Hop,
+    ) -> Result<Served, Error> {
+        let upstream = self.parts.clusters.upstream(permit.cluster())?; // 503: no credential yet
+        let outbound = Outbound::build(head, permit, upstream.facts(), &hop)?; // an allowlist, identity last
+        let answer = upstream.send(outbound, body).await?; // 502, 503, 504
+        Ok((answer.response.map(Body::cluster), answer.session))
+    }
+
+    /// To the gateway's own API.
+    async fn own(&self, permit: OwnPermit, head: Head, body: Incoming) -> Result<Served, Error> {
+        let response = self
+            .parts
+            .api
+            .handle(&caller(&permit), whole(head, body))
+            .await?;
+        Ok((response.map(Body::own), None))
+    }
+
+    /// Login names no cluster and carries no permit: what it may do is its own affair.
+    async fn login(&self, head: Head, body: Incoming) -> Result<Served, Error> {
+        let response = self.parts.login.handle(whole(head, body)).await?;
+        Ok((response.map(Body::own), None))
+    }
+}
+
+/// The message again, for a handler of the gateway's own.
+fn whole(head: Head, body: Incoming) -> Request<Incoming> {
+    let parts = head.into_parts();
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method;
+    *request.uri_mut() = parts.target.into();
+    *request.headers_mut() = parts.headers;
+    request
+}
+
+fn websocket(head: &Head) -> WebSocket {
+    if head.upgrade() == Some(Upgrade::WebSocket) {
+        WebSocket::Asked
+    } else {
+        WebSocket::No
+    }
+}
+
+/// What a browser or a curious person sees at `/`.
+fn root() -> Response<Body> {
+    let text = "Palisade, a gateway in front of Kubernetes clusters. Log in with: palisade login\n";
+    let mut response = Response::new(Body::full(Bytes::from_static(text.as_bytes())));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}
+
+fn caller(permit: &OwnPermit) -> Caller {
+    let identity = permit.identity();
+    Caller {
+        user_uid: identity.user_uid().into(),
+        handle: identity.handle().into(),
+        groups: identity.groups().into(),
+        token_id: identity.token_id().as_str().into(),
+        token_kind: identity.token_kind(),
+        token_clusters: identity.token_clusters().map(Into::into),
+        token_expires_at: identity.expires_at(),
+        reach: match permit.reach() {
+            Reach::All => api::Reach::All,
+            Reach::Own => api::Reach::Own,
+        },
+    }
+}

@@ -1,0 +1,134 @@
+//! What is known of a request, and its one log line.
+//!
+//! Never in it: the query string, header values, tokens, bodies. The line is written when the answer's
+//! body ends or is dropped, so that a stream's line says how long it lived and how much it carried.
+
+use super::answer::Fault;
+use crate::{
+    authn::Identity,
+    authz::Permit,
+    proxy::upgrade::Carried,
+    request::{Head, RequestId, Target, conn::ConnInfo},
+};
+use http::{Method, StatusCode};
+use std::{error::Error as StdError, net::IpAddr, time::Instant};
+
+/// Collects what the log line says.
+pub(super) struct Record {
+    pub(super) id: RequestId,
+    began: Instant,
+    peer: IpAddr,
+    method: Method,
+    path: Box<str>,
+    cluster: Option<Box<str>>,
+    who: Option<Identity>,
+    verb: Option<&'static str>,
+    code: StatusCode,
+    failure: Option<(Fault, String)>,
+    pub(super) sent: u64,
+    received: u64,
+    pub(super) cut: bool,
+}
+
+/// Longest path in a log line (bytes); names of Kubernetes objects stay far below it.
+const LOGGED_PATH: usize = 1024;
+
+impl Record {
+    pub(super) fn begin(conn: &ConnInfo) -> Box<Self> {
+        Box::new(Self {
+            id: RequestId::new(),
+            began: Instant::now(),
+            peer: conn.peer.ip(),
+            method: Method::GET,
+            path: Box::default(),
+            cluster: None,
+            who: None,
+            verb: None,
+            code: StatusCode::OK,
+            failure: None,
+            sent: 0,
+            received: 0,
+            cut: false,
+        })
+    }
+
+    pub(super) fn head(&mut self, head: &Head, target: &Target) {
+        self.method = head.method().clone();
+        let path = head.raw_path();
+        let end = (0..=LOGGED_PATH.min(path.len()))
+            .rev()
+            .find(|&at| path.is_char_boundary(at));
+        self.path = path.get(..end.unwrap_or(0)).unwrap_or_default().into();
+        if let Target::Cluster(cluster) = target {
+            self.cluster = Some(cluster.name.clone());
+        }
+    }
+
+    pub(super) fn identify(&mut self, identity: &Identity) {
+        self.who = Some(identity.clone());
+    }
+
+    pub(super) fn permit(&mut self, permit: &Permit) {
+        self.verb = Some(if permit.is_long() {
+            "stream"
+        } else {
+            "request"
+        });
+    }
+
+    pub(super) fn answered(&mut self, code: StatusCode) {
+        self.code = code;
+    }
+
+    pub(super) fn fail(&mut self, fault: Fault, error: &dyn StdError) {
+        let mut chain = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            chain.push_str(": ");
+            chain.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        self.failure = Some((fault, chain));
+    }
+
+    pub(super) fn carried(&mut self, carried: Carried) {
+        self.sent = carried.down;
+        self.received = carried.up;
+    }
+}
+
+impl Drop for Record {
+    /// The end of the request, however it came.
+    fn drop(&mut self) {
+        let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let user = self.who.as_ref().map_or("-", Identity::handle);
+        let token = self
+            .who
+            .as_ref()
+            .map(|who| who.token_id().to_string())
+            .unwrap_or_default();
+        let cluster = self.cluster.as_deref().unwrap_or("-");
+        let (fault, error) = match &self.failure {
+            Some((fault, error)) => (fault.as_str(), error.as_str()),
+            None => ("-", ""),
+        };
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "palisade::request",
+                    id = %self.id, peer = %self.peer, user, token, cluster,
+                    method = %self.method, path = %self.path, kind = self.verb.unwrap_or("-"),
+                    code = self.code.as_u16(), ms = millis,
+                    sent = self.sent, received = self.received, cut = self.cut,
+                    fault, error,
+                    "request"
+                )
+            };
+        }
+        match &self.failure {
+            Some((Fault::Gateway, _)) => line!(error),
+            Some((Fault::Upstream, _)) => line!(warn),
+            Some((Fault::Client, _)) | None => line!(info),
+        }
+    }
+}
