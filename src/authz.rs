@@ -16,11 +16,16 @@ pub mod attributes;
 mod authorize;
 mod bits;
 pub mod covers;
+pub mod describe;
+pub mod explain;
+pub mod files;
 mod permit;
 pub mod policy;
+pub mod question;
 pub mod request_info;
 pub mod rules;
 mod shards;
+pub mod source;
 mod table;
 
 pub use attributes::Attributes;

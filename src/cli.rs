@@ -12,6 +12,7 @@ pub mod http;
 pub mod output;
 pub mod own;
 mod pin;
+pub mod policy;
 pub mod run;
 pub mod session;
 
@@ -27,6 +28,8 @@ pub struct Cli {
 enum Command {
     /// Check a configuration file, or show what can be configured.
     Config(config::Args),
+    /// Check, test and explain policy, without a gateway.
+    Policy(policy::Args),
 }
 
 impl Cli {
@@ -34,6 +37,7 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Config(args) => config::run(&args),
+            Command::Policy(args) => policy::run(&args),
         }
     }
 }
