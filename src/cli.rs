@@ -11,6 +11,7 @@ pub mod config;
 pub mod http;
 pub mod output;
 pub mod own;
+pub mod operator;
 mod pin;
 pub mod policy;
 pub mod run;
