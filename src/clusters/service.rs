@@ -255,22 +255,9 @@ impl Clusters {
 
     async fn mint(&self, reconciler: &Client) -> Result<ClusterCredential, ClusterError> {
         let seconds = self.life.max(SHORTEST_LIFE).as_secs();
-        let one = async |account: &'static str| {
-            let issued_at = clock::now();
-            let minted = kube::mint(reconciler, account, seconds).await;
-            let minted = minted.map_err(|source| StepError {
-                step: format!("get a token of the account {account}"),
-                source,
-            })?;
-            Ok::<_, StepError>(HeldToken {
-                token: minted.token,
-                issued_at,
-                expires_at: minted.expires_at,
-            })
-        };
         Ok(ClusterCredential {
-            impersonator: one(IMPERSONATOR).await?,
-            reconciler: one(RECONCILER).await?,
+            impersonator: mint_one(reconciler, IMPERSONATOR, seconds).await?,
+            reconciler: mint_one(reconciler, RECONCILER, seconds).await?,
         })
     }
 
@@ -310,6 +297,25 @@ impl Clusters {
             Err(error) => Err(ClusterError::Store(error)),
         }
     }
+}
+
+async fn mint_one(
+    reconciler: &Client,
+    account: &str,
+    seconds: u64,
+) -> Result<HeldToken, StepError> {
+    let issued_at = clock::now();
+    // Right after an operator's apply the rule for it may not have been heard of.
+    let minted = sync::patiently(|| kube::mint(reconciler, account, seconds)).await;
+    let minted = minted.map_err(|source| StepError {
+        step: format!("get a token of the account {account}"),
+        source,
+    })?;
+    Ok(HeldToken {
+        token: minted.token,
+        issued_at,
+        expires_at: minted.expires_at,
+    })
 }
 
 fn note_sync(stored: &mut Stored<Cluster>, report: &SyncReport) {

@@ -200,19 +200,22 @@ async fn unwanted(
 }
 
 async fn write(client: &Client, object: &Object) -> Result<(), StepError> {
-    patiently(async || kube::apply(client, object).await)
+    patiently(|| kube::apply(client, object))
         .await
         .map_err(StepError::new(format!("write {object}")))
 }
 
 async fn remove(client: &Client, kind: ObjectKind, name: &str) -> Result<(), StepError> {
-    patiently(async || kube::delete(client, kind, name).await)
+    patiently(|| kube::delete(client, kind, name))
         .await
         .map_err(StepError::new(format!("remove {kind} {name}")))
 }
 
 /// Tries again while the answer is 403: the authoriser may not have heard of the rule yet.
-async fn patiently<T>(attempt: impl AsyncFn() -> Result<T, ClientError>) -> Result<T, ClientError> {
+pub(super) async fn patiently<T, F>(attempt: impl Fn() -> F) -> Result<T, ClientError>
+where
+    F: Future<Output = Result<T, ClientError>>,
+{
     let end = Instant::now() + PROPAGATION;
     loop {
         match attempt().await {

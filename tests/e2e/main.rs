@@ -5,5 +5,6 @@
 #[path = "../testkit/mod.rs"]
 mod testkit;
 
+mod clusters;
 mod control_plane;
 mod crash;
