@@ -10,8 +10,11 @@
 //! `lifecycle`).
 
 pub mod admin;
+pub mod admins;
 pub mod conn;
+pub mod dev;
 pub mod lifecycle;
 pub mod listen;
 mod socket;
+pub mod state;
 pub mod tls;

@@ -1,6 +1,6 @@
 //! The one door to YAML (and so to JSON): text → positioned nodes → typed values.
 //!
-//! [`parse`] turns text into [`Node`]s that know their line and column; [`load`] turns a node into a
+//! [`parse`] turns text into [`Node`]s that know their line and column; [`load()`] turns a node into a
 //! type and reports **every** mistake in it at once, each with line, column and path
 //! (`spec.rules[2].verbs`). Types say `#[serde(deny_unknown_fields)]`; a wrong or unknown key is noted,
 //! set aside, and reading goes on with the rest, so that one run shows a person all there is to mend.
@@ -54,7 +54,7 @@ pub enum Value {
     String(String),
     /// A list.
     List(Vec<Node>),
-    /// A map, in the order of writing; may hold a key twice, which [`load`] refuses.
+    /// A map, in the order of writing; may hold a key twice, which [`load()`] refuses.
     Map(Vec<Entry>),
 }
 

@@ -1,0 +1,41 @@
+# make help
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint fmt docs
+
+CACHE := $(or $(PALISADE_CACHE),$(HOME)/.cache/palisade)
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+CONTROL_PLANE := tests/e2e/controlplane/build.sh
+
+help: ## Show this list.
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-6s %s\n", $$1, $$2 }'
+
+build: ## Build the program as it is shipped: target/release/palisade.
+	cargo build --release --locked
+
+demo: ## Start a gateway on this machine and print how to log in; with CLUSTER=local also a real cluster behind it.
+	@CLUSTER='$(CLUSTER)' scripts/demo.sh
+
+test: ## Run all tests, against a real API server too. The first run builds that: about five minutes more.
+	@control_plane=$$($(CONTROL_PLANE)); export PALISADE_CONTROLPLANE="$$control_plane"; \
+	set -x; cargo test --locked
+
+lint: $(CARGO_DENY) ## Check format, lints, documentation and dependencies.
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+	$(CARGO_DENY) --log-level warn --locked check bans licenses sources
+
+fmt: ## Format the sources.
+	cargo fmt --all
+
+docs: ## Renew the documents that are made from the program.
+	cargo run --locked --quiet -- config docs > docs/config.md
+
+# The advisory database cannot be fetched everywhere, so deny's Git support is not built.
+$(CARGO_DENY):
+	cargo install --locked --no-default-features --root '$(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)' \
+		cargo-deny --version '$(CARGO_DENY_VERSION)'

@@ -1,0 +1,178 @@
+//! Opening what the gateway remembers: the store, and the keys of the secrets in it.
+//!
+//! The key file is made only beside an empty store. A store that has something and no key file is a
+//! mistake of the operator (a restored backup without its keys, a wrong path): starting with a new key
+//! would leave every sealed secret unreadable and hide it.
+
+use crate::{
+    config,
+    store::{
+        OpenError, Store, StoreError,
+        seal::{Keyring, SealError},
+    },
+};
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Why the state cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The folder of the store cannot be made.
+    #[error("cannot make the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The store file.
+    #[error("cannot open the store")]
+    Open(#[from] OpenError),
+    /// The store does not answer.
+    #[error("cannot read the store")]
+    Store(#[from] StoreError),
+    /// There is a store and no key file.
+    #[error(
+        "the key file {} is not there, but the store {} is not empty: bring the key file back, its secrets \
+         cannot be read without it",
+        key_file.display(),
+        store.display()
+    )]
+    KeyFileGone {
+        /// Where it should be.
+        key_file: PathBuf,
+        /// The store.
+        store: PathBuf,
+    },
+    /// The keys are not those of the store, or no keys.
+    #[error("cannot use the keys of {}", key_file.display())]
+    Keys {
+        /// The key file.
+        key_file: PathBuf,
+        /// Why.
+        source: SealError,
+    },
+}
+
+/// An open store with its keys.
+pub struct State {
+    /// The store.
+    pub store: Store,
+    /// Its keys, verified against it.
+    pub keyring: Arc<Keyring>,
+}
+
+impl State {
+    /// Opens both; makes both at the first start.
+    pub async fn open(config: &config::State) -> Result<Self, StateError> {
+        for file in [&config.store, &config.key_file] {
+            if let Some(folder) = file.parent() {
+                make_folder(folder)?;
+            }
+        }
+        let store = Store::open_sqlite(&config.store)?;
+        let keys = |source| StateError::Keys {
+            key_file: config.key_file.clone(),
+            source,
+        };
+        let keyring = if config.key_file.exists() {
+            Keyring::load(&config.key_file).map_err(keys)?
+        } else if store.revision().await? == 0 {
+            Keyring::generate(&config.key_file).map_err(keys)?
+        } else {
+            return Err(StateError::KeyFileGone {
+                key_file: config.key_file.clone(),
+                store: config.store.clone(),
+            });
+        };
+        keyring.verify(&store).await.map_err(keys)?;
+        Ok(Self {
+            store,
+            keyring: Arc::new(keyring),
+        })
+    }
+}
+
+/// Makes a folder that only its owner may enter, if there is none.
+pub(super) fn make_folder(path: &Path) -> Result<(), StateError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| StateError::Folder {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn paths(folder: &Path) -> config::State {
+        config::State {
+            store: folder.join("state/palisade.db"),
+            key_file: folder.join("keys/keys"),
+        }
+    }
+
+    #[tokio::test]
+    async fn first_start_makes_both_and_later_ones_open_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = paths(folder.path());
+        let state = State::open(&paths).await.unwrap();
+        let mode = fs::metadata(&paths.key_file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let sealed = state.keyring.seal(b"x", b"place").unwrap();
+        state.store.close().await;
+        drop(state);
+        let state = State::open(&paths).await.unwrap();
+        assert_eq!(*state.keyring.open(&sealed, b"place").unwrap(), b"x");
+    }
+
+    #[tokio::test]
+    async fn missing_and_foreign_keys_stop_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = paths(folder.path());
+        let state = State::open(&paths).await.unwrap();
+        state.store.close().await;
+        drop(state);
+        fs::remove_file(&paths.key_file).unwrap();
+        let error = State::open(&paths).await.err().unwrap();
+        assert!(matches!(error, StateError::KeyFileGone { .. }), "{error}");
+        Keyring::generate(&paths.key_file).unwrap();
+        let error = State::open(&paths).await.err().unwrap();
+        assert!(
+            matches!(
+                &error,
+                StateError::Keys {
+                    source: SealError::UnknownKey { .. },
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_store_in_use_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = paths(folder.path());
+        let _first = State::open(&paths).await.unwrap();
+        let error = State::open(&paths).await.err().unwrap();
+        let StateError::Open(source) = error else {
+            panic!("{error:?}");
+        };
+        assert!(
+            source
+                .to_string()
+                .contains("open in another palisade process"),
+            "{source}"
+        );
+    }
+}
