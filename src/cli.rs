@@ -7,15 +7,19 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+pub mod bind;
 pub mod config;
+pub mod group;
 pub mod http;
 pub mod output;
 pub mod own;
 pub mod operator;
 mod pin;
 pub mod policy;
+pub mod role;
 pub mod run;
 pub mod session;
+pub mod user;
 
 /// One gate in front of many Kubernetes clusters.
 #[derive(Parser)]
@@ -31,6 +35,18 @@ enum Command {
     Config(config::Args),
     /// Check, test and explain policy, without a gateway.
     Policy(policy::Args),
+    /// Make, list, disable and remove users.
+    User(user::Args),
+    /// Make, list and remove local groups, and say who is in them.
+    Group(group::Args),
+    /// List roles, show what they allow.
+    Role(role::Args),
+    /// Give a user or a group a role.
+    Bind(bind::BindArgs),
+    /// Take a role back: remove bindings by name.
+    Unbind(bind::UnbindArgs),
+    /// List bindings: who holds which role where.
+    Bindings(bind::ListArgs),
 }
 
 impl Cli {
@@ -39,6 +55,23 @@ impl Cli {
         match self.command {
             Command::Config(args) => config::run(&args),
             Command::Policy(args) => policy::run(&args),
+            Command::User(args) => user::run(args),
+            Command::Group(args) => group::run(args),
+            Command::Role(args) => role::run(args),
+            Command::Bind(args) => bind::bind(args),
+            Command::Unbind(args) => bind::unbind(&args),
+            Command::Bindings(args) => bind::list(&args),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_tree_of_commands_is_sound() {
+        Cli::command().debug_assert();
     }
 }

@@ -100,7 +100,7 @@ pub fn confirm(question: &str) -> Result<bool, Failure> {
 pub fn read_line() -> Result<Zeroizing<String>, Failure> {
     use io::{BufRead as _, Read as _};
     let mut line = Zeroizing::new(String::new());
-    let mut input = io::BufReader::new(io::stdin().lock().take(MAX_LINE));
+    let mut input = io::stdin().lock().take(MAX_LINE);
     input.read_line(&mut line).map_err(terminal)?;
     let end = line.trim_end_matches(['\r', '\n']).len();
     line.truncate(end);
