@@ -20,6 +20,7 @@ mod query;
 mod refusal;
 
 use super::Attributes;
+pub(super) use label_selector::{is_label_key, is_label_value};
 use path::Segments;
 pub use refusal::Refusal;
 use std::borrow::Cow;

@@ -41,6 +41,10 @@ impl Roles {
         self.names.name(id)
     }
 
+    pub(super) fn shared_name(&self, id: u32) -> Option<Arc<str>> {
+        self.names.shared(id)
+    }
+
     pub(super) fn record(&self, id: u32) -> Option<&Role> {
         record(&self.records, id)
     }

@@ -40,6 +40,10 @@ impl Names {
             .get(index(id))
             .map_or("", |name| -> &str { name })
     }
+
+    pub(super) fn shared(&self, id: u32) -> Option<Arc<str>> {
+        self.names.get(index(id)).cloned()
+    }
 }
 
 /// A number as an index.

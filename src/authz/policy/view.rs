@@ -10,6 +10,7 @@ use crate::objects::rules::PolicyRule;
 use crate::objects::{RoleScope, RoleSpec, SubjectKind};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The roles that somebody holds on a cluster, each once.
 pub struct HeldRoles<'p> {
@@ -25,6 +26,13 @@ impl<'p> HeldRoles<'p> {
     /// Their names, in no order that means anything.
     pub fn names(&self) -> impl Iterator<Item = &'p str> + '_ {
         self.held.iter().map(|role| self.roles.name(role))
+    }
+
+    /// The same, shared: nothing is copied.
+    pub fn shared_names(&self) -> impl Iterator<Item = Arc<str>> + '_ {
+        self.held
+            .iter()
+            .filter_map(|role| self.roles.shared_name(role))
     }
 
     /// Whether there is none.

@@ -171,14 +171,15 @@ impl<'a> Parser<'a> {
 }
 
 /// `content.IsLabelKey`: an optional DNS subdomain and a slash, then a name.
-fn is_label_key(key: &str) -> bool {
+pub(in crate::authz) fn is_label_key(key: &str) -> bool {
     match key.split_once('/') {
         None => is_name(key),
         Some((prefix, name)) => is_subdomain(prefix) && is_name(name),
     }
 }
 
-fn is_label_value(value: &str) -> bool {
+/// `content.IsLabelValue`: empty, or a name.
+pub(in crate::authz) fn is_label_value(value: &str) -> bool {
     value.is_empty() || is_name(value)
 }
 

@@ -1,0 +1,1 @@
+//! Decisions on the objects of one cluster.
