@@ -8,18 +8,24 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 pub mod bind;
+pub mod clusters;
 pub mod config;
+pub mod credential;
 pub mod group;
 pub mod http;
+pub mod kubeconfig;
+pub mod login;
+pub mod operator;
 pub mod output;
 pub mod own;
-pub mod operator;
 mod pin;
 pub mod policy;
 pub mod role;
 pub mod run;
 pub mod session;
+pub mod token;
 pub mod user;
+pub mod whoami;
 
 /// One gate in front of many Kubernetes clusters.
 #[derive(Parser)]
@@ -47,6 +53,20 @@ enum Command {
     Unbind(bind::UnbindArgs),
     /// List bindings: who holds which role where.
     Bindings(bind::ListArgs),
+    /// Log in to a gateway; the session is kept for the other commands and for kubectl
+    Login(login::LoginArgs),
+    /// End the session, here and at the gateway
+    Logout(login::LogoutArgs),
+    /// Show who the gateway takes you for
+    Whoami(whoami::Args),
+    /// Show the clusters that you hold anything on, and how they are
+    Clusters(clusters::Args),
+    /// Write a kubeconfig with all your clusters
+    Kubeconfig(kubeconfig::Args),
+    /// Make, show and revoke tokens
+    Token(token::Args),
+    /// Print the session's token for kubectl (an exec plugin: client.authentication.k8s.io/v1)
+    Credential(credential::Args),
 }
 
 impl Cli {
@@ -61,6 +81,13 @@ impl Cli {
             Command::Bind(args) => bind::bind(args),
             Command::Unbind(args) => bind::unbind(&args),
             Command::Bindings(args) => bind::list(&args),
+            Command::Login(args) => login::login(&args),
+            Command::Logout(args) => login::logout(&args),
+            Command::Whoami(args) => whoami::run(&args),
+            Command::Clusters(args) => clusters::run(&args),
+            Command::Kubeconfig(args) => kubeconfig::run(&args),
+            Command::Token(args) => token::run(&args),
+            Command::Credential(args) => credential::run(&args),
         }
     }
 }

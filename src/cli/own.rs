@@ -63,10 +63,12 @@ struct ListMeta {
 impl Own {
     /// Opens the gateway that the options mean.
     pub async fn connect(gateway: &GatewayArgs) -> Result<Self, Failure> {
-        let connected = session::connect(gateway).await?;
-        Ok(Self {
-            http: connected.http,
-        })
+        Ok(Self::new(session::connect(gateway).await?.http))
+    }
+
+    /// The gateway behind a client that has a credential.
+    pub fn new(http: HttpClient) -> Self {
+        Self { http }
     }
 
     /// The client below.
@@ -159,6 +161,12 @@ impl Listed {
     /// Keeps the rows that `keep` wants.
     pub fn retain(&mut self, keep: impl FnMut(&Row) -> bool) {
         self.rows.retain(keep);
+    }
+
+    /// The names of what is listed.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let objects = self.rows.iter().map(|row| &row.object);
+        objects.filter_map(|object| object.pointer("/metadata/name")?.as_str())
     }
 
     /// Prints them.

@@ -1,6 +1,7 @@
 //! How a command runs and ends: its answer on standard output, why it failed on standard error, and 0 or 1.
 
 use super::{http::HttpError, session::SessionError};
+use http::StatusCode;
 use std::{
     future::Future,
     io::{self, IsTerminal as _, Write as _},
@@ -18,7 +19,7 @@ pub enum Failure {
     #[error(transparent)]
     Session(#[from] SessionError),
     /// The gateway said no, or nothing.
-    #[error(transparent)]
+    #[error("{}", with_login(.0))]
     Http(#[from] HttpError),
     /// Standard output or input.
     #[error("{doing}: {source}")]
@@ -112,6 +113,17 @@ pub fn ask_password(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     rpassword::prompt_password(prompt)
         .map(Zeroizing::new)
         .map_err(terminal)
+}
+
+fn with_login(error: &HttpError) -> String {
+    match error.code() {
+        Some(StatusCode::UNAUTHORIZED) => {
+            format!(
+                "the gateway does not accept the session or token ({error}): run palisade login"
+            )
+        }
+        Some(_) | None => error.to_string(),
+    }
 }
 
 fn terminal(source: io::Error) -> Failure {

@@ -1,0 +1,247 @@
+//! `palisade login` and `palisade logout`.
+//!
+//! A password is read from the terminal without showing it, or from standard input if that is asked for;
+//! never from an argument or the environment, where other processes could read it. Without a terminal the
+//! command says what is missing; it never waits for an answer that nobody can give.
+
+use super::{
+    http::{HttpClient, Options},
+    output::printable,
+    run::{self, Failure, is_interactive},
+    session::{Folder, GatewayArgs, Saved, Session, trust},
+};
+use crate::status::clock;
+use jiff::Timestamp;
+use serde::Deserialize;
+use std::process::ExitCode;
+use zeroize::Zeroizing;
+
+/// Arguments of `palisade login`.
+#[derive(clap::Args)]
+pub struct LoginArgs {
+    #[command(flatten)]
+    gateway: GatewayArgs,
+    /// The user to log in as; asked for on a terminal
+    #[arg(long, short, value_name = "NAME")]
+    username: Option<String>,
+    /// Read the password from standard input (its first line)
+    #[arg(long)]
+    password_stdin: bool,
+    /// Where the account is; asked from the gateway if it has only one
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+}
+
+/// Arguments of `palisade logout`.
+#[derive(clap::Args)]
+pub struct LogoutArgs {
+    #[command(flatten)]
+    gateway: GatewayArgs,
+}
+
+/// What the gateway says about logging in (`GET /v1/login/providers`).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Providers {
+    #[serde(default)]
+    providers: Vec<Provider>,
+    /// Clusters have host names under it.
+    #[serde(default)]
+    pub(super) base_domain: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Provider {
+    name: String,
+    flow: String,
+}
+
+/// The answer to a login.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LoggedIn {
+    token: String,
+    expires_at: Timestamp,
+    renewable_until: Timestamp,
+    user: Who,
+}
+
+#[derive(Deserialize)]
+struct Who {
+    name: String,
+}
+
+/// Runs `palisade login`.
+pub fn login(args: &LoginArgs) -> ExitCode {
+    run::run(log_in(args))
+}
+
+/// Runs `palisade logout`.
+pub fn logout(args: &LogoutArgs) -> ExitCode {
+    run::run(log_out(args))
+}
+
+async fn log_in(args: &LoginArgs) -> Result<(), Failure> {
+    let folder = Folder::open(args.gateway.config_dir.as_deref())?;
+    let server = folder.server(args.gateway.server.as_deref())?;
+    let known = folder.load(&server)?.and_then(|saved| saved.ca);
+    let (trust, ca) = trust(&args.gateway, known)?;
+    let options = Options {
+        trust,
+        ..Options::default()
+    };
+    let http = HttpClient::new(&server, options)?;
+    let providers: Providers = http.get("/v1/login/providers").await?;
+    // From now on this gateway is trusted by the certificate that the sum named.
+    let ca = http.found_ca().map(str::to_owned).or(ca);
+    let provider = choose(&providers, args.provider.as_deref())?;
+    let answer = match provider.flow.as_str() {
+        "password" => by_password(args, &http, &provider.name).await?,
+        other => {
+            return Err(Failure::said(format!(
+                "this palisade cannot log in at {}: it asks for the flow {other:?}",
+                provider.name
+            )));
+        }
+    };
+    let now = clock::now();
+    let mut saved = Saved::new(server.clone(), ca);
+    saved.session = Some(Session {
+        user: answer.user.name.clone(),
+        token: answer.token,
+        obtained_at: now,
+        expires_at: answer.expires_at,
+        renewable_until: answer.renewable_until,
+        renewal_failed_at: None,
+    });
+    folder.lock(&server).await?.save(&saved)?;
+    folder.set_current(&server)?;
+    run::print(&format!(
+        "logged in to {server} as {}; good until {}, renewed while it is used until {}\n",
+        answer.user.name, answer.expires_at, answer.renewable_until
+    ))
+}
+
+fn choose<'a>(providers: &'a Providers, wanted: Option<&str>) -> Result<&'a Provider, Failure> {
+    let names = || {
+        let names: Vec<&str> = providers
+            .providers
+            .iter()
+            .map(|it| it.name.as_str())
+            .collect();
+        names.join(", ")
+    };
+    match (wanted, providers.providers.as_slice()) {
+        (None, [only]) => Ok(only),
+        (None, _) => Err(Failure::said(format!(
+            "several providers: give --provider with one of {}",
+            names()
+        ))),
+        (Some(wanted), all) => all
+            .iter()
+            .find(|it| it.name == wanted)
+            .ok_or_else(|| Failure::said(format!("no provider {wanted:?}; there is {}", names()))),
+    }
+}
+
+async fn by_password(
+    args: &LoginArgs,
+    http: &HttpClient,
+    provider: &str,
+) -> Result<LoggedIn, Failure> {
+    let username = match &args.username {
+        Some(name) => name.clone(),
+        None => ask_username(args.password_stdin)?,
+    };
+    let password = if args.password_stdin {
+        read_password()?
+    } else {
+        ask_password(&username)?
+    };
+    let body = serde_json::json!({
+        "provider": provider,
+        "username": username,
+        "password": *password,
+        "client": client(),
+    });
+    match http.post("/v1/login/password", &body).await {
+        Ok(answer) => Ok(answer),
+        // The usual advice on a 401, to log in, is no help here.
+        Err(error) if error.code() == Some(http::StatusCode::UNAUTHORIZED) => {
+            Err(Failure::said(format!("login failed: {error}")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn ask_username(password_stdin: bool) -> Result<String, Failure> {
+    if password_stdin || !is_interactive() {
+        return Err(Failure::said("no terminal to ask on: give --username NAME"));
+    }
+    run::tell("User name:");
+    Ok(run::read_line()?.trim().to_owned())
+}
+
+fn ask_password(username: &str) -> Result<Zeroizing<String>, Failure> {
+    if !is_interactive() {
+        return Err(Failure::said(
+            "no terminal to ask for the password on: give --password-stdin",
+        ));
+    }
+    run::ask_password(&format!("Password of {}: ", printable(username)))
+}
+
+fn read_password() -> Result<Zeroizing<String>, Failure> {
+    let password = run::read_line()?;
+    if password.is_empty() {
+        return Err(Failure::said("no password on standard input"));
+    }
+    Ok(password)
+}
+
+/// What this program calls itself in the person's list of sessions.
+pub(super) fn client() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    match std::fs::read_to_string("/proc/sys/kernel/hostname") {
+        Ok(host) => format!("palisade {version} on {}", host.trim()),
+        Err(_) => format!("palisade {version}"),
+    }
+}
+
+async fn log_out(args: &LogoutArgs) -> Result<(), Failure> {
+    let folder = Folder::open(args.gateway.config_dir.as_deref())?;
+    let server = folder.server(args.gateway.server.as_deref())?;
+    let lock = folder.lock(&server).await?;
+    let Some(mut saved) = folder.load(&server)? else {
+        return run::print(&format!("not logged in to {server}\n"));
+    };
+    let Some(session) = saved.session.take() else {
+        return run::print(&format!("not logged in to {server}\n"));
+    };
+    // The own copy first: whatever the gateway answers, this machine is logged out.
+    lock.save(&saved)?;
+    let (trust, _) = trust(&args.gateway, saved.ca)?;
+    let options = Options {
+        trust,
+        token: Some(&session.token),
+        ..Options::default()
+    };
+    let http = HttpClient::new(&server, options)?;
+    let body = ("application/json", "{}".into());
+    let told = http
+        .send(http::Method::POST, "/v1/login/logout", Some(body))
+        .await;
+    match told {
+        Ok(_) => {}
+        // Ended already.
+        Err(error) if error.code() == Some(http::StatusCode::UNAUTHORIZED) => {}
+        Err(error) => {
+            return Err(Failure::said(format!(
+                "the session was removed from this machine, but the gateway could not be told and will \
+                 accept it until {}: {error}",
+                session.expires_at
+            )));
+        }
+    }
+    run::print(&format!("logged out of {server}\n"))
+}
