@@ -25,6 +25,9 @@ mod own;
 mod raw;
 pub mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use grant::{Named, Reason};
 pub use near::NearMiss;
 

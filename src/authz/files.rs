@@ -16,14 +16,14 @@ use super::{
     explain::Judge,
     source::{OwnSource, RawSource},
 };
-use crate::config::yaml::Mistake;
+use crate::{config::yaml::Mistake, objects::RoleSpec};
 use std::{
+    collections::BTreeMap,
     fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-mod aggregate;
 pub mod cases;
 mod check;
 mod documents;
@@ -100,6 +100,14 @@ impl Folder {
 /// The built-in roles: part of every policy.
 pub fn built_in() -> &'static OwnSource {
     own::built_in()
+}
+
+/// The same, as [`super::Authz`] takes them.
+pub fn built_in_roles() -> BTreeMap<String, RoleSpec> {
+    let roles = own::built_in().roles.iter();
+    roles
+        .map(|(name, role)| (name.clone(), role.object.spec.clone()))
+        .collect()
 }
 
 /// The built-in roles as a folder of nothing else.

@@ -169,6 +169,14 @@ impl Question {
         })
     }
 
+    /// The method; empty for attributes.
+    pub fn method(&self) -> &str {
+        match &self.asked {
+            Asked::Request { method, .. } => method,
+            Asked::Attributes(_) => "",
+        }
+    }
+
     /// The raw target; empty for attributes.
     pub fn target(&self) -> &str {
         match &self.asked {

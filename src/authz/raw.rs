@@ -20,8 +20,8 @@ use super::table::{Allowing, Table};
 use crate::objects::rules::PolicyRule;
 use hashbrown::HashMap;
 pub use objects::{
-    AggregationRule, ClusterRole, ClusterRoleBinding, LabelSelector, Metadata, Objects,
-    Requirement, Role, RoleBinding, RoleRef, Rule, Subject,
+    AggregationRule, CLUSTER_ROLE, ClusterRole, ClusterRoleBinding, LabelSelector, Metadata,
+    Objects, Requirement, Role, RoleBinding, RoleRef, Rule, Subject,
 };
 pub use resolve::{Grant, Verdict};
 use std::collections::BTreeMap;

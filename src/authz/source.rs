@@ -7,6 +7,10 @@
 //! What could go wrong: a name that stands for two objects. Each kind is a map by name, and
 //! [`super::files`] refuses the second of a name before it gets here.
 
+use super::{
+    policy::{Change, Policy},
+    raw::{self, Metadata, Objects, RawPolicy, RoleRef, Subject},
+};
 use crate::objects::{Binding, Cluster, Group, Role, rules::PolicyRule};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -76,6 +80,31 @@ pub struct OwnSource {
     pub groups: BTreeMap<String, Sourced<Group>>,
 }
 
+impl OwnSource {
+    /// The same as a gateway compiles it, with names for uids. A cluster that is only named in a question
+    /// has no object here: `also` names such ones.
+    pub fn compile<'a>(&'a self, also: impl IntoIterator<Item = &'a str>) -> Policy {
+        let none = BTreeMap::new();
+        let bare = also
+            .into_iter()
+            .filter(|name| !self.clusters.contains_key(*name));
+        let clusters = self
+            .clusters
+            .iter()
+            .map(|(name, cluster)| Change::PutCluster(name, &cluster.object.metadata.labels));
+        let roles = self
+            .roles
+            .iter()
+            .map(|(name, role)| Change::PutRole(name, &role.object.spec));
+        let bindings = self
+            .bindings
+            .iter()
+            .map(|(name, binding)| Change::PutBinding(name, &binding.object.spec));
+        let bare = bare.map(|name| Change::PutCluster(name, &none));
+        Policy::of(roles.chain(clusters).chain(bare).chain(bindings))
+    }
+}
+
 /// The RBAC objects of one cluster.
 #[derive(Clone, Debug, Default)]
 pub struct RawSource {
@@ -118,42 +147,57 @@ pub struct RawBinding {
     /// The object's name.
     pub name: String,
     /// What is bound.
-    pub role: RawRoleRef,
+    pub role: RoleRef,
     /// Those to whom it is bound.
-    pub subjects: Vec<RawSubject>,
+    pub subjects: Vec<Subject>,
 }
 
-/// `roleRef`; its apiGroup is not looked at when a request is judged.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RawRoleRef {
-    /// Whether a ClusterRole is meant, or a Role of the binding's own namespace.
-    pub kind: RawRoleKind,
-    /// The role's name.
-    pub name: String,
+impl RawBinding {
+    /// Whether a ClusterRole is bound, as against a Role of the binding's own namespace.
+    pub fn is_of_cluster_role(&self) -> bool {
+        self.role.kind == raw::CLUSTER_ROLE
+    }
 }
 
-/// Which kind of role a raw binding refers to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RawRoleKind {
-    /// Found by name alone.
-    #[default]
-    ClusterRole,
-    /// Found in the binding's namespace.
-    Role,
-}
-
-/// One of `subjects`; its apiGroup is not looked at when a request is judged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RawSubject {
-    /// Byte-equal to the user's name.
-    User(String),
-    /// Byte-equal to one of the user's groups.
-    Group(String),
-    /// `system:serviceaccount:<namespace>:<name>`; without a namespace that of the binding.
-    ServiceAccount {
-        /// Empty: the binding's own.
-        namespace: String,
-        /// The account's name.
-        name: String,
-    },
+impl RawSource {
+    /// The same as it is compiled for fast decisions.
+    pub fn compile(&self) -> RawPolicy {
+        let plain = |role: &RawRole| role.rules.iter().cloned().map(Into::into).collect();
+        let metadata = |namespace: &str, name: &str| Metadata {
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            ..Metadata::default()
+        };
+        let roles = |role: &RawRole| (metadata(&role.namespace, &role.name), plain(role));
+        RawPolicy::of(Objects {
+            cluster_roles: (self.cluster_roles.values())
+                .map(|role| roles(&role.object))
+                .map(|(metadata, rules)| raw::ClusterRole {
+                    metadata,
+                    rules,
+                    aggregation_rule: None,
+                })
+                .collect(),
+            roles: (self.roles.values())
+                .map(|role| roles(&role.object))
+                .map(|(metadata, rules)| raw::Role { metadata, rules })
+                .collect(),
+            cluster_role_bindings: (self.cluster_role_bindings.values())
+                .map(|binding| &binding.object)
+                .map(|binding| raw::ClusterRoleBinding {
+                    metadata: metadata("", &binding.name),
+                    subjects: binding.subjects.clone(),
+                    role_ref: binding.role.clone(),
+                })
+                .collect(),
+            role_bindings: (self.role_bindings.values())
+                .map(|binding| &binding.object)
+                .map(|binding| raw::RoleBinding {
+                    metadata: metadata(&binding.namespace, &binding.name),
+                    subjects: binding.subjects.clone(),
+                    role_ref: binding.role.clone(),
+                })
+                .collect(),
+        })
+    }
 }

@@ -29,7 +29,8 @@ pub(super) struct Grant<'a> {
 pub(super) enum Bar {
     /// Its subject is somebody else.
     Subject,
-    /// Its subject is somebody else, and it is for another place: too far to tell of.
+    /// Its subject is somebody else and it is for another place, or its role is of another scope: too far
+    /// to tell of.
     Elsewhere,
     /// It is for another place; the text says which.
     Place(String),

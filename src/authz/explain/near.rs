@@ -16,6 +16,9 @@ const FARTHEST: usize = 2;
 /// To make somebody a subject is more than to add a word to a rule.
 const OTHER_SUBJECT: usize = 2;
 
+/// What keeps a rule from the one who asks, as opposed to from the request.
+const BARS: [&str; 4] = ["subject", "namespace", "cluster", "expired"];
+
 /// A rule that nearly allows the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NearMiss {
@@ -43,7 +46,8 @@ struct Lack {
     text: String,
 }
 
-/// The nearest, all equally near, in the order in which they were found.
+/// The nearest, all equally near: first those that reach the one who asks, else in the order in which they
+/// were found.
 pub(super) fn nearest(grants: &[Grant<'_>], attrs: &Attributes<'_>) -> Vec<NearMiss> {
     let mut best = FARTHEST;
     let mut found: Vec<(usize, NearMiss)> = Vec::new();
@@ -58,6 +62,7 @@ pub(super) fn nearest(grants: &[Grant<'_>], attrs: &Attributes<'_>) -> Vec<NearM
         found.push((distance, miss));
     }
     found.retain(|(distance, _)| *distance == best);
+    found.sort_by_key(|(_, miss)| miss.missing.iter().any(|part| BARS.contains(part)));
     found.into_iter().map(|(_, miss)| miss).take(MOST).collect()
 }
 

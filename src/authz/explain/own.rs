@@ -89,9 +89,10 @@ fn bar(
     };
     let place = match (role.object.spec.scope, cluster) {
         (RoleScope::Global, None) => None,
-        (RoleScope::Global, Some(_)) => Some("on the gateway's own API alone".to_owned()),
-        (RoleScope::Project, _) => Some("in a project alone".to_owned()),
-        (RoleScope::Cluster, None) => Some("on clusters alone".to_owned()),
+        // No change to the binding would bring a role of one scope into another.
+        (RoleScope::Global, Some(_)) | (RoleScope::Cluster, None) | (RoleScope::Project, _) => {
+            return Some(Bar::Elsewhere);
+        }
         (RoleScope::Cluster, Some(cluster)) => {
             (!covers(source, &binding.object, cluster)).then(|| clusters(&binding.object))
         }

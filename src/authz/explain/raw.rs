@@ -6,7 +6,8 @@ use super::{
 };
 use crate::authz::{
     question::{Question, Subject},
-    source::{Origin, RawBinding, RawRole, RawRoleKind, RawSource, RawSubject, Sourced},
+    raw,
+    source::{Origin, RawBinding, RawRole, RawSource, Sourced},
 };
 
 /// Every rule of every binding; those that do not reach the one who asks have a bar.
@@ -24,9 +25,10 @@ pub(super) fn grants<'a>(
     let asked = answer.attributes.namespace.clone();
     for ((namespace, _), binding) in &source.role_bindings {
         let name = &binding.object.role.name;
-        let role = match binding.object.role.kind {
-            RawRoleKind::ClusterRole => source.cluster_roles.get(name),
-            RawRoleKind::Role => source.roles.get(&(namespace.clone(), name.clone())),
+        let role = if binding.object.is_of_cluster_role() {
+            source.cluster_roles.get(name)
+        } else {
+            source.roles.get(&(namespace.clone(), name.clone()))
         };
         let bar = (*namespace != asked || !answer.attributes.is_resource)
             .then(|| Bar::Place(format!("in namespace {namespace:?} alone")));
@@ -60,9 +62,10 @@ fn take<'a>(
 ) {
     let object = &binding.object;
     let own = object.subjects.iter().find(|one| is(one, object, subject));
-    let kind = match object.role.kind {
-        RawRoleKind::ClusterRole => "ClusterRole",
-        RawRoleKind::Role => "Role",
+    let kind = if object.is_of_cluster_role() {
+        "ClusterRole"
+    } else {
+        "Role"
     };
     let Some(role) = role else {
         if own.is_some() && bar.is_none() {
@@ -124,38 +127,32 @@ fn named(kind: &'static str, name: &str, namespace: &str, origin: &Origin) -> Na
     }
 }
 
-fn is(one: &RawSubject, binding: &RawBinding, subject: &Subject) -> bool {
-    match one {
-        RawSubject::User(name) => *name == subject.user,
-        RawSubject::Group(name) => subject.groups.contains(name),
-        RawSubject::ServiceAccount { name, .. } => {
-            let namespace = account_namespace(one, binding);
-            // Without any namespace such a subject is nobody.
-            !namespace.is_empty()
-                && subject.user == format!("system:serviceaccount:{namespace}:{name}")
-        }
-    }
-}
-
-fn account_namespace<'a>(one: &'a RawSubject, binding: &'a RawBinding) -> &'a str {
-    match one {
-        RawSubject::ServiceAccount { namespace, .. } if !namespace.is_empty() => namespace,
-        RawSubject::ServiceAccount { .. } | RawSubject::User(_) | RawSubject::Group(_) => {
-            &binding.namespace
-        }
+fn is(one: &raw::Subject, binding: &RawBinding, subject: &Subject) -> bool {
+    match one.kind.as_str() {
+        "User" => one.name == subject.user,
+        "Group" => subject.groups.contains(&one.name),
+        _ => one
+            .account(&binding.namespace)
+            .is_some_and(|account| account == subject.user),
     }
 }
 
 /// As the API server words it: `User "jane"`, `ServiceAccount "name/namespace"`.
-fn words(one: &RawSubject, binding: &RawBinding) -> String {
-    match one {
-        RawSubject::User(name) => format!("User {name:?}"),
-        RawSubject::Group(name) => format!("Group {name:?}"),
-        RawSubject::ServiceAccount { name, .. } => {
-            let namespace = account_namespace(one, binding);
-            format!("ServiceAccount {:?}", format!("{name}/{namespace}"))
-        }
+fn words(one: &raw::Subject, binding: &RawBinding) -> String {
+    let raw::Subject {
+        kind,
+        name,
+        namespace,
+    } = one;
+    if kind != "ServiceAccount" {
+        return format!("{kind} {name:?}");
     }
+    let namespace = if namespace.is_empty() {
+        &binding.namespace
+    } else {
+        namespace
+    };
+    format!("{kind} {:?}", format!("{name}/{namespace}"))
 }
 
 fn everybody(binding: &RawBinding) -> String {

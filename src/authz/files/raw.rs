@@ -2,46 +2,27 @@
 //!
 //! Evaluation looks at rules, roleRef and subjects alone; what else stands there (managedFields, status,
 //! annotations) is passed over. A key that is not known changes nothing in a cluster, so it changes
-//! nothing here, but inside rules, roleRef and subjects it is warned of: `resourceName` for
-//! `resourceNames` makes a rule wider, there as here.
+//! nothing here, but inside rules and roleRef it is warned of: `resourceName` for `resourceNames` makes a
+//! rule wider, there as here.
+//!
+//! What could go wrong: aggregated ClusterRoles. An API server's authoriser reads `rules` alone; a
+//! controller fills them. What a server printed is therefore taken as it stands, even if the rules are
+//! empty: that is what this server judges by. What people wrote by hand, without rules, has not been
+//! through the controller, and gets here what the controller would write.
 
-use super::{Report, aggregate, documents::Document};
+use super::{Report, documents::Document};
 use crate::{
-    authz::source::{RawBinding, RawRole, RawRoleKind, RawRoleRef, RawSource, RawSubject, Sourced},
+    authz::{
+        raw::{self, Metadata, Objects, RawPolicy},
+        source::{RawBinding, RawRole, RawSource, Sourced},
+    },
     config::yaml::{self, Node, Value},
     objects::rules::PolicyRule,
 };
-use serde::Deserialize;
 use std::collections::{BTreeMap, btree_map::Entry};
 
 /// The kinds of RBAC.
 pub(super) const KINDS: [&str; 4] = ["ClusterRole", "Role", "ClusterRoleBinding", "RoleBinding"];
-
-#[derive(Default, Deserialize)]
-struct Metadata {
-    name: Option<String>,
-    namespace: Option<String>,
-    labels: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenRole {
-    metadata: Metadata,
-    rules: Option<Vec<WrittenRule>>,
-    aggregation_rule: Option<aggregate::Aggregation>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenRule {
-    verbs: Option<Vec<String>>,
-    api_groups: Option<Vec<String>>,
-    resources: Option<Vec<String>>,
-    resource_names: Option<Vec<String>>,
-    #[serde(rename = "nonResourceURLs")]
-    non_resource_urls: Option<Vec<String>>,
-}
 
 const RULE_KEYS: [&str; 5] = [
     "verbs",
@@ -51,84 +32,181 @@ const RULE_KEYS: [&str; 5] = [
     "nonResourceURLs",
 ];
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenBinding {
-    metadata: Metadata,
-    role_ref: WrittenRef,
-    subjects: Option<Vec<WrittenSubject>>,
-}
-
-#[derive(Deserialize)]
-struct WrittenRef {
-    kind: String,
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct WrittenSubject {
-    kind: String,
-    name: String,
-    namespace: Option<String>,
-}
-
-impl From<WrittenRule> for PolicyRule {
-    fn from(rule: WrittenRule) -> Self {
-        Self {
-            verbs: rule.verbs.unwrap_or_default(),
-            api_groups: rule.api_groups.unwrap_or_default(),
-            resources: rule.resources.unwrap_or_default(),
-            resource_names: rule.resource_names.unwrap_or_default(),
-            non_resource_urls: rule.non_resource_urls.unwrap_or_default(),
-        }
-    }
-}
-
 /// All RBAC objects of a folder.
 pub(super) fn collect(documents: &[Document], report: &mut Report) -> RawSource {
-    let mut raw = RawSource::default();
-    let mut aggregated = aggregate::Aggregated::default();
+    let mut source = RawSource::default();
+    let mut aggregated = Vec::new();
     for document in documents {
-        let namespaced = matches!(document.kind.as_str(), "Role" | "RoleBinding");
-        if document.kind.ends_with("Binding") {
-            let Some(binding) = read_binding(document, namespaced, report) else {
-                continue;
-            };
-            let name = binding.name.clone();
-            if namespaced {
-                let key = (binding.namespace.clone(), name);
-                put(&mut raw.role_bindings, key, document, binding, report);
-            } else {
-                put(
-                    &mut raw.cluster_role_bindings,
-                    name,
-                    document,
-                    binding,
-                    report,
-                );
+        match document.kind.as_str() {
+            "ClusterRole" => {
+                if let Some(role) = read_cluster_role(document, &mut source, report) {
+                    aggregated.push((document, role));
+                }
             }
-        } else if let Some((role, written)) = read_role(document, namespaced, report) {
-            let name = role.name.clone();
-            if namespaced {
-                let key = (role.namespace.clone(), name);
-                put(&mut raw.roles, key, document, role, report);
-            } else if put(&mut raw.cluster_roles, name.clone(), document, role, report) {
-                aggregated.add(document, name, written);
+            "Role" => read_role(document, &mut source, report),
+            "ClusterRoleBinding" => {
+                if let Some(read) = load::<raw::ClusterRoleBinding>(document, report) {
+                    let written = (read.metadata, read.role_ref, read.subjects);
+                    put_binding(document, written, &mut source, report);
+                }
+            }
+            _ => {
+                if let Some(read) = load::<raw::RoleBinding>(document, report) {
+                    let written = (read.metadata, read.role_ref, read.subjects);
+                    put_binding(document, written, &mut source, report);
+                }
             }
         }
     }
-    aggregated.fill(&mut raw, report);
-    missing_roles(documents, &raw, report);
-    raw
+    fill_aggregated(aggregated, &mut source, report);
+    missing_roles(documents, &source, report);
+    source
 }
 
-fn read_role(
+/// Answers with the role for the aggregation of others; of itself too, if it was written by hand.
+fn read_cluster_role(
     document: &Document,
-    namespaced: bool,
+    source: &mut RawSource,
     report: &mut Report,
-) -> Option<(RawRole, aggregate::Written)> {
-    let written = load::<WrittenRole>(document, report)?;
-    let (namespace, name) = names(document, &written.metadata, namespaced, report)?;
+) -> Option<raw::ClusterRole> {
+    let mut read = load::<raw::ClusterRole>(document, report)?;
+    let (namespace, name) = names(document, &read.metadata, report)?;
+    rule_keys(document, report);
+    if printed_by_server(&document.node) && read.aggregation_rule.take().is_some() {
+        if read.rules.is_empty() {
+            let message = "the server that printed this role has no controller that fills it: it grants nothing there";
+            let mistake = document.mistake("aggregationRule", message);
+            report.warning(&document.file, mistake);
+        }
+    } else if !read.rules.is_empty() {
+        // Filled already, by a controller or by hand.
+        read.aggregation_rule = None;
+    }
+    let role = RawRole {
+        namespace,
+        name: name.clone(),
+        rules: plain(&read.rules),
+    };
+    put(&mut source.cluster_roles, name, document, role, report).then_some(read)
+}
+
+fn read_role(document: &Document, source: &mut RawSource, report: &mut Report) {
+    let Some(read) = load::<raw::Role>(document, report) else {
+        return;
+    };
+    rule_keys(document, report);
+    if let Some((namespace, name)) = names(document, &read.metadata, report) {
+        let role = RawRole {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            rules: plain(&read.rules),
+        };
+        put(&mut source.roles, (namespace, name), document, role, report);
+    }
+}
+
+fn plain(rules: &[raw::Rule]) -> Vec<PolicyRule> {
+    rules.iter().cloned().map(PolicyRule::from).collect()
+}
+
+/// Roles with an `aggregationRule` get the rules that the controller would write.
+fn fill_aggregated(
+    roles: Vec<(&Document, raw::ClusterRole)>,
+    source: &mut RawSource,
+    report: &mut Report,
+) {
+    let by_hand: Vec<(&Document, String)> = roles
+        .iter()
+        .filter(|(_, role)| role.aggregation_rule.is_some())
+        .map(|(document, role)| (*document, role.metadata.name.clone()))
+        .collect();
+    let filled = RawPolicy::of(Objects {
+        cluster_roles: roles.into_iter().map(|(_, role)| role).collect(),
+        ..Objects::default()
+    });
+    for (document, name) in by_hand {
+        let of_this = format!("ClusterRole {name:?}: ");
+        let mut wrong = filled.mistakes().iter();
+        if let Some(why) = wrong.find_map(|mistake| mistake.strip_prefix(&of_this)) {
+            report.mistake(&document.file, document.mistake("aggregationRule", why));
+        }
+        if let Some(role) = source.cluster_roles.get_mut(&name) {
+            role.object.rules = filled.cluster_role(&name).unwrap_or_default().to_vec();
+            // They are written elsewhere.
+            role.origin.rules = [].into();
+        }
+    }
+}
+
+fn put_binding(
+    document: &Document,
+    (metadata, role, subjects): (Metadata, raw::RoleRef, Vec<raw::Subject>),
+    source: &mut RawSource,
+    report: &mut Report,
+) {
+    let Some((namespace, name)) = names(document, &metadata, report) else {
+        return;
+    };
+    let of_cluster = namespace.is_empty();
+    if !(role.kind == "ClusterRole" || (role.kind == "Role" && !of_cluster)) {
+        let message = format!(
+            "{:?}: a {} refers to no such kind",
+            role.kind, document.kind
+        );
+        return report.mistake(&document.file, document.mistake("roleRef.kind", message));
+    }
+    if let Some(node) = document.node.get("roleRef") {
+        unknown_keys(
+            document,
+            node,
+            "roleRef",
+            &["apiGroup", "kind", "name"],
+            report,
+        );
+    }
+    for (index, subject) in subjects.iter().enumerate() {
+        let wrong = match subject.kind.as_str() {
+            "ServiceAccount" if of_cluster && subject.namespace.is_empty() => {
+                let message = "a ServiceAccount in a ClusterRoleBinding needs its namespace";
+                Some(("namespace", message.to_owned()))
+            }
+            "User" | "Group" | "ServiceAccount" => None,
+            other => {
+                let message = format!("{other:?} is none of User, Group, ServiceAccount");
+                Some(("kind", message))
+            }
+        };
+        if let Some((key, message)) = wrong {
+            let path = format!("subjects[{index}].{key}");
+            report.mistake(&document.file, document.mistake(&path, message));
+        }
+    }
+    let binding = RawBinding {
+        namespace: namespace.clone(),
+        name: name.clone(),
+        role,
+        subjects,
+    };
+    if of_cluster {
+        put(
+            &mut source.cluster_role_bindings,
+            name,
+            document,
+            binding,
+            report,
+        );
+    } else {
+        put(
+            &mut source.role_bindings,
+            (namespace, name),
+            document,
+            binding,
+            report,
+        );
+    }
+}
+
+fn rule_keys(document: &Document, report: &mut Report) {
     if let Some(Value::List(rules)) = document.node.get("rules").map(|rules| &rules.value) {
         for (index, rule) in rules.iter().enumerate() {
             unknown_keys(
@@ -140,91 +218,12 @@ fn read_role(
             );
         }
     }
-    let role = RawRole {
-        namespace,
-        name,
-        rules: written
-            .rules
-            .into_iter()
-            .flatten()
-            .map(Into::into)
-            .collect(),
-    };
-    let kept = aggregate::Written {
-        labels: written.metadata.labels.unwrap_or_default(),
-        aggregation: written.aggregation_rule,
-    };
-    Some((role, kept))
 }
 
-fn read_binding(document: &Document, namespaced: bool, report: &mut Report) -> Option<RawBinding> {
-    let written = load::<WrittenBinding>(document, report)?;
-    let (namespace, name) = names(document, &written.metadata, namespaced, report)?;
-    let kind = match (written.role_ref.kind.as_str(), namespaced) {
-        ("ClusterRole", _) => RawRoleKind::ClusterRole,
-        ("Role", true) => RawRoleKind::Role,
-        (other, _) => {
-            let message = format!("{other:?}: a {} refers to no such kind", document.kind);
-            report.mistake(&document.file, document.mistake("roleRef.kind", message));
-            return None;
-        }
-    };
-    if let Some(node) = document.node.get("roleRef") {
-        unknown_keys(
-            document,
-            node,
-            "roleRef",
-            &["apiGroup", "kind", "name"],
-            report,
-        );
-    }
-    let mut subjects = Vec::new();
-    for (index, subject) in written.subjects.into_iter().flatten().enumerate() {
-        let path = format!("subjects[{index}]");
-        match read_subject(subject, namespaced) {
-            Ok(subject) => subjects.push(subject),
-            Err((key, message)) => {
-                let mistake = document.mistake(&format!("{path}.{key}"), message);
-                report.mistake(&document.file, mistake);
-            }
-        }
-    }
-    Some(RawBinding {
-        namespace,
-        name,
-        role: RawRoleRef {
-            kind,
-            name: written.role_ref.name,
-        },
-        subjects,
-    })
-}
-
-fn read_subject(
-    subject: WrittenSubject,
-    namespaced: bool,
-) -> Result<RawSubject, (&'static str, String)> {
-    let WrittenSubject {
-        kind,
-        name,
-        namespace,
-    } = subject;
-    match kind.as_str() {
-        "User" => Ok(RawSubject::User(name)),
-        "Group" => Ok(RawSubject::Group(name)),
-        "ServiceAccount" => {
-            let namespace = namespace.unwrap_or_default();
-            if namespace.is_empty() && !namespaced {
-                let message = "a ServiceAccount in a ClusterRoleBinding needs its namespace";
-                return Err(("namespace", message.to_owned()));
-            }
-            Ok(RawSubject::ServiceAccount { namespace, name })
-        }
-        other => Err((
-            "kind",
-            format!("{other:?} is none of User, Group, ServiceAccount"),
-        )),
-    }
+/// A server gives every object a uid; nobody writes one by hand.
+fn printed_by_server(node: &Node) -> bool {
+    node.get("metadata")
+        .is_some_and(|metadata| metadata.get("uid").is_some())
 }
 
 fn load<T: serde::de::DeserializeOwned>(document: &Document, report: &mut Report) -> Option<T> {
@@ -243,11 +242,12 @@ fn load<T: serde::de::DeserializeOwned>(document: &Document, report: &mut Report
 fn names(
     document: &Document,
     metadata: &Metadata,
-    namespaced: bool,
     report: &mut Report,
 ) -> Option<(String, String)> {
-    let name = metadata.name.clone().unwrap_or_default();
-    let namespace = metadata.namespace.clone().unwrap_or_default();
+    let Metadata {
+        name, namespace, ..
+    } = metadata;
+    let namespaced = matches!(document.kind.as_str(), "Role" | "RoleBinding");
     let wrong = if name.is_empty() {
         Some(("metadata.name", format!("a {} needs a name", document.kind)))
     } else if namespaced && namespace.is_empty() {
@@ -260,7 +260,12 @@ fn names(
         report.mistake(&document.file, document.mistake(path, message));
         return None;
     }
-    Some((if namespaced { namespace } else { String::new() }, name))
+    let namespace = if namespaced {
+        namespace.clone()
+    } else {
+        String::new()
+    };
+    Some((namespace, name.clone()))
 }
 
 fn unknown_keys(document: &Document, node: &Node, path: &str, known: &[&str], report: &mut Report) {

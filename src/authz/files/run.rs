@@ -1,10 +1,21 @@
 //! Runs the cases of a folder.
+//!
+//! Each is judged twice: by the compiled table, which a gateway decides by, and by the slow path that
+//! explains. If they differ the case fails, whatever it expected.
 
 use super::{
     Folder,
     cases::{Case, CaseFile, Expect},
 };
-use crate::authz::explain::{Explanation, Judge, Verdict, explain, text};
+use crate::authz::{
+    RequestInfo,
+    explain::{Explanation, Judge, Verdict, explain, text},
+    files,
+    policy::{Place, Policy, Who},
+    question::Asked,
+    raw::RawPolicy,
+    rules,
+};
 use jiff::Timestamp;
 use std::fmt;
 
@@ -47,9 +58,10 @@ impl fmt::Display for Failed {
 pub fn cases(folder: &Folder, now: Timestamp, totals: &mut Totals) -> Vec<Failed> {
     let mut failed = Vec::new();
     for file in &folder.cases {
+        let compiled = Compiled::of(folder, file);
         for case in &file.cases {
             totals.cases += 1;
-            if let Some(failure) = one(folder, file, case, now) {
+            if let Some(failure) = one(folder, file, &compiled, case, now) {
                 totals.failed += 1;
                 failed.push(failure);
             }
@@ -58,7 +70,13 @@ pub fn cases(folder: &Folder, now: Timestamp, totals: &mut Totals) -> Vec<Failed
     failed
 }
 
-fn one(folder: &Folder, file: &CaseFile, case: &Case, now: Timestamp) -> Option<Failed> {
+fn one(
+    folder: &Folder,
+    file: &CaseFile,
+    compiled: &Compiled,
+    case: &Case,
+    now: Timestamp,
+) -> Option<Failed> {
     let failed = |message: String, answer: Option<Explanation>| {
         Some(Failed {
             place: format!("{}:{}", file.file, case.line),
@@ -79,6 +97,9 @@ fn one(folder: &Folder, file: &CaseFile, case: &Case, now: Timestamp) -> Option<
         Judge::Cluster(&folder.raw)
     };
     let answer = explain(judge, &case.question, now);
+    if let Some(message) = compiled.disagrees(judge, case, &answer, now) {
+        return failed(message, Some(answer));
+    }
     let wanted = match case.expect {
         Expect::Allow => Verdict::Allow,
         Expect::Deny => Verdict::Deny,
@@ -97,4 +118,97 @@ fn one(folder: &Folder, file: &CaseFile, case: &Case, now: Timestamp) -> Option<
         wanted.word()
     );
     failed(message, Some(answer))
+}
+
+/// Both policies of a file of cases, as they are compiled for fast decisions.
+struct Compiled {
+    own: Policy,
+    cluster: RawPolicy,
+}
+
+impl Compiled {
+    fn of(folder: &Folder, file: &CaseFile) -> Self {
+        let asked = file.cases.iter().filter_map(|case| case.question.place().0);
+        Self {
+            own: file.own.compile(asked),
+            cluster: folder.raw.compile(),
+        }
+    }
+
+    /// What is wrong if the compiled table says another thing than the explanation.
+    fn disagrees(
+        &self,
+        judge: Judge<'_>,
+        case: &Case,
+        answer: &Explanation,
+        now: Timestamp,
+    ) -> Option<String> {
+        let verdict = self.verdict(judge, case, answer, now);
+        (verdict != answer.decision).then(|| {
+            format!(
+                "the compiled policy says {}, its explanation {}: a fault of this program, please report it",
+                verdict.word(),
+                answer.decision.word()
+            )
+        })
+    }
+
+    fn verdict(
+        &self,
+        judge: Judge<'_>,
+        case: &Case,
+        answer: &Explanation,
+        now: Timestamp,
+    ) -> Verdict {
+        let groups: Vec<Box<str>> = answer
+            .groups
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect();
+        let who = Who {
+            user: &answer.user,
+            groups: &groups,
+        };
+        let (cluster, inner) = case.question.place();
+        let is_own = matches!(judge, Judge::Own(_));
+        let target = if is_own {
+            inner
+        } else {
+            case.question.target()
+        };
+        let info;
+        let checks: Vec<_> = match &case.question.asked {
+            Asked::Request { method, .. } => match RequestInfo::parse(method, target, false) {
+                Ok(parsed) => {
+                    info = parsed;
+                    // An API server's authoriser is asked for the request itself alone.
+                    info.checks().take(if is_own { 2 } else { 1 }).collect()
+                }
+                Err(_) => return Verdict::Refuse,
+            },
+            Asked::Attributes(asked) => vec![asked.attributes()],
+        };
+        let place = cluster.map_or(Place::Global, Place::Cluster);
+        let everyones = files::built_in()
+            .roles
+            .get("authenticated")
+            .filter(|_| cluster.is_none());
+        let everyones = everyones.map(|role| role.object.spec.rules.as_slice());
+        let allowed = checks.iter().all(|attrs| {
+            if !is_own {
+                return self.cluster.decide(&who, attrs).allowed();
+            }
+            self.own.decide(&who, place, attrs, now).allowed()
+                || everyones
+                    .iter()
+                    .copied()
+                    .flatten()
+                    .any(|rule| rules::allows(rule, attrs))
+        });
+        if allowed {
+            Verdict::Allow
+        } else {
+            Verdict::Deny
+        }
+    }
 }

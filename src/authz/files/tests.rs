@@ -376,6 +376,11 @@ kind: ClusterRole
 metadata: {name: r}
 rules:
 - {verbs: get}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: odd}
+aggregationRule: {clusterRoleSelectors: [{matchExpressions: [{key: a, operator: Near}]}]}
 ";
     insta::assert_snapshot!(mistakes(text).join("\n"));
 }
@@ -416,7 +421,8 @@ fn aggregated_roles_written_by_hand_are_filled_as_the_controller_fills_them() {
         cluster_role("b-get", "to-view: 'true'", &allows("get")),
         cluster_role("c-list", "to-edit: 'true'", &allows("list")),
         cluster_role("view", "to-edit: 'true'", &selects("to-view")),
-        cluster_role("edit", "", &format!("{}\n{}", selects("to-edit"), allows("escalate"))),
+        cluster_role("edit", "", &selects("to-edit")),
+        cluster_role("filled", "", &format!("{}\n{}", selects("to-edit"), allows("watch"))),
         cluster_role(
             "by-expression",
             "",
@@ -434,8 +440,8 @@ fn aggregated_roles_written_by_hand_are_filled_as_the_controller_fills_them() {
             .collect()
     };
     assert_eq!(verbs("view"), ["get"]);
-    // What stood in an aggregated role by hand is replaced.
     assert_eq!(verbs("edit"), ["list", "get"]);
+    assert_eq!(verbs("filled"), ["watch"]);
     assert_eq!(verbs("by-expression"), ["list", "get"]);
 }
 

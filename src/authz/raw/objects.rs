@@ -7,7 +7,8 @@ use crate::objects::rules::PolicyRule;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
-pub(super) const CLUSTER_ROLE: &str = "ClusterRole";
+/// Kind of cluster-wide roles.
+pub const CLUSTER_ROLE: &str = "ClusterRole";
 pub(super) const ROLE: &str = "Role";
 
 /// All RBAC objects of one cluster.
@@ -189,13 +190,25 @@ impl RoleRef {
 
 impl Subject {
     /// The user name of a service account: its own namespace, else the binding's, else none.
-    pub(super) fn account(&self, binding_namespace: &str) -> Option<String> {
+    pub fn account(&self, binding_namespace: &str) -> Option<String> {
         let namespace = if self.namespace.is_empty() {
             binding_namespace
         } else {
             &self.namespace
         };
         (!namespace.is_empty()).then(|| format!("system:serviceaccount:{namespace}:{}", self.name))
+    }
+}
+
+impl From<PolicyRule> for Rule {
+    fn from(rule: PolicyRule) -> Self {
+        Self {
+            verbs: rule.verbs,
+            api_groups: rule.api_groups,
+            resources: rule.resources,
+            resource_names: rule.resource_names,
+            non_resource_urls: rule.non_resource_urls,
+        }
     }
 }
 
