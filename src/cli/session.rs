@@ -374,6 +374,10 @@ impl Folder {
 
     /// Waits until no other process writes the gateway's file.
     pub async fn lock(&self, server: &str) -> Result<Locked, SessionError> {
+        self.lock_within(server, LOCK_LIMIT).await
+    }
+
+    async fn lock_within(&self, server: &str, limit: Duration) -> Result<Locked, SessionError> {
         self.make()?;
         let path = self.path(server, "lock");
         let mut options = OpenOptions::new();
@@ -383,7 +387,7 @@ impl Folder {
             .mode(0o600)
             .open(&path)
             .map_err(at(&path))?;
-        let deadline = tokio::time::Instant::now() + LOCK_LIMIT;
+        let deadline = tokio::time::Instant::now() + limit;
         loop {
             match file.try_lock() {
                 Ok(()) => break,
@@ -470,3 +474,6 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> SessionError {
     let path = path.to_owned();
     move |source| SessionError::File { path, source }
 }
+
+#[cfg(test)]
+mod tests;
