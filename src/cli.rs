@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 pub mod bind;
+pub mod cluster;
 pub mod clusters;
 pub mod config;
 pub mod credential;
@@ -37,6 +38,8 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Add, show, sync and remove clusters
+    Cluster(cluster::Args),
     /// Check a configuration file, or show what can be configured.
     Config(config::Args),
     /// Check, test and explain policy, without a gateway.
@@ -73,6 +76,7 @@ impl Cli {
     /// Does what was asked.
     pub fn run(self) -> ExitCode {
         match self.command {
+            Command::Cluster(args) => cluster::run(&args),
             Command::Config(args) => config::run(&args),
             Command::Policy(args) => policy::run(&args),
             Command::User(args) => user::run(args),

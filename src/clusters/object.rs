@@ -107,7 +107,7 @@ pub enum NotOurs {
 
 impl Object {
     /// Adds `apiVersion`, `kind`, name, namespace and the label to `fields`.
-    pub(super) fn new(kind: ObjectKind, name: &str, fields: Value) -> Self {
+    pub fn new(kind: ObjectKind, name: &str, fields: Value) -> Self {
         let mut metadata = serde_json::json!({
             "name": name,
             "labels": { super::MANAGED_BY: super::MANAGER },
