@@ -22,36 +22,127 @@
 //! again (uids, tombstones, and what hangs on an object goes with it), two admins who remove each other
 //! in the same instant (a guard key in both transactions).
 
+use crate::{
+    authn::Index,
+    authz::{self, Authz},
+    clusters::Clusters,
+    objects::Role,
+    proxy::dial,
+    store::{Store, follow::Follower},
+};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::Full;
+use std::{sync::Arc, time::Duration};
 
+mod access;
+mod admins;
 mod answer;
+mod bindings;
+mod body;
 mod caller;
+mod cascade;
+mod cluster_actions;
+mod clusters;
 mod discovery;
+mod dispatch;
+mod draft;
 mod error;
+mod grants;
+mod groups;
+mod list;
 pub mod login;
+mod openapi;
+mod password;
+mod query;
+mod resource;
+mod review;
+mod roles;
 mod route;
+mod select;
+mod table;
+mod tokens;
+mod users;
 
-use route::Route;
+#[cfg(test)]
+mod tests;
 
-pub use caller::{Caller, Reach};
+pub use authz::Reach;
+pub use caller::Caller;
 pub use error::{ApiError, Mistake, ObjectRef};
 
 /// What answers carry: whole, small bodies. A watch will make a stream of it.
 pub type Body = Full<Bytes>;
 
+/// What operators can set.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Life of a token whose maker names no end.
+    pub token_life: Duration,
+    /// Longest life of a token.
+    pub token_max_life: Duration,
+    /// Largest body of a request (bytes).
+    pub body_bytes: usize,
+    /// Which addresses a cluster may have.
+    pub reach: dial::Reach,
+}
+
+/// What the own API works with.
+pub struct Parts {
+    /// Where objects are.
+    pub store: Store,
+    /// Says when this replica has seen a write.
+    pub follower: Follower,
+    /// Whose tokens are whose.
+    pub index: Arc<Index>,
+    /// Changes passwords.
+    pub login: Arc<login::Login>,
+    /// The roles that come with the gateway.
+    pub built_in: Vec<Role>,
+    /// What callers hold.
+    pub authz: Arc<Authz>,
+    /// Health, credentials and roles of clusters.
+    pub clusters: Arc<Clusters>,
+    /// What operators can set.
+    pub limits: Limits,
+}
+
 /// The own API: what every request to it needs, and nothing of the rest of the gateway.
-pub struct Api {}
+pub struct Api {
+    store: Store,
+    follower: Follower,
+    index: Arc<Index>,
+    login: Arc<login::Login>,
+    /// In the order of their names, labelled.
+    built_in: Vec<Role>,
+    authz: Arc<Authz>,
+    clusters: Arc<Clusters>,
+    limits: Limits,
+}
 
 impl Api {
-    /// The API.
-    #[expect(
-        clippy::new_without_default,
-        reason = "takes the store from the next change on"
-    )]
-    pub fn new() -> Self {
-        Self {}
+    /// The API over these parts.
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            store,
+            follower,
+            index,
+            login,
+            built_in,
+            authz,
+            clusters,
+            limits,
+        } = parts;
+        Self {
+            store,
+            follower,
+            index,
+            login,
+            built_in: roles::labelled(built_in),
+            authz,
+            clusters,
+            limits,
+        }
     }
 
     /// Carries out a request that the gateway has authenticated and judged at global scope.
@@ -60,11 +151,7 @@ impl Api {
     /// becomes HTTP at the gateway's one place for that ([`ApiError::status`]).
     ///
     /// # Errors
-    /// [`ApiError`]: the request was not carried out, with two exceptions that say so themselves.
-    #[expect(
-        clippy::unused_async,
-        reason = "reads the body from the next change on"
-    )]
+    /// [`ApiError`]: the request was not carried out; [`ApiError::Uncertain`] says that nobody can tell.
     pub async fn handle<B>(
         &self,
         caller: &Caller,
@@ -72,23 +159,15 @@ impl Api {
     ) -> Result<Response<Body>, ApiError>
     where
         B: http_body::Body<Data = Bytes> + Send,
-        B::Error: std::error::Error + Send + Sync + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (head, _body) = request.into_parts();
-        let route = Route::parse(head.uri.path()).ok_or(ApiError::NoSuchPath)?;
-        match route {
-            Route::Version => Ok(discovery::version()),
-            Route::Api => discovery::api(&head.headers),
-            Route::Apis => discovery::apis(&head.headers),
-            Route::Group(group) => Ok(discovery::group(group)),
-            Route::GroupVersion(group, version) => Ok(discovery::group_version(group, version)),
-            Route::OpenApiIndex
-            | Route::OpenApi(..)
-            | Route::SelfSubjectReviews(_)
-            | Route::Object { .. } => Err(match caller.reach {
-                Reach::All => ApiError::NoSuchPath,
-                Reach::Own => ApiError::Forbidden("this needs a grant at global scope".to_owned()),
-            }),
-        }
+        let (head, body) = request.into_parts();
+        let call = dispatch::Call::read(&head)?;
+        let bytes = match head.method {
+            Method::GET | Method::HEAD => Bytes::new(),
+            _ if call.ignores_body() => Bytes::new(),
+            _ => body::read(body, &head.headers, self.limits.body_bytes).await?,
+        };
+        dispatch::answer(self, caller, &head, call, &bytes).await
     }
 }

@@ -82,6 +82,8 @@ pub trait Kind: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     fn meta(&self) -> &Meta;
     /// The object's metadata, to be filled by the gateway.
     fn meta_mut(&mut self) -> &mut Meta;
+    /// Fills `apiVersion` and `kind`, which a request may leave out.
+    fn fill_type(&mut self);
 
     /// Key of the object called `name`.
     fn key(name: &str) -> String {

@@ -1,33 +1,39 @@
 //! Who calls, and how far they reach.
 
+use crate::authn::Identity;
+use crate::authz::{OwnPermit, Reach};
 use crate::objects::TokenKind;
 use jiff::Timestamp;
 
-/// How far a caller reaches with this very request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// The policy allows the request at global scope: it goes for every object.
-    All,
-    /// The policy does not: only what everybody who is logged in may do with what is theirs.
-    Own,
+/// The identity of a request to the own API, and its reach: what a permit says, and nothing else.
+pub struct Caller {
+    pub(super) user_uid: Box<str>,
+    pub(super) handle: Box<str>,
+    /// Uids.
+    pub(super) groups: Box<[Box<str>]>,
+    pub(super) token_id: Box<str>,
+    pub(super) token_kind: TokenKind,
+    pub(super) token_clusters: Option<Box<[Box<str>]>>,
+    pub(super) token_expires_at: Timestamp,
+    pub(super) reach: Reach,
 }
 
-/// The identity of a request to the own API, and its reach. Made by the gateway from the permit.
-pub struct Caller {
-    /// Uid of the user.
-    pub user_uid: Box<str>,
-    /// Their handle.
-    pub handle: Box<str>,
-    /// Uids of their groups.
-    pub groups: Box<[Box<str>]>,
-    /// Id of the token that the request carried.
-    pub token_id: Box<str>,
-    /// `pat` or `ses`.
-    pub token_kind: TokenKind,
-    /// Clusters that the token is good for; `None`: all.
-    pub token_clusters: Option<Box<[Box<str>]>>,
-    /// The end of the token's life.
-    pub token_expires_at: Timestamp,
-    /// How far this request reaches.
-    pub reach: Reach,
+impl Caller {
+    /// Whom the authoriser let through, and how far.
+    pub fn permitted(permit: &OwnPermit) -> Self {
+        Self::new(permit.identity(), permit.reach())
+    }
+
+    fn new(identity: &Identity, reach: Reach) -> Self {
+        Self {
+            user_uid: identity.user_uid().into(),
+            handle: identity.handle().into(),
+            groups: identity.groups().into(),
+            token_id: identity.token_id().as_str().into(),
+            token_kind: identity.token_kind(),
+            token_clusters: identity.token_clusters().map(Into::into),
+            token_expires_at: identity.expires_at(),
+            reach,
+        }
+    }
 }

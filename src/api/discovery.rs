@@ -38,6 +38,7 @@ const fn resource<K: Kind>(subresources: &'static [Subresource]) -> Resource {
 const OWN: [Resource; 6] = [
     resource::<Binding>(&[]),
     resource::<Cluster>(&[
+        Subresource("cleanup", &["create"]),
         Subresource("credential", &["update"]),
         Subresource("manifest", &["get"]),
         Subresource("sync", &["create"]),

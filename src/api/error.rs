@@ -2,8 +2,11 @@
 //!
 //! Texts follow upstream (`apimachinery/pkg/api/errors`), because kubectl and people recognise them.
 
-use crate::objects::{GROUP, Kind};
+use super::login::LoginError;
+use crate::clusters::ClusterError;
+use crate::objects::{DecodeError, GROUP, Kind};
 use crate::status::{Cause, Details, Reason, Status};
+use crate::store::StoreError;
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +53,59 @@ pub enum ApiError {
     /// More objects than one answer may hold.
     #[error("there are more than {0} objects: ask for them in parts, with limit and continue")]
     TooMany(usize),
-    /// A bound that protects the gateway was reached; trying again soon helps.
-    #[error("{0}")]
-    Busy(&'static str),
+    /// The store's queue is full; nothing was written.
+    #[error("the gateway's store is too busy; nothing was written")]
+    Busy,
+    /// The store takes no value of this size.
+    #[error("{0}; nothing was written")]
+    TooLargeToStore(&'static str),
+    /// The store does not answer: nothing was written.
+    #[error("the gateway's store does not answer; nothing was written")]
+    Store(#[source] StoreError),
+    /// Nobody can say whether the write counts.
+    #[error(
+        "the gateway's store failed while it wrote: look whether the change was made before you try again"
+    )]
+    Uncertain(#[source] StoreError),
+    /// A stored value cannot be read.
+    #[error("an object that the gateway stores cannot be read; its log says which")]
+    Stored(#[source] DecodeError),
+    /// The password was not changed.
+    #[error(transparent)]
+    Password(LoginError),
+    /// Something with a cluster failed.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The system gave no random bytes.
+    #[error("the system gives no random bytes")]
+    NoRandomness,
+}
+
+/// Seconds after which another try makes sense.
+const RETRY_AFTER: u32 = 1;
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy => Self::Busy,
+            StoreError::Invalid(why) => Self::TooLargeToStore(why),
+            error @ StoreError::Uncertain(_) => Self::Uncertain(error),
+            // A conflict that nobody looked at is a retry that did not happen: nothing was written.
+            error @ (StoreError::Conflict { .. }
+            | StoreError::Closed
+            | StoreError::Unavailable(_)) => Self::Store(error),
+        }
+    }
+}
+
+impl From<DecodeError> for ApiError {
+    fn from(error: DecodeError) -> Self {
+        Self::Stored(error)
+    }
+}
+
+fn code_of(status: &Status) -> (u16, Option<Reason>) {
+    (status.code, status.reason)
 }
 
 /// Which object an answer is about.
@@ -186,6 +239,13 @@ fn list(mistakes: &[Mistake]) -> String {
 impl ApiError {
     /// The answer that a client reads. `Retry-After` mirrors `details.retryAfterSeconds`.
     pub fn status(&self) -> Status {
+        // Their stages know best how to say it.
+        if let Self::Password(error) = self {
+            return error.status();
+        }
+        if let Self::Cluster(error) = self {
+            return error.status();
+        }
         let (code, reason) = self.code();
         let status = Status::failure(code, reason, self.to_string());
         match self.details() {
@@ -203,12 +263,20 @@ impl ApiError {
             Self::BadRequest(_) | Self::BodyBroken => (400, Some(Reason::BadRequest)),
             Self::Forbidden(_) => (403, Some(Reason::Forbidden)),
             Self::MethodNotAllowed(_) => (405, Some(Reason::MethodNotAllowed)),
-            Self::TooLarge(_) | Self::TooMany(_) => (413, Some(Reason::RequestEntityTooLarge)),
+            Self::TooLarge(_) | Self::TooMany(_) | Self::TooLargeToStore(_) => {
+                (413, Some(Reason::RequestEntityTooLarge))
+            }
             Self::UnsupportedMediaType(_) => (415, Some(Reason::UnsupportedMediaType)),
             Self::NotAcceptable(_) => (406, Some(Reason::NotAcceptable)),
             // Upstream gives 408 no reason.
             Self::BodyTimeout(_) => (408, None),
-            Self::Busy(_) => (429, Some(Reason::TooManyRequests)),
+            Self::Busy => (429, Some(Reason::TooManyRequests)),
+            Self::Store(_) | Self::Uncertain(_) | Self::NoRandomness => {
+                (503, Some(Reason::ServiceUnavailable))
+            }
+            Self::Password(error) => code_of(&error.status()),
+            Self::Cluster(error) => code_of(&error.status()),
+            Self::Stored(_) => (500, Some(Reason::InternalError)),
         }
     }
 
@@ -223,8 +291,8 @@ impl ApiError {
                 causes: mistakes.iter().map(Mistake::cause).collect(),
                 ..object.details()
             }),
-            Self::Busy(_) => Some(Details {
-                retry_after_seconds: 1,
+            Self::Busy => Some(Details {
+                retry_after_seconds: RETRY_AFTER,
                 ..Details::default()
             }),
             Self::NoSuchPath => Some(Details::default()),
@@ -236,7 +304,14 @@ impl ApiError {
             | Self::NotAcceptable(_)
             | Self::BodyTimeout(_)
             | Self::BodyBroken
-            | Self::TooMany(_) => None,
+            | Self::TooMany(_)
+            | Self::TooLargeToStore(_)
+            | Self::Store(_)
+            | Self::Uncertain(_)
+            | Self::Stored(_)
+            | Self::Password(_)
+            | Self::Cluster(_)
+            | Self::NoRandomness => None,
         }
     }
 }

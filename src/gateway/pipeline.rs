@@ -2,9 +2,9 @@
 
 use super::{answer::is_discovery, body::Body, error::Error, record::Record};
 use crate::{
-    api::{self, Api, Caller, login::Login},
+    api::{Api, Caller, login::Login},
     authn::{Authn, Credential, WebSocket},
-    authz::{Asked, Authz, OwnPermit, Permit, Permitted, Purpose, Reach, RequestInfo},
+    authz::{Asked, Authz, OwnPermit, Permit, Permitted, Purpose, RequestInfo},
     clusters::Registry,
     proxy::{Hop, Outbound, Session},
     request::{Head, Router, Target, Upgrade, conn::ConnInfo},
@@ -40,7 +40,7 @@ pub struct Parts {
     /// The gateway's own API.
     pub api: Api,
     /// Logging in.
-    pub login: Login,
+    pub login: Arc<Login>,
     /// Upgraded streams that still run; a stop waits for them.
     pub streams: TaskTracker,
 }
@@ -152,7 +152,7 @@ impl Gateway {
         let response = self
             .parts
             .api
-            .handle(&caller(&permit), whole(head, body))
+            .handle(&Caller::permitted(&permit), whole(head, body))
             .await?;
         Ok((response.map(Body::own), None))
     }
@@ -196,21 +196,4 @@ fn root() -> Response<Body> {
         HeaderValue::from_static("nosniff"),
     );
     response
-}
-
-fn caller(permit: &OwnPermit) -> Caller {
-    let identity = permit.identity();
-    Caller {
-        user_uid: identity.user_uid().into(),
-        handle: identity.handle().into(),
-        groups: identity.groups().into(),
-        token_id: identity.token_id().as_str().into(),
-        token_kind: identity.token_kind(),
-        token_clusters: identity.token_clusters().map(Into::into),
-        token_expires_at: identity.expires_at(),
-        reach: match permit.reach() {
-            Reach::All => api::Reach::All,
-            Reach::Own => api::Reach::Own,
-        },
-    }
 }

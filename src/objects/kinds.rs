@@ -57,6 +57,10 @@ macro_rules! kind {
             fn meta_mut(&mut self) -> &mut Meta {
                 &mut self.metadata
             }
+            fn fill_type(&mut self) {
+                self.api_version = api_version();
+                Self::KIND.clone_into(&mut self.kind);
+            }
         }
     };
 }

@@ -215,9 +215,27 @@ fn api_errors() -> Vec<(&'static str, Error)> {
             "a list without a limit over too many objects",
             ApiError::TooMany(10_000),
         ),
+        ("the store's queue is full", ApiError::Busy),
         (
-            "a bound that protects the gateway",
-            ApiError::Busy("too many writes at the same time"),
+            "an object that the store does not take",
+            ApiError::TooLargeToStore("more than 1,400,000 bytes at once"),
+        ),
+        (
+            "the store does not answer",
+            ApiError::Store(StoreError::Closed),
+        ),
+        (
+            "the store failed in the middle of a write",
+            ApiError::Uncertain(StoreError::Uncertain(Arc::new(std::fmt::Error))),
+        ),
+        ("no random bytes for a token", ApiError::NoRandomness),
+        (
+            "changing one's own password with a wrong current one",
+            ApiError::Password(login::LoginError::WrongCurrent),
+        ),
+        (
+            "syncing a cluster that has no credential",
+            ApiError::Cluster(NotReady::Pending("prod".to_owned()).into()),
         ),
     ];
     all.into_iter()

@@ -1,0 +1,111 @@
+//! Who may do what, beyond what the policy has said.
+//!
+//! The policy answered for the request as such. Here two things are added: with [`Reach::Own`] only the
+//! operations below are open, on what is the caller's own; and what would hand out power (users, groups,
+//! roles, bindings, clusters, passwords and tokens of others) takes the built-in role `admin`, until the
+//! API can tell whether somebody holds what they grant.
+
+use super::error::ApiError;
+use super::{Caller, Reach};
+use crate::objects::{Cluster, GROUP, Kind, Token, User};
+
+/// What a request does with one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation<'a> {
+    /// GET of one.
+    Get(&'a str),
+    /// GET of many.
+    List,
+    /// POST.
+    Create,
+    /// PUT.
+    Update(&'a str),
+    /// DELETE of one.
+    Delete(&'a str),
+    /// Name, subresource and its verb.
+    Sub(&'a str, &'a str, &'static str),
+}
+
+impl<'a> Operation<'a> {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Get(_) => "get",
+            Self::List => "list",
+            Self::Create => "create",
+            Self::Update(_) => "update",
+            Self::Delete(_) => "delete",
+            Self::Sub(_, _, verb) => verb,
+        }
+    }
+
+    fn name(self) -> Option<&'a str> {
+        match self {
+            Self::Get(name) | Self::Update(name) | Self::Delete(name) | Self::Sub(name, ..) => {
+                Some(name)
+            }
+            Self::List | Self::Create => None,
+        }
+    }
+
+    fn writes(self) -> bool {
+        !matches!(self, Self::Get(_) | Self::List | Self::Sub(_, _, "get"))
+    }
+}
+
+/// Refuses what is closed to the caller whatever the object is.
+pub(super) fn check<K: Kind>(
+    caller: &Caller,
+    admin: bool,
+    op: &Operation<'_>,
+) -> Result<(), ApiError> {
+    let own = match *op {
+        Operation::Get(_) | Operation::List => [Token::KIND, Cluster::KIND].contains(&K::KIND),
+        Operation::Create | Operation::Delete(_) => K::KIND == Token::KIND,
+        Operation::Sub(name, "password", _) => K::KIND == User::KIND && name == &*caller.handle,
+        Operation::Update(_) | Operation::Sub(..) => false,
+    };
+    if own {
+        // Whose it is shows with the object.
+        return Ok(());
+    }
+    if caller.reach == Reach::Own {
+        return Err(forbidden::<K>(caller, op));
+    }
+    if op.writes() && !admin && K::KIND != Token::KIND {
+        return Err(ApiError::Forbidden(format!(
+            "{}: it takes the role \"admin\"",
+            sentence::<K>(caller, op)
+        )));
+    }
+    Ok(())
+}
+
+/// The refusal of everything that is not the caller's own, whether or not it is there.
+pub(super) fn forbidden<K: Kind>(caller: &Caller, op: &Operation<'_>) -> ApiError {
+    ApiError::Forbidden(format!(
+        "{}: without a role of scope global you reach your own tokens, your own password, and the clusters on which you hold a role",
+        sentence::<K>(caller, op)
+    ))
+}
+
+/// Upstream's grammar (`responsewriters/errors.go`).
+fn sentence<K: Kind>(caller: &Caller, op: &Operation<'_>) -> String {
+    let resource = match op {
+        Operation::Sub(_, subresource, _) => format!("{}/{subresource}", K::PLURAL),
+        Operation::Get(_)
+        | Operation::List
+        | Operation::Create
+        | Operation::Update(_)
+        | Operation::Delete(_) => K::PLURAL.to_owned(),
+    };
+    let object = op
+        .name()
+        .map(|name| format!(" {name:?}"))
+        .unwrap_or_default();
+    format!(
+        "{}.{GROUP}{object} is forbidden: User {:?} cannot {} resource {resource:?} in API group {GROUP:?} at the cluster scope",
+        K::PLURAL,
+        caller.handle,
+        op.verb(),
+    )
+}

@@ -1,0 +1,162 @@
+//! The last admin stays.
+//!
+//! Somebody who can log in must hold the role `admin` without an end, or nobody can repair anything
+//! without the host. Every write that takes the role from somebody goes through [`guard`], which counts who
+//! is left; two of them in one instant would each count the other's admin, so all of them write one key.
+
+use super::draft::Draft;
+use super::error::ApiError;
+use super::error::ObjectRef;
+use super::resource::Context;
+use crate::objects::{Binding, Group, Kind, Member, Stored, Subject, SubjectKind, User};
+
+/// The built-in role that reaches everything on the own API.
+pub(super) const ADMIN: &str = "admin";
+/// Written by every transaction that takes the role from somebody.
+const GUARD: &str = "/palisade/meta/admins";
+/// Keys read at once.
+const PAGE: usize = 500;
+
+const LAST: &str = "nobody would be left who holds the role \"admin\" without an end: bind it to somebody else first";
+
+/// A change that may take the role from somebody.
+#[derive(Clone, Copy)]
+pub(super) enum Loss<'a> {
+    /// The user of this uid is disabled or removed.
+    User(&'a str),
+    /// The group of this uid has these members from now on.
+    Members(&'a str, &'a [Member]),
+    /// The binding of this name becomes this, or goes.
+    Binding(&'a str, Option<&'a Binding>),
+}
+
+/// Refuses (409) the change that takes the role from the last one who holds it.
+pub(super) async fn guard(
+    cx: &Context<'_>,
+    draft: &mut Draft,
+    loss: &Loss<'_>,
+    object: ObjectRef,
+) -> Result<(), ApiError> {
+    let found = cx.api.store.get(GUARD).await?;
+    let mut concerned = false;
+    let mut left = false;
+    for binding in admin_bindings(cx).await? {
+        let (touched, holds) = look(cx, &binding, loss).await?;
+        concerned |= touched;
+        left |= holds;
+    }
+    if !concerned {
+        return Ok(());
+    }
+    if !left {
+        return Err(ApiError::Conflict(object, LAST.to_owned()));
+    }
+    let revision = found.map_or(0, |found| found.mod_revision);
+    draft.put_raw(GUARD, b"{\"schema\":1}".to_vec(), revision);
+    Ok(())
+}
+
+/// Whether the change touches what this binding gives, and whether somebody holds the role by it after
+/// the change.
+async fn look(
+    cx: &Context<'_>,
+    binding: &Binding,
+    loss: &Loss<'_>,
+) -> Result<(bool, bool), ApiError> {
+    let subject = &binding.spec.subject;
+    match loss {
+        Loss::Binding(name, becomes) if *name == binding.metadata.name => {
+            let Some(becomes) = becomes.filter(|b| gives_admin(b)) else {
+                return Ok((true, false));
+            };
+            Ok((true, holds(cx, &becomes.spec.subject, None).await?))
+        }
+        Loss::User(uid) => {
+            let left = holds(cx, subject, Some(uid)).await?;
+            Ok((concerns(cx, subject, uid).await?, left))
+        }
+        Loss::Members(uid, members)
+            if subject.kind == SubjectKind::Group && subject.uid == *uid =>
+        {
+            Ok((true, any_active(cx, members, None).await?))
+        }
+        Loss::Binding(..) | Loss::Members(..) => Ok((false, holds(cx, subject, None).await?)),
+    }
+}
+
+fn gives_admin(binding: &Binding) -> bool {
+    binding.spec.role == ADMIN && binding.spec.expires_at.is_none()
+}
+
+/// Whether anybody but `without` holds what is bound to `subject`.
+async fn holds(
+    cx: &Context<'_>,
+    subject: &Subject,
+    without: Option<&str>,
+) -> Result<bool, ApiError> {
+    match subject.kind {
+        SubjectKind::User => {
+            let member = Member {
+                name: subject.name.clone(),
+                uid: subject.uid.clone(),
+            };
+            any_active(cx, &[member], without).await
+        }
+        SubjectKind::Group => {
+            let members = members_of(cx, subject).await?;
+            any_active(cx, &members, without).await
+        }
+    }
+}
+
+/// Whether the user of this uid is, or is in, `subject`.
+async fn concerns(cx: &Context<'_>, subject: &Subject, uid: &str) -> Result<bool, ApiError> {
+    match subject.kind {
+        SubjectKind::User => Ok(subject.uid == uid),
+        SubjectKind::Group => Ok(members_of(cx, subject).await?.iter().any(|m| m.uid == uid)),
+    }
+}
+
+async fn members_of(cx: &Context<'_>, subject: &Subject) -> Result<Vec<Member>, ApiError> {
+    let group = cx.load::<Group>(&subject.name).await?;
+    let group = group.filter(|(stored, _)| stored.object.metadata.uid == subject.uid);
+    Ok(group.map_or_else(Vec::new, |(stored, _)| stored.object.spec.members))
+}
+
+async fn any_active(
+    cx: &Context<'_>,
+    members: &[Member],
+    without: Option<&str>,
+) -> Result<bool, ApiError> {
+    for member in members.iter().filter(|m| without != Some(m.uid.as_str())) {
+        let user = cx.load::<User>(&member.name).await?;
+        let active = |u: &User| u.metadata.uid == member.uid && !u.spec.disabled;
+        if user.is_some_and(|(stored, _)| active(&stored.object)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Bindings of the role that do not end.
+async fn admin_bindings(cx: &Context<'_>) -> Result<Vec<Binding>, ApiError> {
+    let mut bindings = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let listing = cx
+            .api
+            .store
+            .list(&Binding::prefix(), PAGE, after.as_deref())
+            .await?;
+        for found in &listing.items {
+            let stored = Stored::<Binding>::decode(&found.key, &found.value, found.mod_revision)?;
+            if gives_admin(&stored.object) {
+                bindings.push(stored.object);
+            }
+        }
+        after = listing.items.last().map(|found| found.key.clone());
+        if !listing.more {
+            return Ok(bindings);
+        }
+    }
+}

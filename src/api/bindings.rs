@@ -1,0 +1,245 @@
+//! Bindings: who holds which role where, and until when.
+
+use super::admins::{self, Loss};
+use super::draft::Draft;
+use super::error::{ApiError, Mistake, ObjectRef};
+use super::groups::fill_uid;
+use super::resource::{Context, Resource};
+use super::roles;
+use super::table::{self, Column};
+use crate::objects::{Binding, Cluster, Group, RoleScope, Stored, SubjectKind, User};
+use crate::status::clock;
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// Clusters that one binding names; past it labels are the better tool.
+const MAX_CLUSTERS: usize = 64;
+
+impl Resource for Binding {
+    const COLUMNS: &'static [Column] = &[
+        Column::shown("Name", "The binding's name"),
+        Column::shown("Role", "The role that is held"),
+        Column::shown("Subject", "Who holds it"),
+        Column::shown("Scope", "Where"),
+        Column::shown("Expires", "Time until the binding counts no more"),
+        Column::shown("Age", "Time since the binding was made"),
+        Column::wide("Subject Uid", "What counts of the subject"),
+    ];
+
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        let spec = &self.spec;
+        let kind = match spec.subject.kind {
+            SubjectKind::User => "User",
+            SubjectKind::Group => "Group",
+        };
+        vec![
+            self.metadata.name.as_str().into(),
+            spec.role.as_str().into(),
+            format!("{kind} {}", spec.subject.name).into(),
+            scope(self),
+            table::until(spec.expires_at, now),
+            table::age(self, now),
+            spec.subject.uid.as_str().into(),
+        ]
+    }
+
+    async fn admit_new(
+        &mut self,
+        cx: &Context<'_>,
+        draft: &mut Draft,
+    ) -> Result<Self::Private, ApiError> {
+        subject(self, cx, draft).await?;
+        role_and_place(self, cx, draft).await?;
+        check_end(self, draft);
+        Ok(Self::Private::default())
+    }
+
+    async fn admit_change(
+        &mut self,
+        cx: &Context<'_>,
+        old: &Stored<Self>,
+        draft: &mut Draft,
+    ) -> Result<Self::Private, ApiError> {
+        let was = &old.object.spec;
+        draft.same("spec.role", &was.role, &self.spec.role);
+        let same_name = was.subject.kind == self.spec.subject.kind
+            && was.subject.name == self.spec.subject.name;
+        if same_name
+            && (self.spec.subject.uid.is_empty() || self.spec.subject.uid == was.subject.uid)
+        {
+            // Whom it names was settled when it was written, also if they are gone by now.
+            self.spec.subject.clone_from(&was.subject);
+        } else {
+            subject(self, cx, draft).await?;
+        }
+        role_and_place(self, cx, draft).await?;
+        if self.spec.expires_at != was.expires_at {
+            check_end(self, draft);
+        }
+        if was.role == admins::ADMIN && self.spec != *was {
+            let object = ObjectRef::of::<Self>(&self.metadata.name);
+            let loss = Loss::Binding(&self.metadata.name, Some(self));
+            admins::guard(cx, draft, &loss, object).await?;
+        }
+        Ok(Self::Private::default())
+    }
+
+    async fn admit_removal(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
+        if self.spec.role == admins::ADMIN {
+            let object = ObjectRef::of::<Self>(&self.metadata.name);
+            admins::guard(cx, draft, &Loss::Binding(&self.metadata.name, None), object).await?;
+        }
+        Ok(())
+    }
+}
+
+fn scope(binding: &Binding) -> Value {
+    let spec = &binding.spec;
+    if spec.all_clusters {
+        return "all clusters".into();
+    }
+    if !spec.clusters.is_empty() {
+        return table::joined(spec.clusters.iter().map(String::as_str));
+    }
+    if spec.cluster_selector.is_empty() {
+        return "global".into();
+    }
+    let terms: Vec<String> = spec
+        .cluster_selector
+        .iter()
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect();
+    table::joined(terms.iter().map(String::as_str))
+}
+
+/// Resolves the subject's name to a uid, once.
+async fn subject(
+    binding: &mut Binding,
+    cx: &Context<'_>,
+    draft: &mut Draft,
+) -> Result<(), ApiError> {
+    let subject = &mut binding.spec.subject;
+    if subject.name.is_empty() {
+        draft.wrong(Mistake::required(
+            "spec.subject.name",
+            "a binding is for somebody",
+        ));
+        return Ok(());
+    }
+    let found = match subject.kind {
+        SubjectKind::User => {
+            let user = cx.load::<User>(&subject.name).await?;
+            user.map(|(stored, found)| (stored.object.metadata.uid, found))
+        }
+        SubjectKind::Group => {
+            let group = cx.load::<Group>(&subject.name).await?;
+            group.map(|(stored, found)| (stored.object.metadata.uid, found))
+        }
+    };
+    match found {
+        None => draft.wrong(Mistake::not_found("spec.subject.name", &subject.name)),
+        Some((uid, found)) => {
+            draft.refers_to(&found);
+            fill_uid(draft, "spec.subject.uid", &mut subject.uid, &uid);
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the role is there and that the binding says where, as the role's scope needs it.
+async fn role_and_place(
+    binding: &mut Binding,
+    cx: &Context<'_>,
+    draft: &mut Draft,
+) -> Result<(), ApiError> {
+    let spec = &binding.spec;
+    if spec.role.is_empty() {
+        draft.wrong(Mistake::required("spec.role", "a binding gives a role"));
+        return Ok(());
+    }
+    if spec.role == roles::AUTHENTICATED {
+        let detail = "everybody who is logged in holds this role; it is not bound";
+        draft.wrong(Mistake::invalid("spec.role", &spec.role, detail));
+        return Ok(());
+    }
+    let Some(role) = roles::find(cx, &spec.role, draft).await? else {
+        draft.wrong(Mistake::not_found("spec.role", &spec.role));
+        return Ok(());
+    };
+    let forms = [
+        ("spec.allClusters", spec.all_clusters),
+        ("spec.clusters", !spec.clusters.is_empty()),
+        ("spec.clusterSelector", !spec.cluster_selector.is_empty()),
+    ];
+    let set: Vec<&str> = forms
+        .iter()
+        .filter(|(_, set)| *set)
+        .map(|(field, _)| *field)
+        .collect();
+    match (role.spec.scope, set.as_slice()) {
+        (RoleScope::Global, []) | (RoleScope::Cluster, [_]) => {}
+        (RoleScope::Global, fields) => {
+            for field in fields {
+                let detail =
+                    "a role of scope global applies to the gateway's own API, not to clusters";
+                draft.wrong(Mistake::forbidden(*field, detail));
+            }
+        }
+        (RoleScope::Cluster, []) => draft.wrong(Mistake::required(
+            "spec.clusters",
+            "for a role of scope cluster set one of allClusters, clusters, clusterSelector",
+        )),
+        (RoleScope::Cluster, [_, more @ ..]) => {
+            for field in more {
+                draft.wrong(Mistake::forbidden(
+                    *field,
+                    "set only one of allClusters, clusters, clusterSelector",
+                ));
+            }
+        }
+        (RoleScope::Project, _) => {
+            draft.wrong(Mistake::invalid(
+                "spec.role",
+                &spec.role,
+                "this gateway has no projects",
+            ));
+        }
+    }
+    draft.check_labels("spec.clusterSelector", &spec.cluster_selector);
+    clusters(&spec.clusters, cx, draft).await
+}
+
+/// A binding names clusters that are there: one that waits for its name would be a grant on whatever is
+/// registered under it one day.
+async fn clusters(names: &[String], cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
+    if names.len() > MAX_CLUSTERS {
+        draft.wrong(Mistake::too_many(
+            "spec.clusters",
+            names.len(),
+            MAX_CLUSTERS,
+        ));
+        return Ok(());
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for (index, name) in names.iter().enumerate() {
+        let field = format!("spec.clusters[{index}]");
+        if !seen.insert(name) {
+            draft.wrong(Mistake::duplicate(field, name));
+            continue;
+        }
+        match cx.load::<Cluster>(name).await? {
+            Some((_, found)) => draft.refers_to(&found),
+            None => draft.wrong(Mistake::not_found(field, name)),
+        }
+    }
+    Ok(())
+}
+
+fn check_end(binding: &Binding, draft: &mut Draft) {
+    if let Some(end) = binding.spec.expires_at
+        && end <= clock::now()
+    {
+        let detail = "must be in the future; delete a binding to end it now";
+        draft.wrong(Mistake::invalid("spec.expiresAt", &end.to_string(), detail));
+    }
+}

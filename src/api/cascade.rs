@@ -1,0 +1,180 @@
+//! What hangs on an object goes with it.
+//!
+//! As much as fits goes in the transaction of the removal itself; the rest right after it. Nothing of the
+//! rest counts meanwhile: tokens, memberships and bindings name uids, and no uid comes back. Names of
+//! clusters and roles do come back, so what hangs on those by name is looked for once more after the
+//! removal: a write in the same instant referred to the object that was still there.
+
+use super::draft::Draft;
+use super::error::ApiError;
+use super::resource::Context;
+use crate::objects::{Binding, Cluster, Group, Kind, Role, Stored, SubjectKind, Token, User};
+use crate::store::{KeyValue, Revision};
+
+/// Keys read at once.
+const PAGE: usize = 500;
+/// Writes of one transaction: the store takes 128 operations and as many compares.
+const MAX_WRITES: usize = 100;
+/// Bytes of values of one transaction: the store takes 1.4 MB, and the removal itself wants some.
+const MAX_BYTES: usize = 1_000_000;
+
+/// Writes that take away what hangs on an object.
+#[derive(Default)]
+pub(super) struct Leftovers {
+    writes: Vec<(String, Revision, Option<Vec<u8>>)>,
+    bytes: usize,
+}
+
+impl Leftovers {
+    fn is_full(&self) -> bool {
+        self.writes.len() >= MAX_WRITES || self.bytes >= MAX_BYTES
+    }
+
+    fn delete(&mut self, found: &KeyValue) {
+        self.writes
+            .push((found.key.clone(), found.mod_revision, None));
+    }
+
+    fn put<K: Kind>(&mut self, found: &KeyValue, stored: &Stored<K>) {
+        let value = stored.encode();
+        self.bytes += value.len();
+        self.writes
+            .push((found.key.clone(), found.mod_revision, Some(value)));
+    }
+
+    /// Adds the writes to the removal itself.
+    pub(super) fn fill(self, draft: &mut Draft) {
+        for (key, revision, value) in self.writes {
+            match value {
+                Some(value) => draft.put_raw(&key, value, revision),
+                None => draft.delete(&key, revision),
+            }
+        }
+    }
+
+    /// Makes the writes in a transaction of their own; `false` if there were none. What was changed in
+    /// between is found again by the next look.
+    pub(super) async fn write(self, cx: &Context<'_>) -> Result<bool, ApiError> {
+        if self.writes.is_empty() {
+            return Ok(false);
+        }
+        let mut draft = Draft::default();
+        self.fill(&mut draft);
+        match cx.commit(draft.txn).await {
+            Ok(_) | Err(crate::store::StoreError::Conflict { .. }) => Ok(true),
+            Err(other) => Err(other.into()),
+        }
+    }
+}
+
+/// Tokens, bindings and memberships of a user.
+pub(super) async fn of_user(cx: &Context<'_>, user: &User) -> Result<Leftovers, ApiError> {
+    let (name, uid) = (&user.metadata.name, &user.metadata.uid);
+    let mut left = Leftovers::default();
+    for token in cx.api.index.tokens_of(name, uid) {
+        if left.is_full() {
+            return Ok(left);
+        }
+        if let Some(found) = cx.api.store.get(&Token::key(token.id.as_str())).await? {
+            left.delete(&found);
+        }
+    }
+    bindings(cx, &mut left, |b| {
+        (b.spec.subject.kind == SubjectKind::User && b.spec.subject.uid == *uid)
+            .then_some(Change::Remove)
+    })
+    .await?;
+    each::<Group>(cx, &mut left, |group| {
+        let before = group.spec.members.len();
+        group.spec.members.retain(|m| m.uid != *uid);
+        (group.spec.members.len() < before).then_some(Change::Keep)
+    })
+    .await?;
+    Ok(left)
+}
+
+/// Bindings of a group.
+pub(super) async fn of_group(cx: &Context<'_>, group: &Group) -> Result<Leftovers, ApiError> {
+    let mut left = Leftovers::default();
+    bindings(cx, &mut left, |b| {
+        let subject = &b.spec.subject;
+        let is = subject.kind == SubjectKind::Group && subject.uid == group.metadata.uid;
+        is.then_some(Change::Remove)
+    })
+    .await?;
+    Ok(left)
+}
+
+/// Bindings of a role.
+pub(super) async fn of_role(cx: &Context<'_>, role: &Role) -> Result<Leftovers, ApiError> {
+    let mut left = Leftovers::default();
+    bindings(cx, &mut left, |b| {
+        (b.spec.role == role.metadata.name).then_some(Change::Remove)
+    })
+    .await?;
+    Ok(left)
+}
+
+/// Mentions of a cluster in bindings and in the scope of tokens. What would be left without any cluster is
+/// removed: an empty list means something else.
+pub(super) async fn of_cluster(cx: &Context<'_>, cluster: &Cluster) -> Result<Leftovers, ApiError> {
+    let name = &cluster.metadata.name;
+    let mut left = Leftovers::default();
+    bindings(cx, &mut left, |b| without(&mut b.spec.clusters, name)).await?;
+    each::<Token>(cx, &mut left, |t| without(&mut t.spec.clusters, name)).await?;
+    Ok(left)
+}
+
+/// What becomes of an object that something hung on.
+enum Change {
+    Remove,
+    Keep,
+}
+
+fn without(names: &mut Vec<String>, name: &str) -> Option<Change> {
+    let before = names.len();
+    names.retain(|n| n != name);
+    match (names.len() < before, names.is_empty()) {
+        (false, _) => None,
+        (true, true) => Some(Change::Remove),
+        (true, false) => Some(Change::Keep),
+    }
+}
+
+async fn bindings(
+    cx: &Context<'_>,
+    left: &mut Leftovers,
+    change: impl FnMut(&mut Binding) -> Option<Change> + Send,
+) -> Result<(), ApiError> {
+    each::<Binding>(cx, left, change).await
+}
+
+async fn each<K: Kind>(
+    cx: &Context<'_>,
+    left: &mut Leftovers,
+    mut change: impl FnMut(&mut K) -> Option<Change> + Send,
+) -> Result<(), ApiError> {
+    let mut after: Option<String> = None;
+    loop {
+        let listing = cx
+            .api
+            .store
+            .list(&K::prefix(), PAGE, after.as_deref())
+            .await?;
+        for found in &listing.items {
+            if left.is_full() {
+                return Ok(());
+            }
+            let mut stored = Stored::<K>::decode(&found.key, &found.value, found.mod_revision)?;
+            match change(&mut stored.object) {
+                Some(Change::Remove) => left.delete(found),
+                Some(Change::Keep) => left.put(found, &stored),
+                None => {}
+            }
+        }
+        after = listing.items.last().map(|found| found.key.clone());
+        if !listing.more {
+            return Ok(());
+        }
+    }
+}

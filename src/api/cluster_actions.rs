@@ -1,0 +1,65 @@
+//! What is done with a cluster beside reading and writing its object: `clusters/NAME/manifest`,
+//! `credential`, `sync`.
+
+use super::body;
+use super::error::ApiError;
+use super::query::DryRun;
+use super::resource::Context;
+use crate::clusters::HandedOver;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Credential {
+    reconciler: String,
+    #[serde(default)]
+    impersonator: Option<String>,
+}
+
+/// What an operator applies to a cluster, also to one that is not registered yet.
+pub(super) fn manifest(cx: &Context<'_>, name: &str) -> Result<Value, ApiError> {
+    let items = cx.api.clusters.manifest(name)?;
+    Ok(json!({"kind": "List", "apiVersion": "v1", "items": items}))
+}
+
+/// Hands over the tokens of the two accounts.
+pub(super) async fn credential(
+    cx: &Context<'_>,
+    name: &str,
+    bytes: &[u8],
+) -> Result<Value, ApiError> {
+    refuse_dry_run(cx)?;
+    let given: Credential = body::secret(bytes)?;
+    let tokens = HandedOver {
+        reconciler: Zeroizing::new(given.reconciler),
+        impersonator: given.impersonator.map(Zeroizing::new),
+    };
+    let report = cx.api.clusters.hand_over(name, tokens).await?;
+    Ok(json!({"roles": report.roles, "removed": report.removed}))
+}
+
+/// Brings the roles of today to a cluster.
+pub(super) async fn sync(cx: &Context<'_>, name: &str) -> Result<Value, ApiError> {
+    refuse_dry_run(cx)?;
+    let report = cx.api.clusters.sync(name).await?;
+    Ok(json!({"roles": report.roles, "removed": report.removed}))
+}
+
+/// Takes everything of ours away from a cluster.
+pub(super) async fn clean_up(cx: &Context<'_>, name: &str) -> Result<Value, ApiError> {
+    refuse_dry_run(cx)?;
+    let removed = cx.api.clusters.clean_up(name).await?;
+    Ok(json!({"removed": removed}))
+}
+
+/// What happens on a cluster cannot be tried without happening.
+fn refuse_dry_run(cx: &Context<'_>) -> Result<(), ApiError> {
+    match cx.dry_run {
+        DryRun::No => Ok(()),
+        DryRun::Yes => Err(ApiError::BadRequest(
+            "this cannot be done with dryRun".to_owned(),
+        )),
+    }
+}

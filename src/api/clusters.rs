@@ -1,0 +1,160 @@
+//! Clusters: registered API servers.
+
+use super::cascade;
+use super::draft::Draft;
+use super::error::{ApiError, Mistake};
+use super::resource::{Context, Resource};
+use super::table::{self, Column};
+use super::{Api, Caller, Reach};
+use crate::objects::{Cluster, ClusterPrivate, ClusterSpec, ClusterStatus, Health, Stored};
+use crate::proxy::{dial, endpoint};
+use jiff::Timestamp;
+use serde_json::Value;
+use std::net::IpAddr;
+
+/// Longest prefix of user names: it stands in front of every name on the cluster.
+const MAX_PREFIX: usize = 32;
+
+impl Resource for Cluster {
+    const COLUMNS: &'static [Column] = &[
+        Column::shown("Name", "The cluster's name"),
+        Column::shown("Health", "As seen by the replica that answers"),
+        Column::shown("Version", "Version of the cluster's API server"),
+        Column::shown("Age", "Time since the cluster was registered"),
+        Column::wide("Server", "Where the gateway reaches it"),
+        Column::wide("Message", "Why it is not ready"),
+    ];
+
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        let health = match self.status.health {
+            Health::Unknown => "Unknown",
+            Health::Pending => "Pending",
+            Health::Ready => "Ready",
+            Health::Down => "Down",
+            Health::Refused => "Refused",
+        };
+        vec![
+            self.metadata.name.as_str().into(),
+            health.into(),
+            table::or_none(&self.status.version),
+            table::age(self, now),
+            table::or_none(&self.spec.server),
+            table::or_none(&self.status.message),
+        ]
+    }
+
+    fn is_own(&self, api: &Api, caller: &Caller) -> bool {
+        api.holds_any(caller, &self.metadata.name)
+    }
+
+    fn show(&mut self, api: &Api, caller: &Caller) {
+        api.cluster_status(self);
+        if caller.reach == Reach::Own {
+            // Where it stands in the network and what operators note is not for everybody who may use it.
+            self.spec = ClusterSpec::default();
+            self.metadata.annotations.clear();
+            self.status.message.clear();
+            self.status.synced_roles.clear();
+        }
+    }
+
+    async fn admit_new(
+        &mut self,
+        cx: &Context<'_>,
+        draft: &mut Draft,
+    ) -> Result<ClusterPrivate, ApiError> {
+        check_spec(&self.spec, cx.api.limits.reach, draft);
+        self.status = ClusterStatus::default();
+        Ok(ClusterPrivate::default())
+    }
+
+    async fn admit_change(
+        &mut self,
+        cx: &Context<'_>,
+        old: &Stored<Self>,
+        draft: &mut Draft,
+    ) -> Result<ClusterPrivate, ApiError> {
+        check_spec(&self.spec, cx.api.limits.reach, draft);
+        let (was, now) = (&old.object.spec, &self.spec);
+        self.status = old.object.status.clone();
+        let moved = (&was.server, &was.ca, &was.tls_server_name)
+            != (&now.server, &now.ca, &now.tls_server_name);
+        if moved {
+            // The credential was for the server that was there; another one must not be handed it.
+            self.status.synced_roles.clear();
+            self.status.synced_at = None;
+            return Ok(ClusterPrivate::default());
+        }
+        Ok(old.private.clone())
+    }
+
+    async fn admit_removal(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
+        cascade::of_cluster(cx, self).await?.fill(draft);
+        Ok(())
+    }
+
+    async fn sweep(&self, cx: &Context<'_>) -> Result<(), ApiError> {
+        while cascade::of_cluster(cx, self).await?.write(cx).await? {}
+        Ok(())
+    }
+}
+
+/// Checks where a cluster is. The address is checked again whenever it is dialled (P11): here only, so that
+/// a plain mistake is told to whoever makes it.
+fn check_spec(spec: &ClusterSpec, reach: dial::Reach, draft: &mut Draft) {
+    match endpoint::ServerUrl::parse(&spec.server) {
+        Err(error) => draft.wrong(Mistake::invalid("spec.server", &spec.server, error)),
+        Ok(url) => {
+            if !url.path.is_empty() {
+                let detail = "must be https://host[:port] without a path";
+                draft.wrong(Mistake::invalid("spec.server", &spec.server, detail));
+            }
+            let address = url.host.parse::<IpAddr>();
+            if let Some(Err(error)) = address.ok().map(|address| dial::check(address, reach)) {
+                draft.wrong(Mistake::invalid("spec.server", &spec.server, error));
+            }
+            if spec.tls_server_name.is_empty() {
+                draft.check(
+                    "spec.server",
+                    &spec.server,
+                    endpoint::server_name(&url.host).map(drop),
+                );
+            }
+        }
+    }
+    if !spec.ca.is_empty() {
+        draft.check(
+            "spec.ca",
+            "(PEM)",
+            endpoint::roots(Some(&spec.ca)).map(drop),
+        );
+    }
+    if !spec.tls_server_name.is_empty() {
+        let checked = endpoint::server_name(&spec.tls_server_name).map(drop);
+        draft.check("spec.tlsServerName", &spec.tls_server_name, checked);
+    }
+    draft.check(
+        "spec.userPrefix",
+        &spec.user_prefix,
+        check_prefix(&spec.user_prefix),
+    );
+}
+
+/// A prefix ends with a colon, which no handle has, so prefix and handle never run into each other, and it is
+/// none that a cluster gives a meaning.
+fn check_prefix(prefix: &str) -> Result<(), &'static str> {
+    if prefix.is_empty() {
+        return Ok(());
+    }
+    let Some(inner) = prefix.strip_suffix(':') else {
+        return Err("must end with ':'");
+    };
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    if inner.is_empty() || prefix.len() > MAX_PREFIX || !inner.bytes().all(plain) {
+        return Err("must be 1 to 31 of a-z, 0-9 and '-', and ':' at its end");
+    }
+    if inner.starts_with("system") {
+        return Err("names that start with \"system\" are the cluster's own");
+    }
+    Ok(())
+}

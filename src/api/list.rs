@@ -1,0 +1,279 @@
+//! Lists: pages with limit and continue, label and field selectors.
+//!
+//! Pages are not read from one old revision, as upstream's are: every page shows the present, in the order
+//! of names, so an object that is there all the time is in exactly one page. The list carries the revision
+//! of its first page, so that a watch from there on misses nothing that later pages showed too early.
+
+use super::Reach;
+use super::error::ApiError;
+use super::query::Query;
+use super::resource::{Context, Resource};
+use super::select::Selection;
+use crate::objects::{API_VERSION, Kind, Stored};
+use crate::store::Revision;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Serialize;
+
+/// Objects read from the store at once.
+const PAGE: usize = 500;
+/// Objects in an answer to a request without a limit: kubectl and client libraries ask in parts of 500,
+/// so this is for scripts, and some 50 MB of memory at most.
+const MAX_ITEMS: usize = 20_000;
+/// Objects that one request with a limit looks at; past it a selective list goes on in its next page, as
+/// clients must expect of any list.
+const MAX_SEEN: usize = 20_000;
+/// Bytes of a continue token: a revision, a name, and base64 over both.
+const MAX_TOKEN: usize = 256;
+
+/// One page of a list.
+pub(super) struct Page<K> {
+    /// In the order of their names.
+    pub(super) items: Vec<K>,
+    /// `metadata.resourceVersion` and `metadata.continue`.
+    pub(super) meta: ListMeta,
+}
+
+/// `metav1.ListMeta`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListMeta {
+    resource_version: String,
+    #[serde(rename = "continue", skip_serializing_if = "String::is_empty")]
+    next: String,
+}
+
+impl<K: Kind> Page<K> {
+    /// A page of one object.
+    pub(super) fn of(object: K) -> Self {
+        let resource_version = object.meta().resource_version.clone();
+        Self {
+            items: vec![object],
+            meta: ListMeta {
+                resource_version,
+                next: String::new(),
+            },
+        }
+    }
+
+    /// `UserList` and so on.
+    pub(super) fn to_value(&self) -> serde_json::Value {
+        serde_json::json!({
+            "apiVersion": API_VERSION,
+            "kind": format!("{}List", K::KIND),
+            "metadata": self.meta,
+            "items": self.items,
+        })
+    }
+}
+
+/// Where a list begins, and what it shows.
+struct Wanted {
+    selection: Selection,
+    limit: Option<usize>,
+    after: Option<String>,
+    revision: Option<Revision>,
+}
+
+/// Lists objects of one kind.
+pub(super) async fn list<K: Resource>(
+    cx: &Context<'_>,
+    query: &Query,
+) -> Result<Page<K>, ApiError> {
+    let wanted = Wanted::parse(query)?;
+    if cx.caller.reach == Reach::Own
+        && let Some(names) = K::own_names(cx.api, cx.caller)
+    {
+        return own::<K>(cx, wanted, names).await;
+    }
+    let mut items: Vec<K> = Vec::new();
+    let mut revision = wanted.revision;
+    let mut source = Source::<K>::new(cx, wanted.after);
+    let mut seen = 0;
+    while let Some(mut object) = source.next(cx).await? {
+        seen += 1;
+        let visible = cx.caller.reach == Reach::All || object.is_own(cx.api, cx.caller);
+        let full = wanted
+            .limit
+            .is_some_and(|limit| items.len() >= limit || seen > MAX_SEEN);
+        if full {
+            let next = source.continue_before(revision.or(source.revision));
+            return Ok(page(items, revision.or(source.revision), next));
+        }
+        if visible && wanted.selection.matches(object.meta()) {
+            object.show(cx.api, cx.caller);
+            items.push(object);
+        }
+        if items.len() > MAX_ITEMS {
+            return Err(ApiError::TooMany(MAX_ITEMS));
+        }
+        revision = revision.or(source.revision);
+    }
+    Ok(page(items, revision.or(source.revision), String::new()))
+}
+
+/// The caller's own objects by their names, which the index knows: no walk through everybody's.
+async fn own<K: Resource>(
+    cx: &Context<'_>,
+    wanted: Wanted,
+    names: Vec<String>,
+) -> Result<Page<K>, ApiError> {
+    let revision = cx.api.store.revision().await?;
+    let mut items = Vec::new();
+    for name in names {
+        let Some((stored, _)) = cx.load::<K>(&name).await? else {
+            continue;
+        };
+        let mut object = stored.object;
+        if object.is_own(cx.api, cx.caller) && wanted.selection.matches(object.meta()) {
+            object.show(cx.api, cx.caller);
+            items.push(object);
+        }
+    }
+    Ok(page(items, Some(revision), String::new()))
+}
+
+fn page<K>(items: Vec<K>, revision: Option<Revision>, next: String) -> Page<K> {
+    Page {
+        items,
+        meta: ListMeta {
+            resource_version: revision.unwrap_or_default().to_string(),
+            next,
+        },
+    }
+}
+
+/// Stored and built-in objects in one order.
+struct Source<K> {
+    stored: std::vec::IntoIter<K>,
+    built_in: std::iter::Peekable<std::vec::IntoIter<K>>,
+    held: Option<K>,
+    after: Option<String>,
+    more: bool,
+    /// Name of the object before the one given last.
+    before: Option<String>,
+    last: Option<String>,
+    /// Of the first page.
+    revision: Option<Revision>,
+}
+
+impl<K: Resource> Source<K> {
+    fn new(cx: &Context<'_>, after: Option<String>) -> Self {
+        let later = |o: &&K| after.as_ref().is_none_or(|after| o.meta().name > *after);
+        let built_in: Vec<K> = K::built_in(cx.api).iter().filter(later).cloned().collect();
+        Self {
+            stored: Vec::new().into_iter(),
+            built_in: built_in.into_iter().peekable(),
+            held: None,
+            before: after.clone(),
+            last: after.clone(),
+            after,
+            more: true,
+            revision: None,
+        }
+    }
+
+    async fn next(&mut self, cx: &Context<'_>) -> Result<Option<K>, ApiError> {
+        if self.held.is_none() {
+            self.held = self.next_stored(cx).await?;
+        }
+        let built_in_first = match (self.built_in.peek(), &self.held) {
+            (Some(fixed), Some(held)) => fixed.meta().name < held.meta().name,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        let next = if built_in_first {
+            self.built_in.next()
+        } else {
+            self.held.take()
+        };
+        self.before = self.last.take();
+        self.last = next.as_ref().map(|object| object.meta().name.clone());
+        Ok(next)
+    }
+
+    async fn next_stored(&mut self, cx: &Context<'_>) -> Result<Option<K>, ApiError> {
+        loop {
+            if let Some(object) = self.stored.next() {
+                return Ok(Some(object));
+            }
+            if !self.more {
+                return Ok(None);
+            }
+            let after = self.after.as_ref().map(|name| K::key(name));
+            let listing = cx
+                .api
+                .store
+                .list(&K::prefix(), PAGE, after.as_deref())
+                .await?;
+            self.more = listing.more;
+            self.revision = self.revision.or(Some(listing.revision));
+            let mut page = Vec::with_capacity(listing.items.len());
+            for found in &listing.items {
+                page.push(
+                    Stored::<K>::decode(&found.key, &found.value, found.mod_revision)?.object,
+                );
+            }
+            self.after = page.last().map(|object| object.meta().name.clone());
+            self.stored = page.into_iter();
+        }
+    }
+
+    /// The token for a page that begins with the object given last.
+    fn continue_before(&self, revision: Option<Revision>) -> String {
+        let name = self.before.as_deref().unwrap_or_default();
+        URL_SAFE_NO_PAD.encode(format!("{}/{name}", revision.unwrap_or_default()))
+    }
+}
+
+impl Wanted {
+    fn parse(query: &Query) -> Result<Self, ApiError> {
+        if query.watch() {
+            return Err(ApiError::MethodNotAllowed(
+                "this version of the gateway's own API does not serve watches: list again instead"
+                    .to_owned(),
+            ));
+        }
+        let mut selection =
+            Selection::parse(query.get("labelSelector"), query.get("fieldSelector"))?;
+        if let Some(name) = &query.judged_name {
+            // The policy may have allowed it for this name alone (resourceNames).
+            selection.restrict_to(name);
+        }
+        let limit = match query.get("limit") {
+            None => None,
+            Some(text) => match text.parse::<i64>() {
+                Ok(limit) => usize::try_from(limit).ok().filter(|limit| *limit > 0),
+                Err(_) => {
+                    return Err(ApiError::BadRequest(format!(
+                        "limit: {text:?} is no number"
+                    )));
+                }
+            },
+        };
+        let (revision, after) = match query.get("continue") {
+            None => (None, None),
+            Some(token) => {
+                let (revision, name) = parse_continue(token)
+                    .ok_or_else(|| ApiError::BadRequest("continue key is not valid".to_owned()))?;
+                (Some(revision), Some(name))
+            }
+        };
+        Ok(Self {
+            selection,
+            limit: limit.map(|limit| limit.min(MAX_ITEMS)),
+            after,
+            revision,
+        })
+    }
+}
+
+fn parse_continue(token: &str) -> Option<(Revision, String)> {
+    if token.len() > MAX_TOKEN {
+        return None;
+    }
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
+    let (revision, name) = text.split_once('/')?;
+    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.' | b':');
+    let valid = name.bytes().all(plain);
+    valid.then_some((revision.parse().ok()?, name.to_owned()))
+}

@@ -1,0 +1,320 @@
+//! The schemas of the kinds, in the words of docs/api.md.
+
+use serde_json::{Map, Value, json};
+
+/// Name of the schema of `metadata`.
+pub(super) const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+/// What differs between kinds.
+pub(super) struct Parts {
+    about: &'static str,
+    spec: Value,
+    status: Option<Value>,
+}
+
+/// A kind's schema.
+pub(super) fn kind(kind: &str, gvk: &Value, parts: Parts) -> Value {
+    let reference = json!({"allOf": [{"$ref": format!("#/components/schemas/{META}")}]});
+    let mut properties = json!({
+        "apiVersion": text("palisade.dev/v1alpha1"),
+        "kind": text(kind),
+        "metadata": described(reference, "Name, uid, labels."),
+        "spec": parts.spec,
+    });
+    if let (Some(properties), Some(status)) = (properties.as_object_mut(), parts.status) {
+        properties.insert("status".to_owned(), status);
+    }
+    json!({
+        "type": "object",
+        "description": parts.about,
+        "properties": properties,
+        "x-kubernetes-group-version-kind": [gvk],
+    })
+}
+
+/// The fields of `metadata` that there are here.
+pub(super) fn object_meta() -> Value {
+    object(
+        "metav1.ObjectMeta, as far as these kinds have it.",
+        &[
+            ("name", text("Unique within the kind.")),
+            (
+                "uid",
+                text("Given by the gateway once, never again for another object."),
+            ),
+            (
+                "resourceVersion",
+                text("Revision of the last write. An update must carry it."),
+            ),
+            ("creationTimestamp", time("When the object was made.")),
+            ("labels", map("What list requests and bindings select by.")),
+            ("annotations", map("Free text of people and tools.")),
+        ],
+    )
+}
+
+pub(super) fn user() -> Parts {
+    Parts {
+        about: "A person, or a machine user. metadata.name is the handle.",
+        spec: object(
+            "What is wanted of the user.",
+            &[
+                ("displayName", text("For people to read.")),
+                (
+                    "disabled",
+                    flag("A disabled user is refused from the next request on."),
+                ),
+                (
+                    "machine",
+                    flag("A machine user has tokens only, never a password. Immutable."),
+                ),
+                (
+                    "principals",
+                    array(
+                        "Accounts at providers. Filled by the gateway.",
+                        object(
+                            "One account.",
+                            &[
+                                ("provider", text("local")),
+                                ("id", text("Immutable id there.")),
+                            ],
+                        ),
+                    ),
+                ),
+            ],
+        ),
+        status: Some(object(
+            "What is known of the user.",
+            &[("hasPassword", flag("Whether a password is set."))],
+        )),
+    }
+}
+
+pub(super) fn group() -> Parts {
+    Parts {
+        about: "A local group; a subject of bindings.",
+        spec: object(
+            "Who is in it.",
+            &[
+                ("displayName", text("For people to read.")),
+                ("members", array("Users of the group.", member())),
+            ],
+        ),
+        status: None,
+    }
+}
+
+pub(super) fn token() -> Parts {
+    Parts {
+        about: "A secret of a user. metadata.name is its public id, given by the gateway. The spec is immutable.",
+        spec: object(
+            "What the token is for.",
+            &[
+                (
+                    "user",
+                    described(
+                        member(),
+                        "Whose it is; left out: yours. Others' are made by admins.",
+                    ),
+                ),
+                ("kind", text("pat (made by hand) or ses (made by a login).")),
+                ("displayName", text("For people to read.")),
+                (
+                    "clusters",
+                    array(
+                        "Clusters that it is good for; empty: everything that the user may.",
+                        text("Name."),
+                    ),
+                ),
+                (
+                    "expiresAt",
+                    time("The end of its life. Never later than that of the token that makes it."),
+                ),
+                (
+                    "renewableUntil",
+                    time("Sessions only: the latest end that renewing gives."),
+                ),
+            ],
+        ),
+        status: Some(object(
+            "What is known of the token.",
+            &[(
+                "token",
+                text("The secret text, in the answer to the creation alone."),
+            )],
+        )),
+    }
+}
+
+pub(super) fn cluster() -> Parts {
+    Parts {
+        about: "A registered API server.",
+        spec: object(
+            "How the cluster is reached.",
+            &[
+                (
+                    "server",
+                    text("https://host[:port], no path. A change drops the credential."),
+                ),
+                (
+                    "ca",
+                    text(
+                        "PEM certificates; left out: the public web PKI. A change drops the credential.",
+                    ),
+                ),
+                (
+                    "tlsServerName",
+                    text("Name to check the certificate against. A change drops the credential."),
+                ),
+                (
+                    "userPrefix",
+                    text("What user names on the cluster start with; palisade: if left out."),
+                ),
+            ],
+        ),
+        status: Some(object(
+            "What is known of the cluster.",
+            &[
+                (
+                    "health",
+                    text(
+                        "Unknown, Pending, Ready, Down or Refused, as seen by the replica that answers.",
+                    ),
+                ),
+                ("version", text("Version of its API server.")),
+                ("message", text("Why it is not ready.")),
+                (
+                    "syncedRoles",
+                    array("Roles whose grant groups the cluster knows.", text("Name.")),
+                ),
+                ("syncedAt", time("When they were written.")),
+            ],
+        )),
+    }
+}
+
+pub(super) fn role() -> Parts {
+    let names = |about| array(about, text("A value."));
+    Parts {
+        about: "Named rules with a scope.",
+        spec: object(
+            "What the role allows.",
+            &[
+                ("scope", text("global (this API) or cluster. Immutable.")),
+                ("description", text("For people to read.")),
+                (
+                    "inherits",
+                    names("Roles of the same scope whose rules this role has too."),
+                ),
+                (
+                    "rules",
+                    array(
+                        "Rules, as rbac.authorization.k8s.io/v1 has them.",
+                        object(
+                            "A rule.",
+                            &[
+                                ("verbs", names("Verbs, or *.")),
+                                (
+                                    "apiGroups",
+                                    names("API groups, or *; \"\" is the core group."),
+                                ),
+                                (
+                                    "resources",
+                                    names("resource, resource/subresource, */subresource or *."),
+                                ),
+                                ("resourceNames", names("Names; left out: all.")),
+                                (
+                                    "nonResourceURLs",
+                                    names("Paths; a * at the end stands for anything."),
+                                ),
+                            ],
+                        ),
+                    ),
+                ),
+            ],
+        ),
+        status: None,
+    }
+}
+
+pub(super) fn binding() -> Parts {
+    Parts {
+        about: "Who holds a role where. A role of scope cluster takes one of allClusters, clusters, clusterSelector.",
+        spec: object(
+            "The grant.",
+            &[
+                ("role", text("Name of the role. Immutable.")),
+                (
+                    "subject",
+                    object(
+                        "Who holds it.",
+                        &[
+                            ("kind", text("User or Group.")),
+                            ("name", text("Resolved to a uid once, when it is written.")),
+                            ("uid", text("What counts. Filled by the gateway.")),
+                        ],
+                    ),
+                ),
+                (
+                    "allClusters",
+                    flag("Every cluster, also those registered later."),
+                ),
+                ("clusters", array("Clusters by name.", text("Name."))),
+                (
+                    "clusterSelector",
+                    map("Clusters that carry all of these labels."),
+                ),
+                (
+                    "expiresAt",
+                    time("From this instant on the binding counts no more."),
+                ),
+            ],
+        ),
+        status: None,
+    }
+}
+
+fn member() -> Value {
+    object(
+        "A user by name, resolved to a uid once.",
+        &[
+            ("name", text("Handle.")),
+            ("uid", text("Filled by the gateway.")),
+        ],
+    )
+}
+
+fn text(about: &str) -> Value {
+    json!({"type": "string", "description": about})
+}
+
+fn flag(about: &str) -> Value {
+    json!({"type": "boolean", "description": about})
+}
+
+fn time(about: &str) -> Value {
+    json!({"type": "string", "format": "date-time", "description": about})
+}
+
+fn map(about: &str) -> Value {
+    json!({"type": "object", "description": about, "additionalProperties": {"type": "string"}})
+}
+
+fn array(about: &str, items: impl Into<Value>) -> Value {
+    json!({"type": "array", "description": about, "items": items.into()})
+}
+
+fn object(about: &str, fields: &[(&str, Value)]) -> Value {
+    let properties: Map<String, Value> = fields
+        .iter()
+        .map(|(name, schema)| ((*name).to_owned(), schema.clone()))
+        .collect();
+    json!({"type": "object", "description": about, "properties": properties})
+}
+
+fn described(mut schema: Value, about: &str) -> Value {
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("description".to_owned(), about.into());
+    }
+    schema
+}

@@ -1,0 +1,56 @@
+//! `PUT users/NAME/password`: `{"password": "…", "current": "…"}`.
+//!
+//! Changing one's own takes the current password too, so that a stolen token cannot turn itself into a
+//! login; setting somebody else's takes the role `admin`, whatever else the policy allows: who sets an
+//! admin's password is an admin.
+
+use super::body;
+use super::error::{ApiError, Mistake, ObjectRef};
+use super::login::{LoginError, Proof};
+use super::query::DryRun;
+use super::resource::{Context, get_any};
+use crate::objects::User;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    password: String,
+    #[serde(default)]
+    current: Option<String>,
+}
+
+/// Sets a password, and shows the user.
+pub(super) async fn set(cx: &Context<'_>, name: &str, bytes: &[u8]) -> Result<User, ApiError> {
+    let change: Change = body::secret(bytes)?;
+    let password = Zeroizing::new(change.password);
+    let current = change.current.map(Zeroizing::new);
+    if cx.dry_run == DryRun::Yes {
+        return Err(ApiError::BadRequest(
+            "a password cannot be set with dryRun".to_owned(),
+        ));
+    }
+    let own = *name == *cx.caller.handle;
+    let proof = match (own, current) {
+        (true, Some(current)) => Proof::Current(current),
+        (true, None) => {
+            let missing = Mistake::required(
+                "current",
+                "changing your own password takes the current one",
+            );
+            return Err(ApiError::Invalid(
+                ObjectRef::of::<User>(name),
+                vec![missing],
+            ));
+        }
+        (false, _) => Proof::Administrator,
+    };
+    let changed = cx.api.login.change_password(name, proof, password).await;
+    match changed {
+        Ok(_) => get_any::<User>(cx, name).await,
+        Err(LoginError::NoUser) => Err(ApiError::NotFound(ObjectRef::of::<User>(name))),
+        Err(LoginError::Conflict) => Err(super::resource::modified::<User>(name)),
+        Err(error) => Err(ApiError::Password(error)),
+    }
+}

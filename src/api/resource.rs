@@ -1,0 +1,387 @@
+//! What the API asks of a kind, and the operations that are the same for each: get, create, update, delete.
+
+use super::access::Operation;
+use super::body;
+use super::draft::Draft;
+use super::error::{ApiError, Mistake, ObjectRef};
+use super::query::DryRun;
+use super::table::Column;
+use super::{Api, Caller, Reach};
+use crate::objects::{Kind, NameError, Stored, check_label};
+use crate::status::clock;
+use crate::store::{KeyValue, Revision, StoreError, Txn};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use std::time::Duration;
+
+/// How often a write is tried anew because something that it refers to was changed in between. A client's
+/// own stale resourceVersion is never retried.
+const ATTEMPTS: usize = 4;
+/// How long an answer waits for this replica's own index: far above what applying takes, below what a
+/// person takes for a failure. Past it the write stands and the answer says that it may not be seen yet.
+const APPLY_WAIT: Duration = Duration::from_secs(5);
+
+/// One kind behind the API.
+pub(super) trait Resource: Kind {
+    /// Columns of the table that kubectl prints.
+    const COLUMNS: &'static [Column];
+
+    /// The cells of an object's row.
+    fn cells(&self, now: Timestamp) -> Vec<Value>;
+
+    /// Which names there may be.
+    fn check_name(name: &str) -> Result<(), NameError> {
+        check_label(name)
+    }
+
+    /// Whether the object is the caller's own: what [`Reach::Own`] is about.
+    fn is_own(&self, _api: &Api, _caller: &Caller) -> bool {
+        false
+    }
+
+    /// Makes the object fit to be shown: fills what only this replica knows, and leaves out what is not
+    /// for this caller.
+    fn show(&mut self, _api: &Api, _caller: &Caller) {}
+
+    /// Names of the caller's own objects, where the index knows them.
+    fn own_names(_api: &Api, _caller: &Caller) -> Option<Vec<String>> {
+        None
+    }
+
+    /// Objects that are there without being in the store, in the order of their names.
+    fn built_in(_api: &Api) -> &[Self] {
+        &[]
+    }
+
+    /// Checks a new object's fields and completes them; gives its private part.
+    fn admit_new(
+        &mut self,
+        cx: &Context<'_>,
+        draft: &mut Draft,
+    ) -> impl Future<Output = Result<Self::Private, ApiError>> + Send;
+
+    /// Checks a changed object's fields and completes them; gives its private part.
+    fn admit_change(
+        &mut self,
+        cx: &Context<'_>,
+        old: &Stored<Self>,
+        draft: &mut Draft,
+    ) -> impl Future<Output = Result<Self::Private, ApiError>> + Send;
+
+    /// Checks whether the object may go, and adds what goes with it.
+    fn admit_removal(
+        &self,
+        _cx: &Context<'_>,
+        _draft: &mut Draft,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Removes what still hangs on a removed object: what did not fit into its transaction, or was written
+    /// between the look and the removal.
+    fn sweep(&self, _cx: &Context<'_>) -> impl Future<Output = Result<(), ApiError>> + Send {
+        async { Ok(()) }
+    }
+}
+
+/// One request: the API and who asks it.
+pub(super) struct Context<'a> {
+    pub(super) api: &'a Api,
+    pub(super) caller: &'a Caller,
+    pub(super) dry_run: DryRun,
+}
+
+impl Context<'_> {
+    /// Reads a stored object, with its key's revision.
+    pub(super) async fn load<K: Kind>(
+        &self,
+        name: &str,
+    ) -> Result<Option<(Stored<K>, KeyValue)>, ApiError> {
+        let Some(found) = self.api.store.get(&K::key(name)).await? else {
+            return Ok(None);
+        };
+        let stored = Stored::decode(&found.key, &found.value, found.mod_revision)?;
+        Ok(Some((stored, found)))
+    }
+
+    /// Writes, and waits until this replica has seen it. A dry run writes nothing and has no revision.
+    pub(super) async fn commit(&self, txn: Txn) -> Result<Option<Revision>, StoreError> {
+        if self.dry_run == DryRun::Yes {
+            return Ok(None);
+        }
+        let revision = self.api.store.txn(txn).await?;
+        if let Err(behind) = self.api.follower.wait_for(revision, APPLY_WAIT).await {
+            tracing::warn!(%behind, "a write is acknowledged before this replica's index has it");
+        }
+        Ok(Some(revision))
+    }
+}
+
+/// Reads one object.
+pub(super) async fn get<K: Resource>(cx: &Context<'_>, name: &str) -> Result<K, ApiError> {
+    let built_in = K::built_in(cx.api).iter().find(|o| o.meta().name == name);
+    let found = match built_in {
+        Some(object) => Some(object.clone()),
+        None => cx.load::<K>(name).await?.map(|(stored, _)| stored.object),
+    };
+    let (api, caller) = (cx.api, cx.caller);
+    match found {
+        Some(mut object) if caller.reach == Reach::All || object.is_own(api, caller) => {
+            object.show(api, caller);
+            Ok(object)
+        }
+        // To whom only their own is open, "not yours" and "not there" are one answer.
+        Some(_) | None if caller.reach == Reach::Own => {
+            Err(super::access::forbidden::<K>(caller, &Operation::Get(name)))
+        }
+        Some(_) | None => Err(ApiError::NotFound(ObjectRef::of::<K>(name))),
+    }
+}
+
+/// Reads one object that the caller may see for another reason than its being theirs.
+pub(super) async fn get_any<K: Resource>(cx: &Context<'_>, name: &str) -> Result<K, ApiError> {
+    let found = cx.load::<K>(name).await?;
+    let (stored, _) = found.ok_or_else(|| ApiError::NotFound(ObjectRef::of::<K>(name)))?;
+    let mut object = stored.object;
+    object.show(cx.api, cx.caller);
+    Ok(object)
+}
+
+/// Creates an object from a request's body.
+pub(super) async fn create<K: Resource>(cx: &Context<'_>, bytes: &[u8]) -> Result<K, ApiError> {
+    let wanted: K = body::object(bytes)?;
+    if !wanted.meta().resource_version.is_empty() {
+        return Err(ApiError::BadRequest(
+            "resourceVersion should not be set on objects to be created".to_owned(),
+        ));
+    }
+    let name = wanted.meta().name.clone();
+    for _ in 0..ATTEMPTS {
+        let mut object = wanted.clone();
+        let mut draft = Draft::default();
+        new_meta(&mut object, &mut draft);
+        let private = object.admit_new(cx, &mut draft).await?;
+        if K::built_in(cx.api).iter().any(|o| o.meta().name == name) {
+            let why = ": it is built in";
+            return Err(ApiError::AlreadyExists(ObjectRef::of::<K>(&name), why));
+        }
+        let stored = Stored::new(object, private);
+        draft.put(&stored, 0);
+        match cx.commit(draft.finish::<K>(&name)?).await {
+            Ok(revision) => return Ok(shown(cx, stored.object, revision)),
+            Err(StoreError::Conflict { key }) if key == K::key(&name) => {
+                return Err(ApiError::AlreadyExists(ObjectRef::of::<K>(&name), ""));
+            }
+            Err(StoreError::Conflict { key }) if key == super::users::tombstone(&name) => {
+                let why = ": a removed user had this handle, and handles are not given again";
+                return Err(ApiError::AlreadyExists(ObjectRef::of::<K>(&name), why));
+            }
+            Err(StoreError::Conflict { .. }) => {}
+            Err(other) => return Err(other.into()),
+        }
+    }
+    Err(busy::<K>(&name))
+}
+
+/// Replaces an object by the one in a request's body.
+pub(super) async fn update<K: Resource>(
+    cx: &Context<'_>,
+    name: &str,
+    bytes: &[u8],
+) -> Result<K, ApiError> {
+    let wanted: K = body::object(bytes)?;
+    if wanted.meta().name != name {
+        return Err(ApiError::BadRequest(format!(
+            "the name of the object ({}) does not match the name on the URL ({name})",
+            wanted.meta().name
+        )));
+    }
+    refuse_built_in::<K>(cx, name)?;
+    for _ in 0..ATTEMPTS {
+        let Some((old, _)) = cx.load::<K>(name).await? else {
+            return Err(ApiError::NotFound(ObjectRef::of::<K>(name)));
+        };
+        let mut object = wanted.clone();
+        let mut draft = Draft::default();
+        let revision = changed_meta(&mut object, &old, &mut draft)?;
+        let private = object.admit_change(cx, &old, &mut draft).await?;
+        let stored = Stored::new(object, private);
+        let same = stored.encode() == old.encode();
+        draft.put(&stored, revision);
+        let txn = draft.finish::<K>(name)?;
+        if same {
+            // As upstream: a write that changes nothing is no write.
+            return Ok(shown(cx, old.object, Some(revision)));
+        }
+        match cx.commit(txn).await {
+            Ok(revision) => return Ok(shown(cx, stored.object, revision)),
+            Err(StoreError::Conflict { key }) if key == K::key(name) => {
+                return Err(modified::<K>(name));
+            }
+            Err(StoreError::Conflict { .. }) => {}
+            Err(other) => return Err(other.into()),
+        }
+    }
+    Err(busy::<K>(name))
+}
+
+/// `metav1.DeleteOptions`, as far as it matters here: nothing has finalizers or dependents of its own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DeleteOptions {
+    #[serde(default)]
+    preconditions: Option<Preconditions>,
+    #[serde(default)]
+    dry_run: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Preconditions {
+    #[serde(default)]
+    uid: Option<String>,
+    #[serde(default)]
+    resource_version: Option<String>,
+}
+
+/// Removes an object and what hangs on it; gives the object as it was.
+pub(super) async fn delete<K: Resource>(
+    cx: &Context<'_>,
+    name: &str,
+    bytes: &[u8],
+) -> Result<K, ApiError> {
+    let options: DeleteOptions = match bytes {
+        [] => DeleteOptions::default(),
+        bytes => body::value(bytes, "DeleteOptions")?,
+    };
+    let preconditions = options.preconditions.unwrap_or_default();
+    let tried = options.dry_run.is_some_and(|values| !values.is_empty());
+    let cx = &Context {
+        dry_run: if tried { DryRun::Yes } else { cx.dry_run },
+        ..*cx
+    };
+    refuse_built_in::<K>(cx, name)?;
+    for _ in 0..ATTEMPTS {
+        let (stored, found) = match cx.load::<K>(name).await? {
+            Some(found) if cx.caller.reach == Reach::All => found,
+            Some(found) if found.0.object.is_own(cx.api, cx.caller) => found,
+            _ if cx.caller.reach == Reach::Own => {
+                return Err(super::access::forbidden::<K>(
+                    cx.caller,
+                    &Operation::Delete(name),
+                ));
+            }
+            _ => return Err(ApiError::NotFound(ObjectRef::of::<K>(name))),
+        };
+        check_preconditions(&stored.object, &preconditions)?;
+        let mut draft = Draft::default();
+        draft.delete(&found.key, found.mod_revision);
+        stored.object.admit_removal(cx, &mut draft).await?;
+        match cx.commit(draft.finish::<K>(name)?).await {
+            Ok(None) => return Ok(stored.object),
+            Ok(Some(_)) => {
+                if let Err(error) = stored.object.sweep(cx).await {
+                    // The object is gone, and uids keep what hung on it from counting.
+                    tracing::warn!(%error, kind = K::KIND, "leftovers of a removal stay");
+                }
+                return Ok(stored.object);
+            }
+            Err(StoreError::Conflict { .. }) => {}
+            Err(other) => return Err(other.into()),
+        }
+    }
+    Err(busy::<K>(name))
+}
+
+fn new_meta<K: Resource>(object: &mut K, draft: &mut Draft) {
+    let meta = object.meta_mut();
+    meta.uid = uuid::Uuid::new_v4().to_string();
+    meta.creation_timestamp = Some(clock::whole_seconds(clock::now()));
+    let meta = object.meta();
+    if meta.name.is_empty() {
+        draft.wrong(Mistake::required("metadata.name", "name is required"));
+    } else {
+        draft.check("metadata.name", &meta.name, K::check_name(&meta.name));
+    }
+    draft.check_meta(meta);
+}
+
+/// Checks what an update must not change, and gives the revision that it is a change of.
+fn changed_meta<K: Resource>(
+    object: &mut K,
+    old: &Stored<K>,
+    draft: &mut Draft,
+) -> Result<Revision, ApiError> {
+    let (meta, was) = (object.meta_mut(), old.object.meta());
+    if meta.resource_version.is_empty() {
+        let detail = "must be specified for an update";
+        draft.wrong(Mistake::invalid("metadata.resourceVersion", "", detail));
+    } else if meta.resource_version != was.resource_version {
+        return Err(modified::<K>(&was.name));
+    }
+    if meta.uid.is_empty() {
+        meta.uid.clone_from(&was.uid);
+    }
+    if meta.creation_timestamp.is_none() {
+        meta.creation_timestamp = was.creation_timestamp;
+    }
+    draft.same("metadata.uid", &was.uid, &meta.uid);
+    draft.same(
+        "metadata.creationTimestamp",
+        &was.creation_timestamp,
+        &meta.creation_timestamp,
+    );
+    // Labels that were there stay valid: an older gateway may have taken them.
+    if meta.labels != was.labels || meta.annotations != was.annotations {
+        draft.check_meta(meta);
+    }
+    Ok(was.resource_version.parse().unwrap_or_default())
+}
+
+fn check_preconditions<K: Kind>(object: &K, wanted: &Preconditions) -> Result<(), ApiError> {
+    let meta = object.meta();
+    let differs = |field: &str, wanted: &str, found: &str| {
+        let text = format!(
+            "Precondition failed: {field} in precondition: {wanted}, {field} in object meta: {found}"
+        );
+        ApiError::Conflict(ObjectRef::of::<K>(&meta.name), text)
+    };
+    if let Some(uid) = wanted.uid.as_ref().filter(|uid| **uid != meta.uid) {
+        return Err(differs("UID", uid, &meta.uid));
+    }
+    let version = wanted.resource_version.as_ref();
+    if let Some(version) = version.filter(|v| **v != meta.resource_version) {
+        return Err(differs("ResourceVersion", version, &meta.resource_version));
+    }
+    Ok(())
+}
+
+fn refuse_built_in<K: Resource>(cx: &Context<'_>, name: &str) -> Result<(), ApiError> {
+    if K::built_in(cx.api).iter().any(|o| o.meta().name == name) {
+        return Err(ApiError::Forbidden(format!(
+            "{} is forbidden: it is built in and can neither be changed nor removed",
+            ObjectRef::of::<K>(name)
+        )));
+    }
+    Ok(())
+}
+
+/// The object as the answer to a write shows it.
+pub(super) fn shown<K: Resource>(cx: &Context<'_>, mut object: K, revision: Option<Revision>) -> K {
+    object.meta_mut().resource_version = revision.map(|r| r.to_string()).unwrap_or_default();
+    object.show(cx.api, cx.caller);
+    object
+}
+
+/// Somebody else wrote it in between.
+pub(super) fn modified<K: Kind>(name: &str) -> ApiError {
+    let why = "the object has been modified; please apply your changes to the latest version and try again";
+    ApiError::Conflict(ObjectRef::of::<K>(name), why.to_owned())
+}
+
+/// What it refers to does not keep still.
+pub(super) fn busy<K: Kind>(name: &str) -> ApiError {
+    let why = "what it refers to is being changed at the same time; try again";
+    ApiError::Conflict(ObjectRef::of::<K>(name), why.to_owned())
+}

@@ -1,0 +1,293 @@
+//! The own API over a store in memory, its follower and its index: what every request gets.
+
+use super::*;
+use crate::{
+    authn::{TokenText, passwords::Passwords},
+    clusters::Registry,
+    config::Sessions,
+    objects::{
+        Binding, BindingSpec, Cluster, ClusterPrivate, Group, GroupSpec, Kind, Member, RoleScope,
+        RoleSpec, Stored, Subject, SubjectKind, Token, TokenKind, TokenPrivate, User,
+        rules::PolicyRule,
+    },
+    status::clock,
+    store::{Txn, seal::Keyring},
+};
+use http_body_util::BodyExt;
+use jiff::{Timestamp, ToSpan};
+use serde_json::{Value, json};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+mod bindings;
+mod clusters;
+mod crud;
+mod discovery;
+mod groups;
+mod guards;
+mod roles;
+mod tables;
+mod tokens;
+mod users;
+
+/// Waits of tests: far above what anything takes here.
+const SOON: Duration = Duration::from_secs(10);
+const BASE: &str = "/apis/palisade.dev/v1alpha1";
+
+struct World {
+    api: Api,
+    store: Store,
+    _stop: DropGuard,
+    _folder: tempfile::TempDir,
+}
+
+/// What a request got: the code, and the JSON.
+type Got = (u16, Value);
+
+impl World {
+    /// A gateway with one admin, `root`, and a user `jane`.
+    async fn new() -> Self {
+        let world = Self::empty().await;
+        let root = world.put_user("root", "u-root").await;
+        world.put_user("jane", "u-jane").await;
+        let binding = BindingSpec {
+            role: "admin".to_owned(),
+            subject: Subject {
+                kind: SubjectKind::User,
+                name: "root".to_owned(),
+                uid: root,
+            },
+            ..BindingSpec::default()
+        };
+        world.put(Binding::new("root", binding), "b-root").await;
+        world
+    }
+
+    async fn empty() -> Self {
+        let store = Store::memory();
+        let index = Arc::new(Index::new());
+        let folder = tempfile::tempdir().unwrap();
+        let keyring = Arc::new(Keyring::generate(&folder.path().join("keys")).unwrap());
+        let reach = dial::Reach::Clusters;
+        let registry = Arc::new(Registry::new(Arc::clone(&keyring), reach, [].into()));
+        let built_in = vec![
+            built_in("admin", RoleScope::Global),
+            built_in("viewer", RoleScope::Cluster),
+        ];
+        let specs = built_in
+            .iter()
+            .map(|r| (r.metadata.name.clone(), r.spec.clone()));
+        let authz = Arc::new(Authz::new(specs.collect()));
+        let follower = Follower::new(store.clone());
+        let stop = CancellationToken::new();
+        let sinks = (
+            Arc::clone(&index),
+            Arc::clone(&registry),
+            Arc::clone(&authz),
+        );
+        let run = follower.clone().run(
+            move |batch| {
+                sinks.0.apply_batch(&batch);
+                sinks.1.apply(&batch);
+                sinks.2.apply(&batch);
+            },
+            stop.clone(),
+        );
+        tokio::spawn(run);
+        follower.wait_for(0, SOON).await.unwrap();
+        let login = login::Login {
+            store: store.clone(),
+            follower: follower.clone(),
+            index: Arc::clone(&index),
+            passwords: Passwords::new(2, 8).unwrap(),
+            sessions: Sessions {
+                lifetime: Duration::from_hours(16),
+                max_age: Duration::from_hours(7 * 24),
+            },
+            base_domain: None,
+        };
+        let life = Duration::from_hours(1);
+        let clusters = Clusters::new(registry, store.clone(), follower.clone(), keyring, life);
+        let api = Api::new(Parts {
+            store: store.clone(),
+            follower,
+            index,
+            login: Arc::new(login),
+            built_in,
+            authz,
+            clusters: Arc::new(clusters),
+            limits: Limits {
+                token_life: Duration::from_hours(90 * 24),
+                token_max_life: Duration::from_hours(366 * 24),
+                body_bytes: 1024 * 1024,
+                reach,
+            },
+        });
+        Self {
+            api,
+            store,
+            _stop: stop.drop_guard(),
+            _folder: folder,
+        }
+    }
+
+    /// Writes an object past the API.
+    async fn put<K: Kind>(&self, object: K, uid: &str) {
+        self.put_with(object, uid, K::Private::default()).await;
+    }
+
+    async fn put_with<K: Kind>(&self, mut object: K, uid: &str, private: K::Private) {
+        object.meta_mut().uid = uid.to_owned();
+        object.meta_mut().creation_timestamp = Some(clock::whole_seconds(clock::now()));
+        let key = K::key(&object.meta().name);
+        let txn = Txn::new().put(key, Stored::new(object, private).encode());
+        let revision = self.store.txn(txn).await.unwrap();
+        self.api.follower.wait_for(revision, SOON).await.unwrap();
+    }
+
+    async fn put_user(&self, name: &str, uid: &str) -> String {
+        self.put(User::new(name, crate::objects::UserSpec::default()), uid)
+            .await;
+        uid.to_owned()
+    }
+
+    async fn ask(&self, caller: &Caller, method: &str, path: &str, body: &Value) -> Got {
+        let bytes = match body {
+            Value::Null => Vec::new(),
+            Value::String(raw) => raw.clone().into_bytes(),
+            Value::Object(_) | Value::Array(_) | Value::Bool(_) | Value::Number(_) => {
+                serde_json::to_vec(body).unwrap()
+            }
+        };
+        let path = if path.starts_with("/apis") || path.starts_with("/v") || path.starts_with("/o")
+        {
+            path.to_owned()
+        } else {
+            format!("{BASE}/{path}")
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(Full::new(Bytes::from(bytes)))
+            .unwrap();
+        self.send(caller, request).await
+    }
+
+    async fn send(&self, caller: &Caller, request: Request<Full<Bytes>>) -> Got {
+        match self.api.handle(caller, request).await {
+            Ok(response) => {
+                let code = response.status().as_u16();
+                let bytes = response.into_body().collect().await.unwrap().to_bytes();
+                (code, serde_json::from_slice(&bytes).unwrap())
+            }
+            Err(error) => {
+                let status = error.status();
+                (status.code, serde_json::to_value(status).unwrap())
+            }
+        }
+    }
+
+    /// As `root`, an admin.
+    async fn root(&self, method: &str, path: &str, body: Value) -> Got {
+        self.ask(&caller("root", "u-root", Reach::All), method, path, &body)
+            .await
+    }
+
+    /// As `jane`, who holds no role.
+    async fn jane(&self, method: &str, path: &str, body: Value) -> Got {
+        self.ask(&caller("jane", "u-jane", Reach::Own), method, path, &body)
+            .await
+    }
+
+    /// A token past the API.
+    async fn put_token(&self, user: (&str, &str), kind: TokenKind, end: Timestamp) -> String {
+        let text = TokenText::generate(kind).unwrap();
+        let spec = crate::objects::TokenSpec {
+            user: Member {
+                name: user.0.to_owned(),
+                uid: user.1.to_owned(),
+            },
+            kind,
+            expires_at: Some(end),
+            ..Default::default()
+        };
+        let name = text.id().to_string();
+        let private = TokenPrivate {
+            sha256: text.sha256_hex(),
+            ..TokenPrivate::default()
+        };
+        self.put_with(Token::new(&name, spec), &format!("t-{name}"), private)
+            .await;
+        name
+    }
+}
+
+fn built_in(name: &str, scope: RoleScope) -> Role {
+    let rule = PolicyRule {
+        verbs: vec!["*".to_owned()],
+        api_groups: vec!["*".to_owned()],
+        resources: vec!["*".to_owned()],
+        ..PolicyRule::default()
+    };
+    let spec = RoleSpec {
+        scope,
+        rules: vec![rule],
+        ..RoleSpec::default()
+    };
+    Role::new(name, spec)
+}
+
+/// A caller with a session.
+fn caller(handle: &str, uid: &str, reach: Reach) -> Caller {
+    Caller {
+        user_uid: uid.into(),
+        handle: handle.into(),
+        groups: Box::default(),
+        token_id: "abcdefgh01234567".into(),
+        token_kind: TokenKind::Ses,
+        token_clusters: None,
+        token_expires_at: in_hours(16),
+        reach,
+    }
+}
+
+fn in_hours(hours: i64) -> Timestamp {
+    clock::whole_seconds(clock::now() + hours.hours())
+}
+
+fn message(got: &Got) -> &str {
+    got.1["message"].as_str().unwrap_or_default()
+}
+
+/// Fields of the causes of a 422.
+fn fields(got: &Got) -> Vec<&str> {
+    let causes = got.1["details"]["causes"].as_array();
+    causes
+        .into_iter()
+        .flatten()
+        .filter_map(|cause| cause["field"].as_str())
+        .collect()
+}
+
+fn names(got: &Got) -> Vec<&str> {
+    let items = got.1["items"].as_array().unwrap();
+    items
+        .iter()
+        .map(|item| item["metadata"]["name"].as_str().unwrap())
+        .collect()
+}
+
+fn group(name: &str, members: &[&str]) -> Value {
+    let members: Vec<Value> = members.iter().map(|name| json!({"name": name})).collect();
+    json!({"metadata": {"name": name}, "spec": {"members": members}})
+}
+
+fn binding(name: &str, role: &str, user: &str) -> Value {
+    json!({
+        "metadata": {"name": name},
+        "spec": {"role": role, "subject": {"kind": "User", "name": user}},
+    })
+}
+
+fn cluster(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"server": format!("https://{name}.example:6443")}})
+}

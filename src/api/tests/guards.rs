@@ -1,0 +1,149 @@
+//! Power is handed out by admins alone, and the last of them stays.
+
+use super::*;
+
+#[tokio::test]
+async fn a_role_that_allows_a_write_does_not_make_an_admin() {
+    let world = World::new().await;
+    // The policy let the request pass: jane holds a global role that allows it. She is no admin.
+    let clerk = caller("jane", "u-jane", Reach::All);
+    for (method, path, body) in [
+        ("POST", "users", json!({"metadata": {"name": "x"}})),
+        ("POST", "groups", group("x", &[])),
+        ("POST", "bindings", binding("x", "admin", "jane")),
+        (
+            "POST",
+            "roles",
+            json!({"metadata": {"name": "x"}, "spec": {"scope": "global"}}),
+        ),
+        ("POST", "clusters", cluster("x")),
+        ("DELETE", "bindings/root", Value::Null),
+        (
+            "PUT",
+            "users/root/password",
+            json!({"password": "correct horse battery"}),
+        ),
+        ("PUT", "clusters/x/credential", json!({"reconciler": "x"})),
+    ] {
+        let got = world.ask(&clerk, method, path, &body).await;
+        assert_eq!(got.0, 403, "{method} {path}: {}", got.1);
+        assert!(
+            message(&got).ends_with("it takes the role \"admin\""),
+            "{}",
+            message(&got)
+        );
+    }
+    // Reading is what the policy says.
+    assert_eq!(world.ask(&clerk, "GET", "users", &Value::Null).await.0, 200);
+}
+
+const LAST: &str = "nobody would be left who holds the role \"admin\"";
+
+#[tokio::test]
+async fn the_last_admin_stays() {
+    let world = World::new().await;
+    let mut root = world.root("GET", "users/root", Value::Null).await.1;
+    root["spec"]["disabled"] = true.into();
+    let mut bound = world.root("GET", "bindings/root", Value::Null).await.1;
+    let mut ending = bound.clone();
+    ending["spec"]["expiresAt"] = in_hours(1).to_string().into();
+    bound["spec"]["subject"] = json!({"kind": "User", "name": "jane"});
+    for (method, path, body) in [
+        ("DELETE", "users/root", Value::Null),
+        ("DELETE", "bindings/root", Value::Null),
+        ("PUT", "users/root", root.clone()),
+        ("PUT", "bindings/root", ending),
+    ] {
+        let got = world.root(method, path, body).await;
+        assert_eq!(
+            (got.0, &got.1["reason"]),
+            (409, &json!("Conflict")),
+            "{method} {path}: {}",
+            got.1
+        );
+        assert!(message(&got).contains(LAST), "{}", message(&got));
+    }
+    // Handing it over in one write is no loss.
+    assert_eq!(world.root("PUT", "bindings/root", bound).await.0, 200);
+    root = world.root("GET", "users/root", Value::Null).await.1;
+    // Now jane is the admin.
+    let jane = caller("jane", "u-jane", Reach::All);
+    assert_eq!(
+        world
+            .ask(&jane, "DELETE", "users/root", &Value::Null)
+            .await
+            .0,
+        200,
+        "{root}"
+    );
+    assert_eq!(
+        world
+            .ask(&jane, "DELETE", "users/jane", &Value::Null)
+            .await
+            .0,
+        409
+    );
+}
+
+#[tokio::test]
+async fn an_admin_by_a_group_counts() {
+    let world = World::new().await;
+    world.root("POST", "groups", group("ops", &["jane"])).await;
+    let mut grant = binding("ops", "admin", "ops");
+    grant["spec"]["subject"]["kind"] = "Group".into();
+    assert_eq!(world.root("POST", "bindings", grant).await.0, 201);
+    assert_eq!(
+        world.root("DELETE", "bindings/root", Value::Null).await.0,
+        200
+    );
+    let mut jane = caller("jane", "u-jane", Reach::All);
+    let ops = world.ask(&jane, "GET", "groups/ops", &Value::Null).await.1;
+    jane.groups = [ops["metadata"]["uid"].as_str().unwrap().into()].into();
+    let mut empty = ops.clone();
+    empty["spec"]["members"] = json!([]);
+    for (method, path, body) in [
+        ("PUT", "groups/ops", empty),
+        ("DELETE", "groups/ops", Value::Null),
+        ("DELETE", "users/jane", Value::Null),
+        ("DELETE", "bindings/ops", Value::Null),
+    ] {
+        let got = world.ask(&jane, method, path, &body).await;
+        assert_eq!(got.0, 409, "{method} {path}: {}", got.1);
+        assert!(message(&got).contains(LAST), "{}", message(&got));
+    }
+    // Another member makes room.
+    let mut two = ops;
+    two["spec"]["members"] = json!([{"name": "jane"}, {"name": "root"}]);
+    assert_eq!(world.ask(&jane, "PUT", "groups/ops", &two).await.0, 200);
+    assert_eq!(
+        world
+            .ask(&jane, "DELETE", "users/jane", &Value::Null)
+            .await
+            .0,
+        200
+    );
+}
+
+#[tokio::test]
+async fn two_admins_cannot_remove_each_other_at_once() {
+    for _ in 0..20 {
+        let world = World::new().await;
+        assert_eq!(
+            world
+                .root("POST", "bindings", binding("jane", "admin", "jane"))
+                .await
+                .0,
+            201
+        );
+        let jane = caller("jane", "u-jane", Reach::All);
+        let (a, b) = tokio::join!(
+            world.root("DELETE", "users/jane", Value::Null),
+            world.ask(&jane, "DELETE", "users/root", &Value::Null),
+        );
+        let mut codes = [a.0, b.0];
+        codes.sort_unstable();
+        assert_eq!(codes[0], 200, "{} {}", a.1, b.1);
+        // The other one found that they are the last, or that they are no admin any more.
+        assert!([403, 409].contains(&codes[1]), "{} {}", a.1, b.1);
+    }
+}

@@ -1,0 +1,113 @@
+//! Users: people and machine users.
+
+use super::admins::{self, Loss};
+use super::cascade;
+use super::draft::Draft;
+use super::error::{ApiError, Mistake, ObjectRef};
+use super::resource::{Context, Resource};
+use super::table::{self, Column};
+use crate::objects::{NameError, Principal, Stored, User, UserPrivate, check_handle};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// The provider of local users.
+pub(super) const LOCAL: &str = "local";
+
+/// Where it stands that a handle belonged to a removed user: whatever still names the handle (a binding of
+/// an older gateway, an audit line, a cluster's own RoleBinding) must not mean somebody else one day.
+pub(super) fn tombstone(handle: &str) -> String {
+    format!("/palisade/tombstones/users/{handle}")
+}
+
+impl Resource for User {
+    const COLUMNS: &'static [Column] = &[
+        Column::shown("Name", "The user's handle"),
+        Column::shown("Display Name", "For people to read"),
+        Column::shown("State", "Active or Disabled"),
+        Column::shown("Kind", "Person or Machine"),
+        Column::shown("Age", "Time since the user was made"),
+        Column::wide("Password", "Whether a password is set"),
+        Column::wide("Uid", "What bindings name the user by"),
+    ];
+
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        let pick = |yes: bool, a: &str, b: &str| Value::from(if yes { a } else { b });
+        vec![
+            self.metadata.name.as_str().into(),
+            table::or_none(&self.spec.display_name),
+            pick(self.spec.disabled, "Disabled", "Active"),
+            pick(self.spec.machine, "Machine", "Person"),
+            table::age(self, now),
+            pick(self.status.has_password, "set", "<none>"),
+            self.metadata.uid.as_str().into(),
+        ]
+    }
+
+    fn check_name(name: &str) -> Result<(), NameError> {
+        check_handle(name)
+    }
+
+    async fn admit_new(
+        &mut self,
+        _: &Context<'_>,
+        draft: &mut Draft,
+    ) -> Result<UserPrivate, ApiError> {
+        draft.check_text("spec.displayName", &self.spec.display_name);
+        if !self.spec.principals.is_empty() {
+            draft.wrong(filled("spec.principals"));
+        }
+        self.spec.principals = vec![Principal {
+            provider: LOCAL.to_owned(),
+            id: self.metadata.uid.clone(),
+        }];
+        self.status.has_password = false;
+        draft.when(&tombstone(&self.metadata.name), 0);
+        Ok(UserPrivate::default())
+    }
+
+    async fn admit_change(
+        &mut self,
+        cx: &Context<'_>,
+        old: &Stored<Self>,
+        draft: &mut Draft,
+    ) -> Result<UserPrivate, ApiError> {
+        let was = &old.object.spec;
+        draft.check_text("spec.displayName", &self.spec.display_name);
+        draft.same("spec.machine", &was.machine, &self.spec.machine);
+        if self.spec.principals.is_empty() {
+            self.spec.principals.clone_from(&was.principals);
+        }
+        if self.spec.principals != was.principals {
+            draft.wrong(filled("spec.principals"));
+        }
+        self.status = old.object.status.clone();
+        if self.spec.disabled && !was.disabled {
+            let object = ObjectRef::of::<Self>(&self.metadata.name);
+            admins::guard(cx, draft, &Loss::User(&old.object.metadata.uid), object).await?;
+        }
+        Ok(old.private.clone())
+    }
+
+    async fn admit_removal(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
+        let object = ObjectRef::of::<Self>(&self.metadata.name);
+        admins::guard(cx, draft, &Loss::User(&self.metadata.uid), object).await?;
+        let grave = serde_json::json!({"schema": 1, "uid": self.metadata.uid});
+        draft.put_raw(
+            &tombstone(&self.metadata.name),
+            grave.to_string().into_bytes(),
+            0,
+        );
+        cascade::of_user(cx, self).await?.fill(draft);
+        Ok(())
+    }
+
+    async fn sweep(&self, cx: &Context<'_>) -> Result<(), ApiError> {
+        while cascade::of_user(cx, self).await?.write(cx).await? {}
+        Ok(())
+    }
+}
+
+/// A field that the gateway fills.
+fn filled(field: &str) -> Mistake {
+    Mistake::forbidden(field, "the gateway fills this field")
+}
