@@ -14,8 +14,7 @@ import (
 	"time"
 )
 
-// The kubelet gives its pods a second to end, etcd needs none; one that hangs must not hang a test
-// run.
+// The kubelet gives its pods a second to end; one that hangs must not hang a test run.
 const stopWait = 5 * time.Second
 
 // Ports are drawn below 32768, where Linux begins to hand out ports for outgoing connections: a
@@ -33,14 +32,15 @@ const logTail = 2000
 type child struct {
 	name string
 	log  string
+	end  syscall.Signal // what ends it, also when the launcher is killed
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
 }
 
-// start runs a program with its output in a log file. The caller's thread must live as long as
+// start runs a program with its output in a fresh log file. The caller's thread must live as long as
 // this program does: Linux sends the death signal when the thread that forked ends.
-func start(name, log, program string, args ...string) (*child, error) {
-	file, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+func start(name, log string, end syscall.Signal, program string, args ...string) (*child, error) {
+	file, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_TRUNC|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -48,12 +48,12 @@ func start(name, log, program string, args ...string) (*child, error) {
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = file, file
 	// A group of its own: Ctrl-C in a terminal reaches the launcher alone, which ends the
-	// children in order. The death signal ends them when the launcher is killed.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	// children in order.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: end}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	c := &child{name: name, log: log, cmd: cmd, done: make(chan struct{})}
+	c := &child{name: name, log: log, end: end, cmd: cmd, done: make(chan struct{})}
 	go func() {
 		_ = cmd.Wait()
 		close(c.done)
@@ -72,24 +72,16 @@ func (c *child) ended() bool {
 	}
 }
 
-// stop ends the process: SIGTERM, and SIGKILL when that is not enough. It waits until it is gone,
-// so that its port can be used again.
+// stop ends the process, with SIGKILL when its own signal is not enough. It waits until the process
+// is gone, so that its port can be used again.
 func (c *child) stop() {
 	if c == nil {
 		return
 	}
-	_ = c.cmd.Process.Signal(syscall.SIGTERM)
+	_ = c.cmd.Process.Signal(c.end)
 	select {
 	case <-c.done:
 	case <-time.After(stopWait):
-		_ = c.cmd.Process.Kill()
-		<-c.done
-	}
-}
-
-// kill ends the process at once.
-func (c *child) kill() {
-	if c != nil {
 		_ = c.cmd.Process.Kill()
 		<-c.done
 	}
@@ -101,8 +93,15 @@ func (c *child) failure() error {
 	if len(text) > logTail {
 		text = text[len(text)-logTail:]
 	}
-	return fmt.Errorf("%s ended: %v; the end of %s:\n%s", c.name, c.cmd.ProcessState, c.log, bytes.TrimSpace(text))
+	err := fmt.Errorf("%s ended: %v; the end of %s:\n%s", c.name, c.cmd.ProcessState, c.log, bytes.TrimSpace(text))
+	if bytes.Contains(text, []byte(syscall.EADDRINUSE.Error())) {
+		return errors.Join(errPortTaken, err)
+	}
+	return err
 }
+
+// errPortTaken says that another program took a port between freePort and the server's start.
+var errPortTaken = errors.New("a port was taken by another program")
 
 // freePort finds a loopback port that nobody listens on; a wanted one is taken as it is.
 func freePort(wanted int) (int, error) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -81,7 +82,8 @@ func (c *cluster) bringUp(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		if try == startTries || ctx.Err() != nil {
+		fixed := c.apiServerPort != 0 || c.etcdPort != 0
+		if fixed || try == startTries || !errors.Is(err, errPortTaken) {
 			return err
 		}
 		c.stop()
@@ -99,11 +101,10 @@ func (c *cluster) bringUp(ctx context.Context) error {
 	return c.writeInfo()
 }
 
-// stop ends the parts in the order in which they depend on one another. The API server is killed:
-// it would wait for the end of every open watch, and keeps nothing that is not in etcd.
+// stop ends the parts in the order in which they depend on one another.
 func (c *cluster) stop() {
 	c.kubelet.stop()
-	c.apiServer.kill()
+	c.apiServer.stop()
 	c.etcd.stop()
 }
 
@@ -139,7 +140,8 @@ func (c *cluster) startEtcd() (string, error) {
 	}
 	url := "http://127.0.0.1:" + strconv.Itoa(port)
 	peerURL := "http://127.0.0.1:" + strconv.Itoa(peerPort)
-	c.etcd, err = start("etcd", c.log("etcd"), program,
+	// Not SIGTERM: it would wait for its clients. What it acknowledged is with the kernel by then.
+	c.etcd, err = start("etcd", c.log("etcd"), syscall.SIGKILL, program,
 		"--name=local", "--data-dir="+c.file("etcd"), "--unsafe-no-fsync", "--log-level=warn",
 		"--listen-client-urls="+url, "--advertise-client-urls="+url,
 		"--listen-peer-urls="+peerURL, "--initial-advertise-peer-urls="+peerURL,
@@ -177,7 +179,8 @@ func (c *cluster) startAPIServer(etcdURL string) error {
 		QPS:             -1, // no limit of our own: tests wait for what this client does
 		TLSClientConfig: rest.TLSClientConfig{CAData: c.pki.caPEM, CertData: own.cert, KeyData: own.key},
 	}
-	c.apiServer, err = start("kube-apiserver", c.log("kube-apiserver"), program, args...)
+	// Not SIGTERM: it would wait for the end of every open watch, and keeps nothing outside of etcd.
+	c.apiServer, err = start("kube-apiserver", c.log("kube-apiserver"), syscall.SIGKILL, program, args...)
 	return err
 }
 
@@ -241,7 +244,7 @@ func (c *cluster) startKubelet() error {
 	if c.kubeletWebSockets {
 		args = append(args, "--websockets")
 	}
-	c.kubelet, err = start("fake-kubelet", c.log("fake-kubelet"), program, args...)
+	c.kubelet, err = start("fake-kubelet", c.log("fake-kubelet"), syscall.SIGTERM, program, args...)
 	return err
 }
 
