@@ -149,25 +149,17 @@ impl Keyring {
         })
     }
 
-    /// Makes a key file with one new key, mode 0600; never writes over a file.
+    /// Makes a key file with one new key, mode 0600; never writes over a file. A crash leaves none or a
+    /// whole one: what is sealed with a key that is lost is lost.
     pub fn generate(path: &Path) -> Result<Self, SealError> {
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
         rand::fill(bytes.as_mut_slice()).map_err(|_| SealError::Crypto)?;
         let line = Zeroizing::new(format!("{}\n", STANDARD.encode(bytes.as_slice())));
-        let file_error = |source| SealError::File {
+        write_new(path, line.as_bytes()).map_err(|source| SealError::File {
             path: path.to_owned(),
             doing: "make",
             source,
-        };
-        let mut file = fs::File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(file_error)?;
-        file.write_all(line.as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(file_error)?;
+        })?;
         Self::load(path)
     }
 
@@ -275,6 +267,30 @@ impl Key {
             id: format!("{id:016x}"),
             aead: RandomizedNonceKey::new(&AES_256_GCM, &bytes).ok()?,
         })
+    }
+}
+
+/// Writes a draft and gives it its name last; fails if the name is taken.
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}.new", std::process::id()));
+    let draft = PathBuf::from(draft);
+    let mut options = fs::File::options();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)?;
+    let written = file
+        .write_all(content)
+        .and_then(|()| file.sync_all())
+        // Unlike a rename, a link never takes the place of a file.
+        .and_then(|()| fs::hard_link(&draft, path));
+    fs::remove_file(&draft)?;
+    written?;
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => fs::File::open(folder)?.sync_all(),
+        Some(_) | None => fs::File::open(".")?.sync_all(),
     }
 }
 
