@@ -38,25 +38,39 @@ const LOCK_POLL: Duration = Duration::from_millis(10);
 /// After a renewal that failed for want of an answer, the session is used as it is for this long.
 pub const RETRY_RENEWAL: SignedDuration = SignedDuration::from_secs(30);
 
+/// Where the options below stand in every command's help: after its own.
+const GATEWAY: &str = "Gateway";
+
 /// Which gateway, and how it is trusted: options of every command that speaks to one.
 #[derive(Clone, Default, clap::Args)]
 pub struct GatewayArgs {
     /// The gateway; without it, the one of the last login
-    #[arg(long, env = "PALISADE_SERVER", value_name = "URL")]
+    #[arg(
+        long,
+        env = "PALISADE_SERVER",
+        value_name = "URL",
+        help_heading = GATEWAY
+    )]
     pub server: Option<String>,
     /// PEM file with the authority of the gateway's certificate
     #[arg(
         long,
         env = "PALISADE_CA",
         value_name = "FILE",
-        conflicts_with = "ca_sum"
+        conflicts_with = "ca_sum",
+        help_heading = GATEWAY
     )]
     pub ca: Option<PathBuf>,
     /// SHA-256 (hex) of the authority's certificate, which the gateway must present
-    #[arg(long, value_name = "SHA256")]
+    #[arg(long, value_name = "SHA256", help_heading = GATEWAY)]
     pub ca_sum: Option<CaSum>,
     /// Where sessions are kept [default: $XDG_CONFIG_HOME/palisade or ~/.config/palisade]
-    #[arg(long, env = "PALISADE_CONFIG_DIR", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "PALISADE_CONFIG_DIR",
+        value_name = "DIR",
+        help_heading = GATEWAY
+    )]
     pub config_dir: Option<PathBuf>,
     /// A token to use in place of the session. For the environment: a command line is no place for it.
     #[arg(
