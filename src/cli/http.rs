@@ -370,7 +370,7 @@ mod tests {
         let body = String::from_utf8(status.to_json()).unwrap();
         let server = serve(
             "127.0.0.1",
-            &answer("403 F", "x-request-id: r-1\r\n", &body),
+            &answer("403 F", "palisade-request-id: r-1\r\n", &body),
         )
         .await;
         let error = get(&server.url, Trust::Ca(server.ca)).await.unwrap_err();

@@ -391,7 +391,8 @@ fn refusal(answer: &Answer) -> Refusal {
         let value = answer.headers.get(name)?.to_str().ok()?;
         Some(value.to_owned())
     };
-    let request_id = named("x-request-id").or_else(|| named("audit-id"));
+    // The gateway's own name for it, then that of API servers.
+    let request_id = named("palisade-request-id").or_else(|| named("audit-id"));
     let status: Option<Status> = serde_json::from_slice(&answer.body).ok();
     let (message, reason) = match status {
         Some(status) if status.kind == "Status" && !status.message.is_empty() => {
