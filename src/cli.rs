@@ -7,6 +7,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+pub mod admin;
 pub mod bind;
 pub mod cluster;
 pub mod clusters;
@@ -23,6 +24,7 @@ mod pin;
 pub mod policy;
 pub mod role;
 pub mod run;
+pub mod serve;
 pub mod session;
 pub mod token;
 pub mod user;
@@ -40,6 +42,10 @@ pub struct Cli {
 enum Command {
     /// Add, show, sync and remove clusters
     Cluster(cluster::Args),
+    /// Run the gateway.
+    Serve(serve::Args),
+    /// Make the first admin, on the gateway's host.
+    Admin(admin::Args),
     /// Check a configuration file, or show what can be configured.
     Config(config::Args),
     /// Check, test and explain policy, without a gateway.
@@ -77,6 +83,8 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Cluster(args) => cluster::run(&args),
+            Command::Serve(args) => serve::run(&args),
+            Command::Admin(args) => admin::run(&args),
             Command::Config(args) => config::run(&args),
             Command::Policy(args) => policy::run(&args),
             Command::User(args) => user::run(args),

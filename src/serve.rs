@@ -11,6 +11,7 @@
 
 pub mod admin;
 pub mod admins;
+pub mod app;
 pub mod conn;
 pub mod dev;
 pub mod lifecycle;

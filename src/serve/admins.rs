@@ -54,6 +54,11 @@ pub enum AdminError {
         /// Whose.
         handle: String,
     },
+    /// The name is somebody's who is no admin.
+    #[error(
+        "the user {0:?} exists and is no admin. To make it one, with a new password: palisade admin init --username {0} --reset"
+    )]
+    Taken(String),
     /// Not a name that a user can have.
     #[error("{name:?} is no user name: it {source}")]
     Name {
@@ -123,6 +128,11 @@ pub async fn find_admin(store: &Store) -> Result<Option<String>, AdminError> {
     Ok(None)
 }
 
+/// Whether there is no user at all: a store that was made just now.
+pub async fn is_first_start(store: &Store) -> Result<bool, AdminError> {
+    Ok(store.list(&User::prefix(), 1, None).await?.items.is_empty())
+}
+
 /// Makes `handle` an admin with this password.
 pub async fn make_admin(
     store: &Store,
@@ -145,6 +155,9 @@ pub async fn make_admin(
     let found = store.get(&key).await?;
     let revision = found.as_ref().map_or(0, |item| item.mod_revision);
     let mut user = match &found {
+        Some(_) if existing == Existing::Refuse => {
+            return Err(AdminError::Taken(handle.to_owned()));
+        }
         Some(item) => decode::<User>(item)?,
         None => new_user(handle),
     };

@@ -75,26 +75,37 @@ impl State {
             }
         }
         let store = Store::open_sqlite(&config.store)?;
-        let keys = |source| StateError::Keys {
-            key_file: config.key_file.clone(),
-            source,
-        };
-        let keyring = if config.key_file.exists() {
-            Keyring::load(&config.key_file).map_err(keys)?
-        } else if store.revision().await? == 0 {
-            Keyring::generate(&config.key_file).map_err(keys)?
-        } else {
-            return Err(StateError::KeyFileGone {
-                key_file: config.key_file.clone(),
-                store: config.store.clone(),
-            });
-        };
-        keyring.verify(&store).await.map_err(keys)?;
-        Ok(Self {
-            store,
-            keyring: Arc::new(keyring),
-        })
+        match open_keys(&store, config).await {
+            Ok(keyring) => Ok(Self {
+                store,
+                keyring: Arc::new(keyring),
+            }),
+            Err(error) => {
+                // Gives the file back at once and not when its threads get to it.
+                store.close().await;
+                Err(error)
+            }
+        }
     }
+}
+
+async fn open_keys(store: &Store, config: &config::State) -> Result<Keyring, StateError> {
+    let keys = |source| StateError::Keys {
+        key_file: config.key_file.clone(),
+        source,
+    };
+    let keyring = if config.key_file.exists() {
+        Keyring::load(&config.key_file).map_err(keys)?
+    } else if store.revision().await? == 0 {
+        Keyring::generate(&config.key_file).map_err(keys)?
+    } else {
+        return Err(StateError::KeyFileGone {
+            key_file: config.key_file.clone(),
+            store: config.store.clone(),
+        });
+    };
+    keyring.verify(store).await.map_err(keys)?;
+    Ok(keyring)
 }
 
 /// Makes a folder that only its owner may enter, if there is none.

@@ -3,6 +3,7 @@
 
 mod admin;
 mod config_check;
+mod dev;
 mod listen;
 mod modules;
 mod tls;

@@ -29,6 +29,7 @@ fn generated_passwords_are_accepted_and_differ() {
 async fn first_admin_gets_user_and_binding_in_one_write() {
     let store = Store::memory();
     assert_eq!(find_admin(&store).await.unwrap(), None);
+    assert!(is_first_start(&store).await.unwrap());
     let password = generate_password().unwrap();
     make_admin(
         &store,
@@ -40,6 +41,7 @@ async fn first_admin_gets_user_and_binding_in_one_write() {
     .await
     .unwrap();
     assert_eq!(store.revision().await.unwrap(), 1);
+    assert!(!is_first_start(&store).await.unwrap());
     let root = user(&store, "root").await;
     let specs = bindings(&store).await;
     assert_eq!(specs.len(), 1);
@@ -165,9 +167,9 @@ async fn names_machines_and_passwords_are_checked() {
         .txn(Txn::new().put(User::key("robot"), robot.encode()))
         .await
         .unwrap();
-    assert!(
-        make("robot", "a long password")
-            .await
-            .contains("machine user")
-    );
+    let refused = make("robot", "a long password").await;
+    assert!(refused.contains("exists and is no admin"), "{refused}");
+    let password = secret("a long password");
+    let reset = make_admin(&store, "robot", password, Grants::Admin, Existing::Reset).await;
+    assert!(reset.unwrap_err().to_string().contains("machine user"));
 }

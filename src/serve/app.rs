@@ -1,0 +1,292 @@
+//! The wiring: which part gets what, and in which order things begin and end.
+//!
+//! Begin: sockets, state, follower; then, when the in-memory view is whole, the listener. Until then clients
+//! wait in the kernel's queue and `/readyz` says why. End: the listener and its connections drain first,
+//! while everything behind them still works; then the follower and the keepers stop, the admin listener
+//! last, so that operators see the drain.
+
+use super::{
+    admin::{Admin, AdminListener, Check},
+    conn::Settings,
+    lifecycle::{self, Drained},
+    listen::{Listener, Shared},
+    state::{State, StateError},
+    tls::{self, TlsError},
+};
+use crate::{
+    api::{Api, login::Login},
+    authn::{
+        Authn, Index,
+        passwords::{PasswordError, Passwords},
+    },
+    authz::{Authz, files},
+    clusters::{self, Clusters, Registry},
+    config::Config,
+    gateway::{Gateway, Parts, Snapshot},
+    observe::metrics::Metrics,
+    proxy::dial::Reach,
+    request::Router,
+    store::{
+        Store,
+        follow::{Batch, Behind, Follower},
+    },
+};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Wait for the first complete view of the store: a million objects take a few seconds.
+const FIRST_VIEW: Duration = Duration::from_mins(2);
+/// Age of the in-memory view from which on this replica calls itself unready. The follower asks the store
+/// every second; ten missed answers are no hiccup.
+const VIEW_AGE: Duration = Duration::from_secs(10);
+/// Wait for background tasks at the end; they hold nothing that a kill would break.
+const BACKGROUND_END: Duration = Duration::from_secs(2);
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be bound.
+    #[error("cannot listen on {address} ({option})")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The option that names it.
+        option: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The certificate or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Store or keys.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The password hasher.
+    #[error("cannot set up password hashing")]
+    Passwords(#[from] PasswordError),
+    /// The store was not read in time.
+    #[error("the store could not be read within {} s", FIRST_VIEW.as_secs())]
+    FirstView(#[from] Behind),
+}
+
+/// Both sockets, bound; nothing is accepted yet.
+pub struct Sockets {
+    main: Listener,
+    admin: AdminListener,
+}
+
+impl Sockets {
+    /// Binds both; port 0 takes free ones.
+    pub async fn bind(listen: SocketAddr, admin: SocketAddr) -> Result<Self, StartError> {
+        let error = |address, option| {
+            move |source| StartError::Bind {
+                address,
+                option,
+                source,
+            }
+        };
+        Ok(Self {
+            main: Listener::bind(listen)
+                .await
+                .map_err(error(listen, "listen"))?,
+            admin: AdminListener::bind(admin)
+                .await
+                .map_err(error(admin, "admin_listen"))?,
+        })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.main.address()
+    }
+
+    /// Where operators look.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+}
+
+/// A gateway that serves.
+pub struct App {
+    store: Store,
+    /// Ends accepting, and then connections.
+    stop: CancellationToken,
+    open: TaskTracker,
+    /// Ends what works behind the connections.
+    end: CancellationToken,
+    background: TaskTracker,
+    deadline: Duration,
+}
+
+/// The parts that are fed by the store, in the order in which they are told.
+struct Views {
+    registry: Arc<Registry>,
+    authz: Arc<Authz>,
+    index: Arc<Index>,
+}
+
+impl App {
+    /// Starts everything; returns when requests are answered.
+    pub async fn start(
+        config: &Config,
+        sockets: Sockets,
+        state: State,
+    ) -> Result<Self, StartError> {
+        let tls = tls::server_config(&config.tls.cert_file, &config.tls.key_file)?;
+        let passwords = Passwords::new(config.login.hash_concurrency, config.login.hash_queue)?;
+        let app = Self {
+            store: state.store.clone(),
+            stop: CancellationToken::new(),
+            open: TaskTracker::new(),
+            end: CancellationToken::new(),
+            background: TaskTracker::new(),
+            deadline: config.drain.deadline,
+        };
+        let views = Views::new(config, &state);
+        let follower = Follower::new(state.store.clone());
+        let metrics = Arc::new(Metrics::new());
+        let Sockets { main, admin } = sockets;
+        app.background.spawn(admin.run(
+            Arc::new(Admin {
+                checks: app.checks(&follower),
+                metrics: Arc::clone(&metrics),
+            }),
+            app.end.clone(),
+        ));
+        app.background
+            .spawn(follower.clone().run(views.sink(), app.end.clone()));
+        follower.wait_for(0, FIRST_VIEW).await?;
+
+        let gateway = Arc::new(app.gateway(config, &state, &views, &follower, passwords));
+        let shared = Shared {
+            tls,
+            settings: settings(config),
+            metrics,
+            stop: app.stop.clone(),
+            open: app.open.clone(),
+        };
+        app.background.spawn(main.run(shared, move |conn, request| {
+            let gateway = Arc::clone(&gateway);
+            async move { gateway.handle(&conn, request).await }
+        }));
+        Ok(app)
+    }
+
+    fn gateway(
+        &self,
+        config: &Config,
+        state: &State,
+        views: &Views,
+        follower: &Follower,
+        passwords: Passwords,
+    ) -> Gateway {
+        let clusters = Arc::new(Clusters::new(
+            Arc::clone(&views.registry),
+            state.store.clone(),
+            follower.clone(),
+            Arc::clone(&state.keyring),
+            clusters::service::TOKEN_LIFE,
+        ));
+        let keeping = clusters::keeper::run(
+            Arc::clone(&clusters),
+            config.clusters.health_interval,
+            self.end.clone(),
+        );
+        self.background.spawn(keeping);
+        let base_domain = config
+            .base_domain
+            .as_ref()
+            .map(|domain| domain.as_str().to_owned());
+        let router = Router::new(base_domain.as_deref());
+        let login = Login {
+            store: state.store.clone(),
+            follower: follower.clone(),
+            index: Arc::clone(&views.index),
+            passwords,
+            sessions: config.sessions,
+            base_domain,
+        };
+        let parts = Parts {
+            authn: Authn::new(Arc::clone(&views.index)),
+            authz: Arc::clone(&views.authz),
+            clusters: Arc::clone(&views.registry),
+            api: Api::new(),
+            login,
+            streams: self.open.clone(),
+        };
+        Gateway::new(parts, Snapshot { router })
+    }
+
+    /// What must be so before this replica takes requests.
+    fn checks(&self, follower: &Follower) -> Vec<Check> {
+        let (follower, stop) = (follower.clone(), self.stop.clone());
+        vec![
+            Check::new("store", move || match follower.age() {
+                Some(age) if age <= VIEW_AGE => Ok(()),
+                Some(age) => Err(format!("no contact for {} s", age.as_secs())),
+                None => Err("not read yet".to_owned()),
+            }),
+            Check::new("drain", move || {
+                let draining = stop.is_cancelled();
+                (!draining)
+                    .then_some(())
+                    .ok_or_else(|| "stopping".to_owned())
+            }),
+        ]
+    }
+
+    /// Ends it: drains until the configured deadline or `hurry`, then stops the rest and closes the store.
+    pub async fn stop(self, hurry: impl Future<Output = ()>) -> Drained {
+        let drained = lifecycle::drain(&self.stop, &self.open, self.deadline, hurry).await;
+        self.end.cancel();
+        self.background.close();
+        // What is still running then ends with the process.
+        let _ = tokio::time::timeout(BACKGROUND_END, self.background.wait()).await;
+        self.store.close().await;
+        drained
+    }
+}
+
+impl Views {
+    fn new(config: &Config, state: &State) -> Self {
+        let reach = if config.clusters.danger_allow_loopback_clusters {
+            Reach::ClustersAndLoopback
+        } else {
+            Reach::Clusters
+        };
+        let built_in = files::built_in().roles.iter();
+        let built_in: std::collections::BTreeMap<_, _> = built_in
+            .map(|(name, role)| (name.clone(), role.object.spec.clone()))
+            .collect();
+        let keyring = Arc::clone(&state.keyring);
+        Self {
+            registry: Arc::new(Registry::new(keyring, reach, built_in.clone())),
+            authz: Arc::new(Authz::new(built_in)),
+            index: Arc::new(Index::new()),
+        }
+    }
+
+    /// Tells all of them. The index last: who is not known there gets no further, so nobody is judged by
+    /// a policy that is older than their token.
+    fn sink(&self) -> impl FnMut(Batch) + Send + 'static {
+        let registry = Arc::clone(&self.registry);
+        let (authz, index) = (Arc::clone(&self.authz), Arc::clone(&self.index));
+        move |batch| {
+            registry.apply(&batch);
+            authz.apply(&batch);
+            index.apply_batch(&batch);
+        }
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        connections: config.limits.connections,
+        handshake_timeout: config.tls.handshake_timeout,
+        header_timeout: config.limits.header_timeout,
+        idle_timeout: config.limits.idle_timeout,
+        header_bytes: config.limits.header_bytes,
+        h2_streams: config.limits.h2_streams,
+        h2_ping_interval: config.limits.h2_ping_interval,
+    }
+}
