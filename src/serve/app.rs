@@ -14,25 +14,21 @@ use super::{
     tls::{self, TlsError},
 };
 use crate::{
-    api::{Api, login::Login},
-    authn::{
-        Authn, Index,
-        passwords::{PasswordError, Passwords},
-    },
-    authz::{Authz, files},
-    clusters::{self, Clusters, Registry},
+    authn::passwords::{PasswordError, Passwords},
+    clusters::keeper,
     config::Config,
-    gateway::{Gateway, Parts, Snapshot},
     observe::metrics::Metrics,
-    proxy::dial::Reach,
-    request::Router,
     store::{
         Store,
-        follow::{Batch, Behind, Follower},
+        follow::{Behind, Follower},
     },
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+mod wiring;
+
+use wiring::{Views, Wiring};
 
 /// Wait for the first complete view of the store: a million objects take a few seconds.
 const FIRST_VIEW: Duration = Duration::from_mins(2);
@@ -118,13 +114,6 @@ pub struct App {
     deadline: Duration,
 }
 
-/// The parts that are fed by the store, in the order in which they are told.
-struct Views {
-    registry: Arc<Registry>,
-    authz: Arc<Authz>,
-    index: Arc<Index>,
-}
-
 impl App {
     /// Starts everything; returns when requests are answered.
     pub async fn start(
@@ -157,7 +146,19 @@ impl App {
             .spawn(follower.clone().run(views.sink(), app.end.clone()));
         follower.wait_for(0, FIRST_VIEW).await?;
 
-        let gateway = Arc::new(app.gateway(config, &state, &views, &follower, passwords));
+        let wiring = Wiring {
+            config,
+            state: &state,
+            views: &views,
+            follower: &follower,
+        };
+        let clusters = wiring.clusters();
+        app.background.spawn(keeper::run(
+            Arc::clone(&clusters),
+            config.clusters.health_interval,
+            app.end.clone(),
+        ));
+        let gateway = Arc::new(wiring.gateway(clusters, passwords, app.open.clone()));
         let shared = Shared {
             tls,
             settings: settings(config),
@@ -170,51 +171,6 @@ impl App {
             async move { gateway.handle(&conn, request).await }
         }));
         Ok(app)
-    }
-
-    fn gateway(
-        &self,
-        config: &Config,
-        state: &State,
-        views: &Views,
-        follower: &Follower,
-        passwords: Passwords,
-    ) -> Gateway {
-        let clusters = Arc::new(Clusters::new(
-            Arc::clone(&views.registry),
-            state.store.clone(),
-            follower.clone(),
-            Arc::clone(&state.keyring),
-            clusters::service::TOKEN_LIFE,
-        ));
-        let keeping = clusters::keeper::run(
-            Arc::clone(&clusters),
-            config.clusters.health_interval,
-            self.end.clone(),
-        );
-        self.background.spawn(keeping);
-        let base_domain = config
-            .base_domain
-            .as_ref()
-            .map(|domain| domain.as_str().to_owned());
-        let router = Router::new(base_domain.as_deref());
-        let login = Login {
-            store: state.store.clone(),
-            follower: follower.clone(),
-            index: Arc::clone(&views.index),
-            passwords,
-            sessions: config.sessions,
-            base_domain,
-        };
-        let parts = Parts {
-            authn: Authn::new(Arc::clone(&views.index)),
-            authz: Arc::clone(&views.authz),
-            clusters: Arc::clone(&views.registry),
-            api: Api::new(),
-            login,
-            streams: self.open.clone(),
-        };
-        Gateway::new(parts, Snapshot { router })
     }
 
     /// What must be so before this replica takes requests.
@@ -244,38 +200,6 @@ impl App {
         let _ = tokio::time::timeout(BACKGROUND_END, self.background.wait()).await;
         self.store.close().await;
         drained
-    }
-}
-
-impl Views {
-    fn new(config: &Config, state: &State) -> Self {
-        let reach = if config.clusters.danger_allow_loopback_clusters {
-            Reach::ClustersAndLoopback
-        } else {
-            Reach::Clusters
-        };
-        let built_in = files::built_in().roles.iter();
-        let built_in: std::collections::BTreeMap<_, _> = built_in
-            .map(|(name, role)| (name.clone(), role.object.spec.clone()))
-            .collect();
-        let keyring = Arc::clone(&state.keyring);
-        Self {
-            registry: Arc::new(Registry::new(keyring, reach, built_in.clone())),
-            authz: Arc::new(Authz::new(built_in)),
-            index: Arc::new(Index::new()),
-        }
-    }
-
-    /// Tells all of them. The index last: who is not known there gets no further, so nobody is judged by
-    /// a policy that is older than their token.
-    fn sink(&self) -> impl FnMut(Batch) + Send + 'static {
-        let registry = Arc::clone(&self.registry);
-        let (authz, index) = (Arc::clone(&self.authz), Arc::clone(&self.index));
-        move |batch| {
-            registry.apply(&batch);
-            authz.apply(&batch);
-            index.apply_batch(&batch);
-        }
     }
 }
 

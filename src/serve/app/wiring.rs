@@ -1,0 +1,132 @@
+//! Which part gets what.
+
+use crate::{
+    api::{self, Api, login::Login},
+    authn::{Authn, Index, passwords::Passwords},
+    authz::{Authz, files},
+    clusters::{Clusters, Registry, service},
+    config::Config,
+    gateway::{self, Gateway, Snapshot},
+    objects::{Role, RoleSpec},
+    proxy::dial::Reach,
+    request::Router,
+    serve::state::State,
+    store::follow::{Batch, Follower},
+};
+use std::{collections::BTreeMap, sync::Arc};
+use tokio_util::task::TaskTracker;
+
+/// The parts that are fed by the store.
+pub(super) struct Views {
+    registry: Arc<Registry>,
+    authz: Arc<Authz>,
+    index: Arc<Index>,
+}
+
+impl Views {
+    pub(super) fn new(config: &Config, state: &State) -> Self {
+        let built_in: BTreeMap<String, RoleSpec> = built_in()
+            .map(|role| (role.metadata.name.clone(), role.spec.clone()))
+            .collect();
+        let keyring = Arc::clone(&state.keyring);
+        Self {
+            registry: Arc::new(Registry::new(keyring, reach(config), built_in.clone())),
+            authz: Arc::new(Authz::new(built_in)),
+            index: Arc::new(Index::new()),
+        }
+    }
+
+    /// Tells all of them. The index last: who is not known there gets no further, so nobody is judged by
+    /// a policy that is older than their token.
+    pub(super) fn sink(&self) -> impl FnMut(Batch) + Send + 'static {
+        let registry = Arc::clone(&self.registry);
+        let (authz, index) = (Arc::clone(&self.authz), Arc::clone(&self.index));
+        move |batch| {
+            registry.apply(&batch);
+            authz.apply(&batch);
+            index.apply_batch(&batch);
+        }
+    }
+}
+
+/// What there is when the parts are put together.
+pub(super) struct Wiring<'a> {
+    pub(super) config: &'a Config,
+    pub(super) state: &'a State,
+    pub(super) views: &'a Views,
+    pub(super) follower: &'a Follower,
+}
+
+impl Wiring<'_> {
+    /// The gateway's hands on its clusters.
+    pub(super) fn clusters(&self) -> Arc<Clusters> {
+        Arc::new(Clusters::new(
+            Arc::clone(&self.views.registry),
+            self.state.store.clone(),
+            self.follower.clone(),
+            Arc::clone(&self.state.keyring),
+            service::TOKEN_LIFE,
+        ))
+    }
+
+    /// The request path. `streams` lists upgraded streams, which a stop waits for.
+    pub(super) fn gateway(
+        &self,
+        clusters: Arc<Clusters>,
+        passwords: Passwords,
+        streams: TaskTracker,
+    ) -> Gateway {
+        let base_domain = self.config.base_domain.as_ref();
+        let base_domain = base_domain.map(|domain| domain.as_str().to_owned());
+        let router = Router::new(base_domain.as_deref());
+        let login = Arc::new(Login {
+            store: self.state.store.clone(),
+            follower: self.follower.clone(),
+            index: Arc::clone(&self.views.index),
+            passwords,
+            sessions: self.config.sessions,
+            base_domain,
+        });
+        let parts = gateway::Parts {
+            authn: Authn::new(Arc::clone(&self.views.index)),
+            authz: Arc::clone(&self.views.authz),
+            clusters: Arc::clone(&self.views.registry),
+            api: self.api(clusters, Arc::clone(&login)),
+            login,
+            streams,
+        };
+        Gateway::new(parts, Snapshot { router })
+    }
+
+    fn api(&self, clusters: Arc<Clusters>, login: Arc<Login>) -> Api {
+        Api::new(api::Parts {
+            store: self.state.store.clone(),
+            follower: self.follower.clone(),
+            index: Arc::clone(&self.views.index),
+            login,
+            built_in: built_in().cloned().collect(),
+            authz: Arc::clone(&self.views.authz),
+            clusters,
+            limits: api::Limits {
+                token_life: self.config.tokens.default_lifetime,
+                token_max_life: self.config.tokens.max_lifetime,
+                body_bytes: self.config.limits.body_bytes,
+                reach: reach(self.config),
+            },
+        })
+    }
+}
+
+/// The roles that come with the program.
+fn built_in() -> impl Iterator<Item = &'static Role> {
+    files::built_in().roles.values().map(|role| &role.object)
+}
+
+/// Which addresses a cluster may have.
+fn reach(config: &Config) -> Reach {
+    if config.clusters.danger_allow_loopback_clusters {
+        Reach::ClustersAndLoopback
+    } else {
+        Reach::Clusters
+    }
+}
