@@ -227,7 +227,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Reads the whole file once: at a million objects about two seconds of a start.
+/// Reads the whole file once: a second for a million objects (600 MB, in the page cache).
 fn check(path: &Path, connection: &Connection) -> Result<Revision, OpenError> {
     let number = |sql: &str| {
         connection
