@@ -166,7 +166,13 @@ impl Api {
         let bytes = match head.method {
             Method::GET | Method::HEAD => Bytes::new(),
             _ if call.ignores_body() => Bytes::new(),
-            _ => body::read(body, &head.headers, self.limits.body_bytes).await?,
+            _ => {
+                let accepted = match head.method {
+                    Method::PATCH => body::MERGE_PATCH,
+                    _ => body::JSON,
+                };
+                body::read(body, &head.headers, accepted, self.limits.body_bytes).await?
+            }
         };
         dispatch::answer(self, caller, &head, call, &bytes).await
     }

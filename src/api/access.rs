@@ -20,6 +20,8 @@ pub(super) enum Operation<'a> {
     Create,
     /// PUT.
     Update(&'a str),
+    /// PATCH.
+    Patch(&'a str),
     /// DELETE of one.
     Delete(&'a str),
     /// Name, subresource and its verb.
@@ -33,6 +35,7 @@ impl<'a> Operation<'a> {
             Self::List => "list",
             Self::Create => "create",
             Self::Update(_) => "update",
+            Self::Patch(_) => "patch",
             Self::Delete(_) => "delete",
             Self::Sub(_, _, verb) => verb,
         }
@@ -40,9 +43,11 @@ impl<'a> Operation<'a> {
 
     fn name(self) -> Option<&'a str> {
         match self {
-            Self::Get(name) | Self::Update(name) | Self::Delete(name) | Self::Sub(name, ..) => {
-                Some(name)
-            }
+            Self::Get(name)
+            | Self::Update(name)
+            | Self::Patch(name)
+            | Self::Delete(name)
+            | Self::Sub(name, ..) => Some(name),
             Self::List | Self::Create => None,
         }
     }
@@ -62,7 +67,7 @@ pub(super) fn check<K: Kind>(
         Operation::Get(_) | Operation::List => [Token::KIND, Cluster::KIND].contains(&K::KIND),
         Operation::Create | Operation::Delete(_) => K::KIND == Token::KIND,
         Operation::Sub(name, "password", _) => K::KIND == User::KIND && name == &*caller.handle,
-        Operation::Update(_) | Operation::Sub(..) => false,
+        Operation::Update(_) | Operation::Patch(_) | Operation::Sub(..) => false,
     };
     if own {
         // Whose it is shows with the object.
@@ -96,6 +101,7 @@ fn sentence<K: Kind>(caller: &Caller, op: &Operation<'_>) -> String {
         | Operation::List
         | Operation::Create
         | Operation::Update(_)
+        | Operation::Patch(_)
         | Operation::Delete(_) => K::PLURAL.to_owned(),
     };
     let object = op

@@ -12,16 +12,23 @@ use std::time::Duration;
 const MAX_DEPTH: usize = 32;
 /// How long a client may take to send a body: a megabyte over a bad line, but no parking.
 const BODY_TIME: Duration = Duration::from_secs(30);
-/// What is read here.
-const ACCEPTED: &str = "application/json";
+/// What is read of an object.
+pub(super) const JSON: &str = "application/json";
+/// What is read of a patch (RFC 7386); the other kinds of patch are not.
+pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
 
-/// Reads a whole body of plain JSON of at most `limit` bytes; empty if there is none.
-pub(super) async fn read<B>(body: B, headers: &HeaderMap, limit: usize) -> Result<Bytes, ApiError>
+/// Reads a whole body of the type `accepted` of at most `limit` bytes; empty if there is none.
+pub(super) async fn read<B>(
+    body: B,
+    headers: &HeaderMap,
+    accepted: &'static str,
+    limit: usize,
+) -> Result<Bytes, ApiError>
 where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    check_json(headers)?;
+    check_type(headers, accepted)?;
     collect(body, limit, BODY_TIME).await
 }
 
@@ -39,10 +46,10 @@ where
     }
 }
 
-/// Refuses bodies that are not plain JSON. Without a content type a body is JSON, as upstream has it; a
+/// Refuses bodies of another type. Without a content type a body is JSON, as upstream has it; a
 /// compressed body is not read (it could unfold to anything).
-fn check_json(headers: &HeaderMap) -> Result<(), ApiError> {
-    let unsupported = || ApiError::UnsupportedMediaType(ACCEPTED);
+fn check_type(headers: &HeaderMap, accepted: &'static str) -> Result<(), ApiError> {
+    let unsupported = || ApiError::UnsupportedMediaType(accepted);
     let encoding = headers.get(header::CONTENT_ENCODING);
     if encoding.is_some_and(|encoding| encoding != "identity") {
         return Err(unsupported());
@@ -52,7 +59,7 @@ fn check_json(headers: &HeaderMap) -> Result<(), ApiError> {
     };
     let text = value.to_str().map_err(|_| unsupported())?;
     let mime = text.split(';').next().unwrap_or_default().trim();
-    if mime.eq_ignore_ascii_case(ACCEPTED) {
+    if mime.eq_ignore_ascii_case(accepted) {
         Ok(())
     } else {
         Err(unsupported())
@@ -254,9 +261,9 @@ mod tests {
         let with = |name, value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_str(value).unwrap());
-            check_json(&headers)
+            check_type(&headers, JSON)
         };
-        assert!(check_json(&HeaderMap::new()).is_ok());
+        assert!(check_type(&HeaderMap::new(), JSON).is_ok());
         assert!(with(header::CONTENT_TYPE, "application/json; charset=utf-8").is_ok());
         for bad in [
             "application/yaml",

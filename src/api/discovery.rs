@@ -22,7 +22,7 @@ struct Resource {
 struct Subresource(&'static str, &'static [&'static str]);
 
 /// Verbs of an ordinary kind.
-const CRUD: &[&str] = &["create", "delete", "get", "list", "update"];
+const CRUD: &[&str] = &["create", "delete", "get", "list", "patch", "update"];
 
 const fn resource<K: Kind>(subresources: &'static [Subresource]) -> Resource {
     Resource {

@@ -217,13 +217,22 @@ impl Request<'_> {
                     &resource::update::<K>(self.cx, name, self.bytes).await?,
                 ))
             }
+            Method::PATCH => {
+                self.check::<K>(&Operation::Patch(name))?;
+                Ok(answer::ok(
+                    &resource::patch::<K>(self.cx, name, self.bytes).await?,
+                ))
+            }
             Method::DELETE => {
                 self.check::<K>(&Operation::Delete(name))?;
                 let gone = resource::delete::<K>(self.cx, name, self.bytes).await?;
                 Ok(answer::ok(&deleted(&gone)))
             }
             _ => {
-                allow(self.head, &[Method::GET, Method::PUT, Method::DELETE])?;
+                allow(
+                    self.head,
+                    &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE],
+                )?;
                 Err(ApiError::NoSuchPath)
             }
         }

@@ -226,6 +226,54 @@ pub(super) async fn update<K: Resource>(
     Err(busy::<K>(name))
 }
 
+/// Changes an object by a JSON merge patch (RFC 7386): what `kubectl edit`, `label`, `annotate` and a
+/// client-side `apply` send for kinds that kubectl does not know.
+pub(super) async fn patch<K: Resource>(
+    cx: &Context<'_>,
+    name: &str,
+    bytes: &[u8],
+) -> Result<K, ApiError> {
+    let patch: Value = body::value(bytes, "merge patch")?;
+    let pinned = patch.pointer("/metadata/resourceVersion").is_some();
+    let mut conflict = None;
+    for _ in 0..ATTEMPTS {
+        refuse_built_in::<K>(cx, name)?;
+        let Some((old, _)) = cx.load::<K>(name).await? else {
+            return Err(ApiError::NotFound(ObjectRef::of::<K>(name)));
+        };
+        // Kinds hold strings, numbers, lists and string-keyed maps: this cannot fail.
+        let mut merged = serde_json::to_value(&old.object).unwrap_or_default();
+        merge(&mut merged, &patch);
+        match update::<K>(cx, name, merged.to_string().as_bytes()).await {
+            // Somebody else wrote it since; a patch that names no version is for what is there now.
+            Err(error @ ApiError::Conflict(..)) if !pinned => conflict = Some(error),
+            done => return done,
+        }
+    }
+    Err(conflict.unwrap_or_else(|| busy::<K>(name)))
+}
+
+/// RFC 7386, section 2. The depth of both is bounded where they were read.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(changes) = patch else {
+        target.clone_from(patch);
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    let Some(fields) = target.as_object_mut() else {
+        return;
+    };
+    for (key, change) in changes {
+        if change.is_null() {
+            fields.remove(key);
+        } else {
+            merge(fields.entry(key.clone()).or_insert(Value::Null), change);
+        }
+    }
+}
+
 /// `metav1.DeleteOptions`, as far as it matters here: nothing has finalizers or dependents of its own.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -168,6 +168,63 @@ async fn a_dry_run_checks_and_writes_nothing() {
     assert_eq!(got.0, 400);
 }
 
+async fn patch(world: &World, path: &str, kind: &str, body: &Value) -> Got {
+    let request = Request::builder()
+        .method("PATCH")
+        .uri(format!("{BASE}/{path}"))
+        .header("content-type", kind)
+        .body(Full::new(Bytes::from(body.to_string())))
+        .unwrap();
+    let root = caller("root", "u-root", Reach::All);
+    world.send(&root, request).await
+}
+
+#[tokio::test]
+async fn a_merge_patch_changes_what_it_names() {
+    const MERGE: &str = "application/merge-patch+json";
+    let world = World::new().await;
+    let mut made = group("ops", &["jane"]);
+    made["metadata"]["labels"] = json!({"a": "1", "b": "2"});
+    let made = world.root("POST", "groups", made).await.1;
+    let change =
+        json!({"metadata": {"labels": {"a": null, "c": "3"}}, "spec": {"displayName": "Ops"}});
+    let got = patch(&world, "groups/ops", MERGE, &change).await;
+    assert_eq!(got.0, 200, "{}", got.1);
+    assert_eq!(got.1["metadata"]["labels"], json!({"b": "2", "c": "3"}));
+    assert_eq!(
+        got.1["spec"],
+        json!({"displayName": "Ops", "members": [{"name": "jane", "uid": "u-jane"}]})
+    );
+    // A patch is checked as any other write.
+    for (change, code) in [
+        (json!({"metadata": {"uid": "other"}}), 422),
+        (json!({"metadata": {"name": "other"}}), 400),
+        (
+            json!({"metadata": {"resourceVersion": made["metadata"]["resourceVersion"]}}),
+            409,
+        ),
+        (json!({"spec": {"member": []}}), 400),
+        (json!({"spec": {"members": [{"name": "nobody"}]}}), 422),
+        (json!("x"), 400),
+    ] {
+        let got = patch(&world, "groups/ops", MERGE, &change).await;
+        assert_eq!(got.0, code, "{change}: {}", got.1);
+    }
+    assert_eq!(patch(&world, "groups/none", MERGE, &json!({})).await.0, 404);
+    assert_eq!(patch(&world, "roles/admin", MERGE, &json!({})).await.0, 403);
+    for other in [
+        "application/json-patch+json",
+        "application/strategic-merge-patch+json",
+        "application/apply-patch+yaml",
+    ] {
+        assert_eq!(
+            patch(&world, "groups/ops", other, &json!({})).await.0,
+            415,
+            "{other}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn all_mistakes_are_told_at_once() {
     let world = World::new().await;

@@ -63,11 +63,21 @@ async fn the_last_admin_stays() {
         );
         assert!(message(&got).contains(LAST), "{}", message(&got));
     }
+    let request = Request::builder()
+        .method("PATCH")
+        .uri(format!("{BASE}/users/root"))
+        .header("content-type", "application/merge-patch+json")
+        .body(Full::new(Bytes::from_static(
+            b"{\"spec\":{\"disabled\":true}}",
+        )));
+    let caller = caller("root", "u-root", Reach::All);
+    let got = world.send(&caller, request.unwrap()).await;
+    assert!(got.0 == 409 && message(&got).contains(LAST), "{}", got.1);
     // Handing it over in one write is no loss.
     assert_eq!(world.root("PUT", "bindings/root", bound).await.0, 200);
     root = world.root("GET", "users/root", Value::Null).await.1;
     // Now jane is the admin.
-    let jane = caller("jane", "u-jane", Reach::All);
+    let jane = super::caller("jane", "u-jane", Reach::All);
     assert_eq!(
         world
             .ask(&jane, "DELETE", "users/root", &Value::Null)
