@@ -8,3 +8,4 @@ mod testkit;
 mod clusters;
 mod control_plane;
 mod crash;
+mod person;

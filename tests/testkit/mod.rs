@@ -1,3 +1,4 @@
 //! What the tests put around the gateway. Both test crates include this module and use a part each.
 
 pub(crate) mod cluster;
+pub(crate) mod dev;

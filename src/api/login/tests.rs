@@ -206,6 +206,29 @@ async fn refused_logins_read_the_same() {
     }
 }
 
+// G5: no name is found by the time of the answer. Interleaved, so that a busy machine slows both alike; the
+// bounds are wide, and far from the thousandfold that a missing hash would show.
+#[tokio::test]
+async fn an_unknown_name_costs_as_much_as_a_wrong_password() {
+    let world = World::new().await;
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..15 {
+        for (name, times) in ["jane", "nobody"].iter().zip(&mut times) {
+            let start = std::time::Instant::now();
+            assert_eq!(world.password(name, "a wrong password").await.0, 401);
+            times.push(start.elapsed());
+        }
+    }
+    let [known, unknown] = times.map(|mut times| {
+        times.sort();
+        times[times.len() / 2].as_secs_f64()
+    });
+    assert!(
+        (0.5..2.0).contains(&(unknown / known)),
+        "{unknown} s, {known} s"
+    );
+}
+
 #[tokio::test]
 async fn bodies_that_are_no_login_are_400_and_never_quoted() {
     let world = World::new().await;
