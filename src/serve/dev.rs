@@ -171,8 +171,9 @@ fn authority_params() -> Result<CertificateParams, DevError> {
 }
 
 fn leaf_params(listen: IpAddr) -> Result<CertificateParams, DevError> {
-    let names = ["localhost".to_owned(), "*.localhost".to_owned()];
-    let mut params = CertificateParams::new(names)?;
+    // No `*.localhost`: a wildcard over a single label makes rustls refuse the whole certificate, since
+    // the authority's name constraints cannot be checked against it.
+    let mut params = CertificateParams::new(["localhost".to_owned()])?;
     let mut addresses = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     if !listen.is_unspecified() && !addresses.contains(&listen) {
         addresses.push(listen);
