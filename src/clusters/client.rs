@@ -24,7 +24,10 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 /// Bound on an answer's head and body after the request went out. TokenRequests and writes behind slow
 /// admission webhooks (30 s at most each, upstream) still fit.
@@ -33,6 +36,11 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 pub const MAX_ANSWER: usize = 16 << 20;
 /// Bound on what is quoted from an answer that is not a Status.
 const MAX_QUOTE: usize = 300;
+/// Bound on the message that is taken from a Status; upstream's longest are lists of mistakes.
+const MAX_MESSAGE: usize = 4096;
+/// A connection that was idle for longer is not used again: servers close idle ones after ten seconds and
+/// more, and a request that meets that moment cannot be repeated.
+const KEEP: Duration = Duration::from_secs(8);
 
 /// `application/json`
 pub const JSON: &str = "application/json";
@@ -163,7 +171,7 @@ pub struct Client {
     target: Arc<Target>,
     authorization: Option<HeaderValue>,
     limit: Duration,
-    kept: Mutex<Option<Sender>>,
+    kept: Mutex<Option<(Sender, Instant)>>,
 }
 
 impl Client {
@@ -322,12 +330,13 @@ impl Client {
     ) -> Result<Response<Incoming>, ClientError> {
         let mut kept = self.kept.lock().await;
         let mut request = request;
-        if let Some(mut sender) = kept.take()
+        if let Some((mut sender, since)) = kept.take()
+            && since.elapsed() < KEEP
             && sender.ready().await.is_ok()
         {
             match sender.try_send_request(request).await {
                 Ok(response) => {
-                    *kept = Some(sender);
+                    *kept = Some((sender, Instant::now()));
                     return Ok(response);
                 }
                 // Not one byte of it went out: the only case that is tried again.
@@ -340,7 +349,7 @@ impl Client {
         let mut sender = self.open().await?;
         let response = sender.send_request(request).await;
         let response = response.map_err(|source| self.broken(source))?;
-        *kept = Some(sender);
+        *kept = Some((sender, Instant::now()));
         Ok(response)
     }
 
@@ -396,7 +405,7 @@ fn refusal(answer: &Answer) -> Refusal {
     let status: Option<Status> = serde_json::from_slice(&answer.body).ok();
     let (message, reason) = match status {
         Some(status) if status.kind == "Status" && !status.message.is_empty() => {
-            (status.message, status.reason)
+            (quoted(&status.message, MAX_MESSAGE), status.reason)
         }
         Some(_) | None => (described(answer), None),
     };
@@ -419,14 +428,15 @@ fn described(answer: &Answer) -> String {
         );
     }
     let text = String::from_utf8_lossy(&answer.body);
-    // Control characters of a stranger's answer do not belong on a terminal.
-    let quote: String = text
-        .chars()
-        .take(MAX_QUOTE)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let quote = quoted(&text, MAX_QUOTE);
     match quote.trim() {
         "" => format!("the server answers {}", answer.status),
         quote => format!("the server answers {}: {quote}", answer.status),
     }
+}
+
+/// A stranger's text for a terminal or a log: no control characters but line ends, and not without end.
+fn quoted(text: &str, limit: usize) -> String {
+    let plain = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
+    text.chars().take(limit).map(plain).collect()
 }

@@ -102,10 +102,68 @@ fn judge(error: &ClientError) -> Report {
             Health::Refused,
             "the cluster refuses the gateway's credential: hand over a new one by `palisade cluster add`",
         ),
-        // Something in front of a dead API server.
-        Some(code) if code.is_server_error() => Report::of(Health::Down, error.chain()),
         // It answers and knows us; that it hides its version is its own affair.
-        Some(_) => Report::of(Health::Ready, ""),
-        None => Report::of(Health::Down, error.chain()),
+        Some(code) if code.is_client_error() => Report::of(Health::Ready, ""),
+        // Something in front of a dead API server, or something that is none.
+        Some(_) | None => Report::of(Health::Down, error.chain()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clusters::{client::Refusal, registry},
+        objects::{Cluster, ClusterSpec},
+        proxy::dial::Reach,
+    };
+    use std::future::Future as _;
+
+    #[test]
+    fn an_answer_says_how_a_cluster_is() {
+        let table = [
+            (StatusCode::UNAUTHORIZED, Health::Refused),
+            (StatusCode::FORBIDDEN, Health::Ready),
+            (StatusCode::TOO_MANY_REQUESTS, Health::Ready),
+            (StatusCode::FOUND, Health::Down),
+            (StatusCode::BAD_GATEWAY, Health::Down),
+            (StatusCode::SERVICE_UNAVAILABLE, Health::Down),
+        ];
+        for (code, health) in table {
+            let refusal = Refusal {
+                code,
+                message: "why".to_owned(),
+                reason: None,
+                request_id: None,
+            };
+            let report = judge(&ClientError::Refused(Box::new(refusal)));
+            assert_eq!(report.health, health, "{code}");
+            assert_eq!(report.message.is_empty(), health == Health::Ready, "{code}");
+        }
+    }
+
+    // P11: a registered name that turns out to be loopback is not dialled, whatever it was when it was
+    // registered.
+    #[tokio::test]
+    async fn a_cluster_on_loopback_is_down_and_never_connected_to() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for host in ["localhost", "127.0.0.1", "2130706433", "[::ffff:127.0.0.1]"] {
+            let spec = ClusterSpec {
+                server: format!("https://{host}:{port}"),
+                tls_server_name: "prod.example".to_owned(),
+                ..ClusterSpec::default()
+            };
+            let cluster = Cluster::new("prod", spec);
+            let target = registry::target(&cluster, Reach::Clusters).unwrap();
+            let endpoint = Endpoint::new(Arc::new(target), "token").unwrap();
+            let report = Prober::new(&endpoint).probe().await;
+            assert_eq!(report.health, Health::Down, "{host}");
+            assert!(report.message.contains("loopback"), "{host}: {report:?}");
+        }
+        let waker = std::task::Waker::noop();
+        let mut context = std::task::Context::from_waker(waker);
+        let accept = std::pin::pin!(listener.accept());
+        assert!(accept.poll(&mut context).is_pending(), "somebody connected");
     }
 }
