@@ -116,7 +116,16 @@ pub fn bind(args: BindArgs) -> ExitCode {
     run::run(async {
         let own = Own::connect(&args.gateway).await?;
         let binding = binding(args)?;
-        let made = own.create(&binding).await?;
+        let made = own.create(&binding).await.map_err(|failure| {
+            let text = failure.to_string();
+            if text.contains("spec.clusters: Required value") {
+                let role = &binding.spec.role;
+                return Failure::said(format!(
+                    "{role} is a role on clusters: say where, by --cluster, --selector or --all-clusters"
+                ));
+            }
+            failure
+        })?;
         let spec = &made.spec;
         let end = spec.expires_at.map(|end| format!(", until {end}"));
         run::print(&format!(

@@ -131,7 +131,7 @@ async fn add_members(args: &Members) -> Result<(), Failure> {
         }
         Ok(members.len() != before)
     };
-    report(own.change(&args.group, change).await?, args, "are in")
+    report(own.change(&args.group, change).await?, args, "in")
 }
 
 async fn remove_members(args: &Members) -> Result<(), Failure> {
@@ -142,13 +142,13 @@ async fn remove_members(args: &Members) -> Result<(), Failure> {
         members.retain(|member| !args.users.contains(&member.name));
         Ok(members.len() != before)
     };
-    report(own.change(&args.group, change).await?, args, "are not in")
+    report(own.change(&args.group, change).await?, args, "not in")
 }
 
-fn report(changed: bool, args: &Members, now: &str) -> Result<(), Failure> {
+fn report(changed: bool, args: &Members, state: &str) -> Result<(), Failure> {
+    let when = if changed { "now" } else { "already" };
     let users = args.users.join(", ");
-    let note = if changed { "" } else { " (nothing to change)" };
-    run::print(&format!("{users} {now} group {}{note}\n", args.group))
+    run::print(&format!("{when} {state} group {}: {users}\n", args.group))
 }
 
 fn member(name: String) -> Member {

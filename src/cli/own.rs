@@ -4,7 +4,7 @@
 //! users` show the same. Objects that are only printed stay as the gateway wrote them.
 
 use super::{
-    http::HttpClient,
+    http::{HttpClient, HttpError},
     output::{self, Format, Table},
     run::{self, Failure},
     session::{self, GatewayArgs},
@@ -94,20 +94,29 @@ impl Own {
         mut change: impl FnMut(&mut K) -> Result<bool, Failure>,
     ) -> Result<bool, Failure> {
         let path = path::<K>(name);
-        let mut tries = 0;
-        loop {
+        let mut refused: Option<(String, HttpError)> = None;
+        for _ in 0..TRIES {
             let mut object: K = self.http.get(&path).await?;
+            let version = object.meta().resource_version.clone();
+            if let Some((_, why)) = refused.take_if(|(at, _)| *at == version) {
+                // Nobody wrote in between: it was refused for itself (the last admin stays, say).
+                return Err(why.into());
+            }
             if !change(&mut object)? {
                 return Ok(false);
             }
             match self.http.put::<_, Value>(&path, &object).await {
                 Ok(_) => return Ok(true),
-                Err(error) if error.code() == Some(StatusCode::CONFLICT) && tries < TRIES => {
-                    tries += 1;
+                Err(why) if why.code() == Some(StatusCode::CONFLICT) => {
+                    refused = Some((version, why));
                 }
-                Err(error) => return Err(error.into()),
+                Err(why) => return Err(why.into()),
             }
         }
+        Err(match refused {
+            Some((_, why)) => why.into(),
+            None => Failure::said(format!("{name} was not changed")),
+        })
     }
 
     /// Removes an object.
