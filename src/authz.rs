@@ -20,6 +20,8 @@ pub mod describe;
 pub mod explain;
 pub mod files;
 mod permit;
+#[cfg(test)]
+mod plain;
 pub mod policy;
 pub mod question;
 pub mod raw;

@@ -131,6 +131,12 @@ impl Table {
         }
     }
 
+    /// Whether no role has any rule.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.cells.len() + self.urls.len() + self.prefix_lengths.len() == 0
+    }
+
     /// Enters a role's rules.
     pub(super) fn add<'r>(&mut self, role: u32, rules: impl Iterator<Item = &'r PolicyRule>) {
         for rule in rules {

@@ -21,7 +21,7 @@ struct Aggregated {
 /// The rules of every role, and what is wrong with selectors.
 pub(super) fn fill(roles: Vec<ClusterRole>) -> (BTreeMap<String, Vec<PolicyRule>>, Vec<String>) {
     let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
-    let mut rules: BTreeMap<String, Vec<PolicyRule>> = BTreeMap::new();
+    let mut filled: BTreeMap<String, Vec<PolicyRule>> = BTreeMap::new();
     let mut aggregated: BTreeMap<String, Aggregated> = BTreeMap::new();
     let mut mistakes = Vec::new();
     for role in roles {
@@ -41,15 +41,15 @@ pub(super) fn fill(roles: Vec<ClusterRole>) -> (BTreeMap<String, Vec<PolicyRule>
             }
         }
         labels.insert(name.clone(), role.metadata.labels);
-        rules.insert(name, role.rules.into_iter().map(PolicyRule::from).collect());
+        filled.insert(name, role.rules.into_iter().map(PolicyRule::from).collect());
     }
     // Rules travel one step a round, and no chain is longer than there are roles to fill.
     for _ in 0..=aggregated.len() {
         let mut changed = false;
         for role in aggregated.values() {
-            let union = union_of(role, &labels, &rules);
-            if rules.get(&role.name) != Some(&union) {
-                rules.insert(role.name.clone(), union);
+            let union = union_of(role, &labels, &filled);
+            if filled.get(&role.name) != Some(&union) {
+                filled.insert(role.name.clone(), union);
                 changed = true;
             }
         }
@@ -57,7 +57,7 @@ pub(super) fn fill(roles: Vec<ClusterRole>) -> (BTreeMap<String, Vec<PolicyRule>
             break;
         }
     }
-    (rules, mistakes)
+    (filled, mistakes)
 }
 
 fn union_of(

@@ -82,11 +82,9 @@ impl RawPolicy {
 
     /// The rules of a grant's role, or upstream's words for why there are none.
     pub fn rules_for(&self, grant: &Grant<'_>) -> Result<&[PolicyRule], String> {
-        let RoleRef { kind, name } = grant.role;
+        let kind = &grant.role.kind;
         let Some((kind, namespace, name)) = grant.role.key(grant.namespace) else {
-            return Err(format!(
-                "unsupported role reference kind: {kind:?} (of {name:?})"
-            ));
+            return Err(format!("unsupported role reference kind: {kind:?}"));
         };
         self.rules_of(kind, &namespace, &name).ok_or_else(|| {
             let resource = kind.to_ascii_lowercase();
