@@ -263,7 +263,12 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), DevError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use rustls::{
+        RootCertStore,
+        client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+        pki_types::{CertificateDer, ServerName, UnixTime},
+    };
+    use std::{os::unix::fs::PermissionsExt, sync::Arc};
 
     fn loopback(port: u16) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, port).into()
@@ -289,6 +294,24 @@ mod tests {
         tls::server_config(&two.config.tls.cert_file, &two.config.tls.key_file).unwrap();
         let chain = tls::read_chain(&two.config.tls.cert_file).unwrap();
         assert_eq!(chain[1], tls::read_chain(&two.ca_file).unwrap()[0]);
+        is_taken_by_clients(&chain);
+    }
+
+    /// Under the authority as the only root, as with `--ca-sum`.
+    fn is_taken_by_clients(chain: &[CertificateDer<'static>]) {
+        let mut roots = RootCertStore::empty();
+        roots.add(chain[1].clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let verifier = verifier.build().unwrap();
+        let check = |name: &str| {
+            let name = ServerName::try_from(name.to_owned()).unwrap();
+            verifier.verify_server_cert(&chain[0], &chain[1..], &name, &[], UnixTime::now())
+        };
+        for name in ["localhost", "127.0.0.1", "::1"] {
+            check(name).unwrap();
+        }
+        assert!(check("example.com").is_err());
     }
 
     #[test]
