@@ -140,7 +140,7 @@ async fn write(args: &Args) -> Result<(), Failure> {
     let credential = if args.fixed {
         Credential::Token(make_token(own.http(), args).await?)
     } else {
-        Credential::Exec(plugin(&gateway.server, args)?)
+        Credential::Exec(plugin(&gateway.server, args.gateway.config_dir.as_deref())?)
     };
     let plan = Plan {
         server: gateway.server,
@@ -161,6 +161,24 @@ async fn write(args: &Args) -> Result<(), Failure> {
     }
 }
 
+/// Writes the file of a development gateway, for whoever logs in there with this program.
+pub(super) fn write_for(
+    server: &str,
+    ca: String,
+    clusters: Vec<String>,
+    output: &Path,
+) -> Result<(), Failure> {
+    let plan = Plan {
+        server: server.to_owned(),
+        ca: Some(ca),
+        base_domain: None,
+        clusters,
+        current: None,
+        credential: Credential::Exec(plugin(server, None)?),
+    };
+    save(output, &render(plan)?)
+}
+
 async fn make_token(http: &HttpClient, args: &Args) -> Result<String, Failure> {
     let wanted = NewToken {
         display_name: format!("kubeconfig, {}", super::login::client()),
@@ -175,7 +193,7 @@ async fn make_token(http: &HttpClient, args: &Args) -> Result<String, Failure> {
     Ok(made.text)
 }
 
-fn plugin(server: &str, args: &Args) -> Result<Exec, Failure> {
+fn plugin(server: &str, config_dir: Option<&Path>) -> Result<Exec, Failure> {
     let command = std::env::current_exe()
         .map_err(|error| Failure::said(format!("this program's own path is not known: {error}")))?;
     let mut plugin_args = vec![
@@ -183,7 +201,7 @@ fn plugin(server: &str, args: &Args) -> Result<Exec, Failure> {
         "--server".to_owned(),
         server.to_owned(),
     ];
-    if let Some(dir) = &args.gateway.config_dir {
+    if let Some(dir) = config_dir {
         let absolute = std::path::absolute(dir)
             .map_err(|error| Failure::said(format!("{}: {error}", dir.display())))?;
         // kubectl runs the plugin in whatever folder it is in itself.

@@ -2,6 +2,7 @@
 
 use super::{
     config::read_file,
+    kubeconfig,
     run::{Failure, print, tell},
 };
 use crate::{
@@ -135,9 +136,17 @@ async fn serve_dev(args: &Args) -> Result<(), Failure> {
     let app = App::start(&dev.config, sockets, state)
         .await
         .map_err(|error| said(&error))?;
+    write_kubeconfig(&dev, &app)?;
     print(&welcome(&dev, admin_address, &admin))?;
     until_signal(app, signals).await;
     Ok(())
+}
+
+/// For all clusters of this moment; `palisade kubeconfig` writes it anew.
+fn write_kubeconfig(dev: &Dev, app: &App) -> Result<(), Failure> {
+    let ca = std::fs::read_to_string(&dev.ca_file).map_err(|error| said(&error))?;
+    let url = dev.config.external_url.as_str();
+    kubeconfig::write_for(url, ca, app.clusters(), &dev.kubeconfig)
 }
 
 /// Makes the admin at the first start; returns what to say about the password.
@@ -176,10 +185,10 @@ Palisade for development at {url}
 Log in, in another terminal:
 
   {program} login --server {url} --ca-sum {sum} --username {DEV_ADMIN}
-  {program} kubeconfig --output {kubeconfig}
   export KUBECONFIG={kubeconfig}
   kubectl get users
 
+After adding clusters: {program} kubeconfig --output {kubeconfig}
 State is in {folder}, health and metrics at http://{admin_address}. Ctrl-C ends it.
 ",
         sum = dev.ca_sum,

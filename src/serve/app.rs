@@ -112,6 +112,7 @@ pub struct App {
     end: CancellationToken,
     background: TaskTracker,
     deadline: Duration,
+    views: Views,
 }
 
 impl App {
@@ -130,8 +131,8 @@ impl App {
             end: CancellationToken::new(),
             background: TaskTracker::new(),
             deadline: config.drain.deadline,
+            views: Views::new(config, &state),
         };
-        let views = Views::new(config, &state);
         let follower = Follower::new(state.store.clone());
         let metrics = Arc::new(Metrics::new());
         let Sockets { main, admin } = sockets;
@@ -143,13 +144,13 @@ impl App {
             app.end.clone(),
         ));
         app.background
-            .spawn(follower.clone().run(views.sink(), app.end.clone()));
+            .spawn(follower.clone().run(app.views.sink(), app.end.clone()));
         follower.wait_for(0, FIRST_VIEW).await?;
 
         let wiring = Wiring {
             config,
             state: &state,
-            views: &views,
+            views: &app.views,
             follower: &follower,
         };
         let clusters = wiring.clusters();
@@ -189,6 +190,11 @@ impl App {
                     .ok_or_else(|| "stopping".to_owned())
             }),
         ]
+    }
+
+    /// Names of the registered clusters, in order.
+    pub fn clusters(&self) -> Vec<String> {
+        self.views.clusters()
     }
 
     /// Ends it: drains until the configured deadline or `hurry`, then stops the rest and closes the store.

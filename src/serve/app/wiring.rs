@@ -36,6 +36,17 @@ impl Views {
         }
     }
 
+    pub(super) fn clusters(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .registry
+            .names()
+            .into_iter()
+            .map(String::from)
+            .collect();
+        names.sort();
+        names
+    }
+
     /// Tells all of them. The index last: who is not known there gets no further, so nobody is judged by
     /// a policy that is older than their token.
     pub(super) fn sink(&self) -> impl FnMut(Batch) + Send + 'static {
