@@ -1,5 +1,9 @@
 //! In-process tests: the real parts, started on port 0.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod admin;
 mod config_check;
