@@ -38,30 +38,9 @@ pub struct Cli {
     command: Command,
 }
 
+/// In the order of the help: a person's own commands, those of an administrator, those of an operator.
 #[derive(Subcommand)]
 enum Command {
-    /// Add, show, sync and remove clusters
-    Cluster(cluster::Args),
-    /// Run the gateway.
-    Serve(serve::Args),
-    /// Make the first admin, on the gateway's host.
-    Admin(admin::Args),
-    /// Check a configuration file, or show what can be configured.
-    Config(config::Args),
-    /// Check, test and explain policy, without a gateway.
-    Policy(policy::Args),
-    /// Make, list, disable and remove users.
-    User(user::Args),
-    /// Make, list and remove local groups, and say who is in them.
-    Group(group::Args),
-    /// List roles, show what they allow.
-    Role(role::Args),
-    /// Give a user or a group a role.
-    Bind(bind::BindArgs),
-    /// Take a role back: remove bindings by name.
-    Unbind(bind::UnbindArgs),
-    /// List bindings: who holds which role where.
-    Bindings(bind::ListArgs),
     /// Log in to a gateway; the session is kept for the other commands and for kubectl
     Login(login::LoginArgs),
     /// End the session, here and at the gateway
@@ -76,23 +55,34 @@ enum Command {
     Token(token::Args),
     /// Print the session's token for kubectl (an exec plugin: client.authentication.k8s.io/v1)
     Credential(credential::Args),
+    /// Add, show, sync and remove clusters
+    Cluster(cluster::Args),
+    /// Make, list, disable and remove users
+    User(user::Args),
+    /// Make, list and remove local groups, and say who is in them
+    Group(group::Args),
+    /// List roles, show what they allow
+    Role(role::Args),
+    /// Give a user or a group a role
+    Bind(bind::BindArgs),
+    /// Take a role back: remove bindings by name
+    Unbind(bind::UnbindArgs),
+    /// List bindings: who holds which role where
+    Bindings(bind::ListArgs),
+    /// Check, test and explain policy, without a gateway
+    Policy(policy::Args),
+    /// Run the gateway
+    Serve(serve::Args),
+    /// Make the first admin, on the gateway's host
+    Admin(admin::Args),
+    /// Check a configuration file, or show what can be configured
+    Config(config::Args),
 }
 
 impl Cli {
     /// Does what was asked.
     pub fn run(self) -> ExitCode {
         match self.command {
-            Command::Cluster(args) => cluster::run(&args),
-            Command::Serve(args) => serve::run(&args),
-            Command::Admin(args) => admin::run(&args),
-            Command::Config(args) => config::run(&args),
-            Command::Policy(args) => policy::run(&args),
-            Command::User(args) => user::run(args),
-            Command::Group(args) => group::run(args),
-            Command::Role(args) => role::run(args),
-            Command::Bind(args) => bind::bind(args),
-            Command::Unbind(args) => bind::unbind(&args),
-            Command::Bindings(args) => bind::list(&args),
             Command::Login(args) => login::login(&args),
             Command::Logout(args) => login::logout(&args),
             Command::Whoami(args) => whoami::run(&args),
@@ -100,6 +90,17 @@ impl Cli {
             Command::Kubeconfig(args) => kubeconfig::run(&args),
             Command::Token(args) => token::run(&args),
             Command::Credential(args) => credential::run(&args),
+            Command::Cluster(args) => cluster::run(&args),
+            Command::User(args) => user::run(args),
+            Command::Group(args) => group::run(args),
+            Command::Role(args) => role::run(args),
+            Command::Bind(args) => bind::bind(args),
+            Command::Unbind(args) => bind::unbind(&args),
+            Command::Bindings(args) => bind::list(&args),
+            Command::Policy(args) => policy::run(&args),
+            Command::Serve(args) => serve::run(&args),
+            Command::Admin(args) => admin::run(&args),
+            Command::Config(args) => config::run(&args),
         }
     }
 }
