@@ -26,7 +26,7 @@ pub struct Subject {
 pub struct Question {
     /// Who asks.
     pub subject: Subject,
-    /// The cluster asked about, if it was named outright.
+    /// The cluster asked about, if it was named outright; empty counts as not named.
     pub cluster: Option<String>,
     /// For what.
     pub asked: Asked,
@@ -189,7 +189,7 @@ impl Question {
     /// own API.
     pub fn place(&self) -> (Option<&str>, &str) {
         let target = self.target();
-        if let Some(cluster) = &self.cluster {
+        if let Some(cluster) = self.cluster.as_deref().filter(|name| !name.is_empty()) {
             return (Some(cluster), target);
         }
         let Some(rest) = target.strip_prefix(CLUSTERS) else {
@@ -339,6 +339,7 @@ mod tests {
                 (Some("b"), "/k8s/clusters/a/x"),
             ),
             ("GET /api", Some("b"), (Some("b"), "/api")),
+            ("GET /k8s/clusters/a/x", Some(""), (Some("a"), "/x")),
         ] {
             assert_eq!(asks(line, cluster).place(), expected, "{line}");
         }

@@ -5,6 +5,7 @@
 #[path = "../testkit/mod.rs"]
 mod testkit;
 
+mod agreement;
 mod clusters;
 mod control_plane;
 mod crash;

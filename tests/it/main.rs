@@ -10,4 +10,5 @@ mod config_check;
 mod dev;
 mod listen;
 mod modules;
+mod policy;
 mod tls;

@@ -24,11 +24,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             sound &= one(&folder, &mut total)?;
         }
     }
-    if total.cases == 0 && sound {
-        eprintln!(
-            "error: no cases found; they belong in a folder called {}",
-            files::CASES
-        );
+    if total.cases == 0 {
+        if sound {
+            let folder = files::CASES;
+            eprintln!("error: no cases found; they belong in a folder called {folder}");
+        }
         return Ok(ExitCode::FAILURE);
     }
     let passed = total.cases - total.failed;
