@@ -129,9 +129,12 @@ async fn write(args: &Args) -> Result<(), Failure> {
     if let Some(wanted) = &args.cluster
         && !clusters.contains(wanted)
     {
+        let others = match clusters.as_slice() {
+            [] => "nor on any other".to_owned(),
+            some => format!("but on {}", some.join(", ")),
+        };
         return Err(Failure::said(format!(
-            "you hold nothing on a cluster {wanted:?}; there is {}",
-            clusters.join(", ")
+            "you hold nothing on a cluster {wanted:?}, {others}"
         )));
     }
     let providers: Providers = own.http().get("/v1/login/providers").await?;

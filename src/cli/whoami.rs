@@ -73,6 +73,17 @@ async fn show(args: &Args) -> Result<(), Failure> {
         groups => format!("groups:   {}\n", groups.join(", ")),
     };
     let UserInfo { username, uid, .. } = &user;
-    let text = format!("user:     {username}\nuid:      {uid}\n{groups}gateway:  {server}\n");
+    let extra = |name: &str| {
+        let values = user.extra.get(name).map(Vec::as_slice);
+        values.unwrap_or_default().join(", ")
+    };
+    let token = extra("palisade.dev/token-id");
+    let (kind, end) = (
+        extra("palisade.dev/token-kind"),
+        extra("palisade.dev/token-expires-at"),
+    );
+    let text = format!(
+        "user:     {username}\nuid:      {uid}\n{groups}token:    {token} ({kind}, until {end})\ngateway:  {server}\n"
+    );
     run::print(&text)
 }

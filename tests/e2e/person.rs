@@ -311,6 +311,53 @@ fn tokens_are_made_scoped_listed_and_revoked() {
 }
 
 #[test]
+fn a_changed_password_and_a_disabled_account_end_sessions() {
+    let gateway = DevGateway::start();
+    let admin = gateway.admin();
+    let add = ["user", "add", "jane", "--password-stdin"];
+    admin.palisade_reads(&add, "a first password\n").succeeds();
+    let jane = gateway.person();
+    jane.log_in("jane", "a first password").succeeds();
+    let other = gateway.person();
+    other.log_in("jane", "a first password").succeeds();
+    let text = jane.palisade(&["token", "create"]).succeeds();
+    let said = jane.palisade(&["user", "list"]).fails();
+    assert!(
+        said.contains("forbidden") || said.contains("global"),
+        "{said}"
+    );
+
+    let password = ["user", "password", "--password-stdin"];
+    let said = jane.palisade_reads(&password, "not the first\na second password\n");
+    assert!(
+        said.stderr.contains("current password is wrong"),
+        "{said:?}"
+    );
+    jane.palisade_reads(&password, "a first password\na second password\n")
+        .succeeds();
+    for person in [&jane, &other] {
+        let said = person.palisade(&["credential"]).fails();
+        assert!(said.contains("run palisade login"), "{said}");
+    }
+    jane.log_in("jane", "a first password").fails();
+    jane.log_in("jane", "a second password").succeeds();
+
+    admin.palisade(&["user", "disable", "jane"]).succeeds();
+    let program = env!("CARGO_BIN_EXE_palisade");
+    for token in ["", text.trim_end()] {
+        let mut whoami = jane.program(program, &["whoami"]);
+        if !token.is_empty() {
+            whoami.env("PALISADE_TOKEN", token);
+        }
+        let said = Ended::of(whoami.output().expect("it runs")).fails();
+        assert!(said.contains("run palisade login"), "{said}");
+    }
+    jane.log_in("jane", "a second password").fails();
+    admin.palisade(&["user", "enable", "jane"]).succeeds();
+    assert!(jane.palisade(&["whoami"]).succeeds().contains("jane"));
+}
+
+#[test]
 fn kubectl_uses_the_plugin_and_a_static_token() {
     let gateway = DevGateway::start();
     let person = gateway.admin();
