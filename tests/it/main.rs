@@ -2,6 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
 
@@ -12,3 +13,4 @@ mod listen;
 mod modules;
 mod policy;
 mod tls;
+mod wire;
