@@ -361,6 +361,32 @@ async fn a_watch_from_the_future_is_told_to_list_again() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_from_what_a_list_showed_is_never_refused_while_others_write() {
+    for Backend { name, store, .. } in backends() {
+        let writer = tokio::spawn({
+            let store = store.clone();
+            async move {
+                for i in 0.. {
+                    store.txn(Txn::new().put("a", format!("{i}"))).await?;
+                }
+                Ok::<(), StoreError>(())
+            }
+        });
+        for _ in 0..300 {
+            let listed = store.list("", 1, None).await.unwrap().revision;
+            let mut watch = store.watch("", listed).await.unwrap();
+            assert_eq!(
+                watch.next().await.unwrap().unwrap().revision,
+                listed + 1,
+                "{name}"
+            );
+        }
+        store.close().await;
+        assert!(writer.await.unwrap().is_err());
+    }
+}
+
 #[tokio::test]
 async fn the_log_is_bounded_by_events_and_by_bytes() {
     for Backend { name, store, .. } in backends_keeping(16, 1 << 20) {

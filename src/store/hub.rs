@@ -93,7 +93,7 @@ pub struct Watch {
     store: Store,
     prefix: String,
     ready: VecDeque<Event>,
-    /// The log has been read up to here …
+    /// What is wanted comes after this; while the log is read, it has been read up to here …
     seen: Revision,
     /// … and must be read up to here; after it the channel has everything.
     until: Revision,
@@ -108,7 +108,9 @@ impl Watch {
         after: Revision,
     ) -> Result<Self, WatchError> {
         let (until, live) = store.hub().subscribe()?;
-        if after > until {
+        // A reader may have seen a commit a moment before it is published: only what the store itself does
+        // not know is the future.
+        if after > until && after > store.revision().await? {
             return Err(WatchError::Compacted);
         }
         let mut watch = Self {
@@ -155,7 +157,8 @@ impl Watch {
         }
         match self.live.recv().await {
             Ok(events) => {
-                let ours = |event: &&Event| event.key.starts_with(&self.prefix);
+                let (seen, prefix) = (self.seen, self.prefix.as_str());
+                let ours = |event: &&Event| event.revision > seen && event.key.starts_with(prefix);
                 self.ready.extend(events.iter().filter(ours).cloned());
                 mark_last(self.ready.make_contiguous());
                 Ok(true)

@@ -211,3 +211,50 @@ async fn a_write_that_fails_is_no_success_and_the_store_goes_on() {
     assert_eq!(watch.next().await.unwrap().unwrap().key, "a");
     assert_eq!(watch.next().await.unwrap().unwrap().key, "c");
 }
+
+/// What a commit leaves whose outcome the writer did not learn, and what readers see of any commit in the
+/// moment before it is published.
+fn commit_behind_the_writer(path: &Path) {
+    let other = Connection::open(path).unwrap();
+    other
+        .execute_batch(
+            "BEGIN;
+             INSERT INTO kv VALUES ('a', x'31', 1, 1, 1);
+             INSERT INTO log VALUES (1, 0, 'a', x'31', 1, 1);
+             UPDATE meta SET value = 1 WHERE name = 'revision';
+             COMMIT;",
+        )
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_that_is_not_yet_published_is_not_the_future() {
+    let (_folder, path) = folder();
+    let store = Store::open_sqlite(&path).unwrap();
+    commit_behind_the_writer(&path);
+    let listed = store.list("", 10, None).await.unwrap();
+    assert_eq!((listed.items.len(), listed.revision), (1, 1));
+    let mut watch = store.watch("", 1).await.unwrap();
+    store.txn(Txn::new().put("b", "2")).await.unwrap();
+    let event = watch.next().await.unwrap().unwrap();
+    assert_eq!((event.revision, event.key.as_str()), (2, "b"));
+    assert!(store.watch("", 3).await.is_err());
+}
+
+#[tokio::test]
+async fn a_commit_of_unknown_outcome_reaches_the_watches_once_it_counts() {
+    let (_folder, path) = folder();
+    let store = Store::open_sqlite(&path).unwrap();
+    let mut watch = store.watch("", 0).await.unwrap();
+    commit_behind_the_writer(&path);
+    let lost = store.txn(Txn::new().when("a", 0).put("a", "2")).await;
+    assert!(matches!(lost, Err(super::StoreError::Conflict { .. })));
+    assert_eq!(store.txn(Txn::new().put("b", "2")).await.unwrap(), 2);
+    for (revision, key) in [(1, "a"), (2, "b")] {
+        let event = watch.next().await.unwrap().unwrap();
+        assert_eq!(
+            (event.revision, event.key.as_str(), event.last),
+            (revision, key, true)
+        );
+    }
+}
