@@ -124,6 +124,7 @@ pub(super) async fn answer(
         Route::Apis => discovery::apis(&head.headers),
         Route::Group(group) => Ok(discovery::group(group)),
         Route::GroupVersion(group, version) => Ok(discovery::group_version(group, version)),
+        Route::OpenApiOld => openapi::old(&head.headers),
         Route::OpenApiIndex => Ok(openapi::index()),
         Route::OpenApi(group, version) => openapi::document(group, version),
         Route::SelfSubjectReviews(_) | Route::Object { .. } => Err(ApiError::NoSuchPath),

@@ -5,11 +5,13 @@ use super::answer;
 use super::error::ApiError;
 use super::{Body, answer::JSON};
 use crate::objects::{Binding, Cluster, GROUP, Group, Kind, Role, Token, User, VERSION};
-use http::{HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
 mod schemas;
+mod v2;
 
 /// The one document; it changes with the program alone.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
@@ -35,6 +37,29 @@ pub(super) fn document(group: &str, version: &str) -> Result<Response<Body>, Api
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", *HASH)) {
         headers.insert(header::ETAG, tag);
     }
+    Ok(response)
+}
+
+/// `/openapi/v2`, for the clients that read nothing newer.
+pub(super) fn old(headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
+    let takes = |mime: &str| [v2::ASKED, v2::SENT, "*/*", "application/*"].contains(&mime);
+    if !answer::accepted(headers)
+        .iter()
+        .any(|range| takes(range.mime))
+    {
+        return Err(ApiError::NotAcceptable(v2::SENT));
+    }
+    let paths = [
+        v2::path::<Binding>(),
+        v2::path::<Cluster>(),
+        v2::path::<Group>(),
+        v2::path::<Role>(),
+        v2::path::<Token>(),
+        v2::path::<User>(),
+    ];
+    let mut response = Response::new(Body::new(Bytes::from(v2::document(&paths))));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(v2::SENT));
     Ok(response)
 }
 

@@ -19,6 +19,8 @@ pub(super) enum Route<'a> {
     Group(&'static str),
     /// `/apis/GROUP/VERSION`
     GroupVersion(&'static str, &'a str),
+    /// `/openapi/v2`
+    OpenApiOld,
     /// `/openapi/v3`
     OpenApiIndex,
     /// `/openapi/v3/apis/GROUP/VERSION`
@@ -55,6 +57,7 @@ impl<'a> Route<'a> {
                 let group = known_group(group)?;
                 known_version(group, version).then_some(Self::GroupVersion(group, version))
             }
+            ["openapi", "v2"] => Some(Self::OpenApiOld),
             ["openapi", "v3"] => Some(Self::OpenApiIndex),
             ["openapi", "v3", "apis", group, version] => {
                 let group = known_group(group)?;
