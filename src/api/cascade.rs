@@ -15,7 +15,8 @@ use crate::store::{KeyValue, Revision};
 const PAGE: usize = 500;
 /// Writes of one transaction: the store takes 128 operations and as many compares.
 const MAX_WRITES: usize = 100;
-/// Bytes of values of one transaction: the store takes 1.4 MB, and the removal itself wants some.
+/// Bytes of values of one transaction: the store takes 1.4 MB, and the removal itself wants some. A single
+/// object is at most a request's body and what the gateway adds, so the first one always fits.
 const MAX_BYTES: usize = 1_000_000;
 
 /// Writes that take away what hangs on an object.
@@ -23,11 +24,13 @@ const MAX_BYTES: usize = 1_000_000;
 pub(super) struct Leftovers {
     writes: Vec<(String, Revision, Option<Vec<u8>>)>,
     bytes: usize,
+    /// Something was left for the next look.
+    overflown: bool,
 }
 
 impl Leftovers {
     fn is_full(&self) -> bool {
-        self.writes.len() >= MAX_WRITES || self.bytes >= MAX_BYTES
+        self.writes.len() >= MAX_WRITES || self.overflown
     }
 
     fn delete(&mut self, found: &KeyValue) {
@@ -37,6 +40,10 @@ impl Leftovers {
 
     fn put<K: Kind>(&mut self, found: &KeyValue, stored: &Stored<K>) {
         let value = stored.encode();
+        if self.bytes > 0 && self.bytes + value.len() > MAX_BYTES {
+            self.overflown = true;
+            return;
+        }
         self.bytes += value.len();
         self.writes
             .push((found.key.clone(), found.mod_revision, Some(value)));

@@ -92,11 +92,15 @@ impl Resource for User {
         let object = ObjectRef::of::<Self>(&self.metadata.name);
         admins::guard(cx, draft, &Loss::User(&self.metadata.uid), object).await?;
         let grave = serde_json::json!({"schema": 1, "uid": self.metadata.uid});
-        draft.put_raw(
-            &tombstone(&self.metadata.name),
-            grave.to_string().into_bytes(),
-            0,
-        );
+        let key = tombstone(&self.metadata.name);
+        // There is one already if `admin init --reset` made the user anew.
+        let revision = cx
+            .api
+            .store
+            .get(&key)
+            .await?
+            .map_or(0, |found| found.mod_revision);
+        draft.put_raw(&key, grave.to_string().into_bytes(), revision);
         cascade::of_user(cx, self).await?.fill(draft);
         Ok(())
     }

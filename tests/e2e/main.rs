@@ -9,4 +9,5 @@ mod agreement;
 mod clusters;
 mod control_plane;
 mod crash;
+mod own_api;
 mod person;

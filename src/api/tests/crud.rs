@@ -422,6 +422,34 @@ async fn bodies_have_bounds_and_a_type() {
     );
 }
 
+// T10: a store that does not answer is a 503, never an allow and never "not there".
+#[tokio::test]
+async fn without_the_store_everything_is_503() {
+    let world = World::new().await;
+    world.store.close().await;
+    for (method, path, body) in [
+        ("GET", "users", Value::Null),
+        ("GET", "users/jane", Value::Null),
+        ("POST", "users", json!({"metadata": {"name": "x"}})),
+        ("POST", "tokens", json!({})),
+        ("DELETE", "users/jane", Value::Null),
+        ("DELETE", "bindings/root", Value::Null),
+        (
+            "PUT",
+            "users/jane/password",
+            json!({"password": "correct horse battery"}),
+        ),
+    ] {
+        let got = world.root(method, path, body).await;
+        assert_eq!(
+            (got.0, &got.1["reason"]),
+            (503, &json!("ServiceUnavailable")),
+            "{method} {path}: {}",
+            got.1
+        );
+    }
+}
+
 // T9: a refusal is the end of it; nothing is written behind it.
 #[tokio::test]
 async fn refusals_write_nothing() {

@@ -120,6 +120,39 @@ async fn what_hangs_on_a_user_goes_with_them() {
 }
 
 #[tokio::test]
+async fn a_user_of_many_large_groups_is_removed_from_all() {
+    let world = World::new().await;
+    let padding = "x".repeat(300_000);
+    for group in 0..6 {
+        let spec = GroupSpec {
+            // An older gateway may have taken longer texts.
+            display_name: padding.clone(),
+            members: vec![Member {
+                name: "jane".to_owned(),
+                uid: "u-jane".to_owned(),
+            }],
+        };
+        world
+            .put(Group::new(format!("g{group}"), spec), &format!("g-{group}"))
+            .await;
+    }
+    assert_eq!(world.root("DELETE", "users/jane", Value::Null).await.0, 200);
+    let groups = world.root("GET", "groups", Value::Null).await.1;
+    for group in groups["items"].as_array().unwrap() {
+        assert_eq!(group["spec"]["members"], json!([]));
+    }
+}
+
+#[tokio::test]
+async fn a_user_who_was_made_past_the_api_again_is_removed_again() {
+    let world = World::new().await;
+    assert_eq!(world.root("DELETE", "users/jane", Value::Null).await.0, 200);
+    world.put_user("jane", "u-jane-2").await;
+    assert_eq!(world.root("DELETE", "users/jane", Value::Null).await.0, 200);
+    assert_eq!(world.root("GET", "users/jane", Value::Null).await.0, 404);
+}
+
+#[tokio::test]
 async fn passwords_are_set_by_admins_and_changed_with_the_present_one() {
     let world = World::new().await;
     let first = json!({"password": "correct horse battery"});
