@@ -6,6 +6,7 @@
 mod testkit;
 
 mod agreement;
+mod cluster_commands;
 mod clusters;
 mod control_plane;
 mod crash;

@@ -59,6 +59,11 @@ impl DevGateway {
         fs::read_to_string(self.folder.path().join("log")).expect("the log is text")
     }
 
+    /// Everything that it writes is below this folder.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Somebody with a home of their own, not logged in.
     pub(crate) fn person(&self) -> Person<'_> {
         let home = tempfile::tempdir().expect("a temporary folder");

@@ -98,6 +98,7 @@ pub(super) struct Args {
 
 /// The gateway's options under other names: `--server` and `--ca` are the cluster's here.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Gateway")]
 struct Gateway {
     /// The gateway; without it, the one of the last login
     #[arg(
