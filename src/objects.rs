@@ -18,8 +18,8 @@ pub mod rules;
 
 pub use kinds::{
     Binding, BindingSpec, Cluster, ClusterPrivate, ClusterSpec, ClusterStatus, Group, GroupSpec,
-    Health, Member, Principal, Role, RoleScope, RoleSpec, Subject, SubjectKind, Token, TokenKind,
-    TokenPrivate, TokenSpec, TokenStatus, User, UserPrivate, UserSpec, UserStatus,
+    Health, Member, Nothing, Principal, Role, RoleScope, RoleSpec, Subject, SubjectKind, Token,
+    TokenKind, TokenPrivate, TokenSpec, TokenStatus, User, UserPrivate, UserSpec, UserStatus,
 };
 pub use names::{NameError, check_handle, check_label};
 

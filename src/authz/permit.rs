@@ -11,7 +11,7 @@ use crate::{
     status::Details,
 };
 use smallvec::SmallVec;
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// How far a permit for the gateway's own API reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,10 +158,10 @@ pub enum Purpose {
 
 impl Purpose {
     /// The target as the addressee sees it.
-    pub fn rest<'h>(&self, head: &'h Head) -> &'h str {
+    pub fn rest<'h>(&self, head: &'h Head) -> Cow<'h, str> {
         match self {
             Self::Cluster(cluster) => cluster.rest(head),
-            Self::Own => head.raw_target(),
+            Self::Own => Cow::Borrowed(head.raw_target()),
         }
     }
 }

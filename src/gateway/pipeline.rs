@@ -1,6 +1,6 @@
 //! The order of the checks, on one screen.
 
-use super::{answer::is_discovery, body::Body, error::Error, record::Record};
+use super::{body::Body, error::Error, record::Record};
 use crate::{
     api::{Api, Caller, login::Login},
     authn::{Authn, Credential, WebSocket},
@@ -12,7 +12,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
@@ -64,12 +64,12 @@ impl Gateway {
     pub async fn handle(&self, conn: &ConnInfo, request: Request<Incoming>) -> Response<Body> {
         let mut record = Record::begin(conn);
         let id = record.id;
-        let discovery = is_discovery(request.uri().path());
+        let head_only = *request.method() == Method::HEAD;
         let (mut response, session) = match self.serve(conn, request, &mut record).await {
             Ok(served) => served,
             Err(error) => {
                 record.fail(error.fault(), &error);
-                (error.answer().into_response(id, discovery), None)
+                (error.answer().into_response(id, record.discovery), None)
             }
         };
         response.headers_mut().insert(REQUEST_ID, id.header_value());
@@ -83,6 +83,7 @@ impl Gateway {
                 response
             }
             // … or when the body does, or is dropped.
+            None if head_only => without_body(response, record),
             None => response.map(|body| body.with_record(record)),
         }
     }
@@ -104,8 +105,9 @@ impl Gateway {
             Target::Cluster(cluster) => Purpose::Cluster(cluster),
             Target::Own => Purpose::Own,
         };
+        let rest = purpose.rest(&head);
         let upgrade = head.upgrade().is_some();
-        let info = RequestInfo::parse(head.method().as_str(), purpose.rest(&head), upgrade)?; // 400: two readings
+        let info = RequestInfo::parse(head.method().as_str(), &rest, upgrade)?; // 400: two readings
         let credential = Credential::extract(head.headers(), websocket(&head))?; // 401; 400: two of them
         let identity = self.parts.authn.authenticate(&credential, clock::now())?; // 401; 503: could not tell
         record.identify(&identity);
@@ -162,6 +164,22 @@ impl Gateway {
         let response = self.parts.login.handle(whole(head, body)).await?;
         Ok((response.map(Body::own), None))
     }
+}
+
+/// A HEAD's answer says how long the body would be, and has none. HTTP/2 servers do not see to it by
+/// themselves, and a client takes a body there for a broken connection.
+fn without_body(response: Response<Body>, record: Box<Record>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = http_body::Body::size_hint(&body)
+        .exact()
+        .filter(|&length| length > 0)
+    {
+        parts
+            .headers
+            .entry(header::CONTENT_LENGTH)
+            .or_insert(length.into());
+    }
+    Response::from_parts(parts, Body::empty().with_record(record))
 }
 
 /// The message again, for a handler of the gateway's own.

@@ -3,7 +3,7 @@
 //! Never in it: the query string, header values, tokens, bodies. The line is written when the answer's
 //! body ends or is dropped, so that a stream's line says how long it lived and how much it carried.
 
-use super::answer::Fault;
+use super::answer::{Fault, is_discovery};
 use crate::{
     authn::Identity,
     authz::Permit,
@@ -28,6 +28,8 @@ pub(super) struct Record {
     pub(super) sent: u64,
     received: u64,
     pub(super) cut: bool,
+    /// Whether the path is one on which kubectl shows text alone.
+    pub(super) discovery: bool,
 }
 
 /// Longest path in a log line (bytes); names of Kubernetes objects stay far below it.
@@ -49,6 +51,7 @@ impl Record {
             sent: 0,
             received: 0,
             cut: false,
+            discovery: false,
         })
     }
 
@@ -59,9 +62,12 @@ impl Record {
             .rev()
             .find(|&at| path.is_char_boundary(at));
         self.path = path.get(..end.unwrap_or(0)).unwrap_or_default().into();
+        let mut rest = head.raw_target().into();
         if let Target::Cluster(cluster) = target {
             self.cluster = Some(cluster.name.clone());
+            rest = cluster.rest(head);
         }
+        self.discovery = is_discovery(rest.split('?').next().unwrap_or_default());
     }
 
     pub(super) fn identify(&mut self, identity: &Identity) {

@@ -67,7 +67,7 @@ macro_rules! kind {
 
 /// Nothing (`{}`): the status or private part of kinds that have none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct None {}
+pub struct Nothing {}
 
 kind!(
     /// A person, or a machine user. `metadata.name` is the handle.
@@ -75,7 +75,7 @@ kind!(
 );
 kind!(
     /// A local group. Subjects of bindings name it by its uid.
-    Group, "groups", "group", &[], GroupSpec, None, None
+    Group, "groups", "group", &[], GroupSpec, Nothing, Nothing
 );
 kind!(
     /// A token. `metadata.name` is the public id inside the secret text (16 of `0-9a-z`).
@@ -87,11 +87,11 @@ kind!(
 );
 kind!(
     /// Named rules with a scope.
-    Role, "roles", "role", &[], RoleSpec, None, None
+    Role, "roles", "role", &[], RoleSpec, Nothing, Nothing
 );
 kind!(
     /// Role + subject + scope.
-    Binding, "bindings", "binding", &[], BindingSpec, None, None
+    Binding, "bindings", "binding", &[], BindingSpec, Nothing, Nothing
 );
 
 /// One account at a provider, by its immutable id.

@@ -5,6 +5,7 @@
 //! authorised *and* what is forwarded.
 
 use super::Head;
+use std::borrow::Cow;
 
 /// The path prefix of clusters.
 const CLUSTERS: &str = "/k8s/clusters/";
@@ -41,9 +42,15 @@ pub struct ClusterTarget {
 }
 
 impl ClusterTarget {
-    /// The target as the cluster sees it: the raw bytes after the prefix.
-    pub fn rest<'h>(&self, head: &'h Head) -> &'h str {
-        head.raw_target().get(self.cut..).unwrap_or_default()
+    /// The target as the cluster sees it: the raw bytes after the prefix, and `/` where none is left of
+    /// the path.
+    pub fn rest<'h>(&self, head: &'h Head) -> Cow<'h, str> {
+        let rest = head.raw_target().get(self.cut..).unwrap_or_default();
+        if rest.starts_with('/') {
+            Cow::Borrowed(rest)
+        } else {
+            Cow::Owned(format!("/{rest}"))
+        }
     }
 }
 
@@ -102,9 +109,9 @@ mod tests {
         let target = Router::new(domain).route(&head);
         let rest = match &target {
             Target::Cluster(cluster) => cluster.rest(&head),
-            Target::Own | Target::Login | Target::Root => head.raw_target(),
+            Target::Own | Target::Login | Target::Root => head.raw_target().into(),
         };
-        let rest = rest.to_owned();
+        let rest = rest.into_owned();
         (target, rest)
     }
 
@@ -123,8 +130,8 @@ mod tests {
                 cluster("a", 15),
                 "/api/v1//x%2e?y",
             ),
-            ("/k8s/clusters/a", cluster("a", 15), ""),
-            ("/k8s/clusters/a?x=1", cluster("a", 15), "?x=1"),
+            ("/k8s/clusters/a", cluster("a", 15), "/"),
+            ("/k8s/clusters/a?x=1", cluster("a", 15), "/?x=1"),
             ("/k8s/clusters//api", cluster("", 14), "/api"),
             ("/k8s/clusters/..%2fb/api", cluster("..%2fb", 20), "/api"),
         ];

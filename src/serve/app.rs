@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     authn::passwords::{PasswordError, Passwords},
-    clusters::keeper,
+    clusters::{Registry, keeper},
     config::Config,
     observe::metrics::Metrics,
     store::{
@@ -105,6 +105,7 @@ impl Sockets {
 /// A gateway that serves.
 pub struct App {
     store: Store,
+    follower: Follower,
     /// Ends accepting, and then connections.
     stop: CancellationToken,
     open: TaskTracker,
@@ -126,6 +127,7 @@ impl App {
         let passwords = Passwords::new(config.login.hash_concurrency, config.login.hash_queue)?;
         let app = Self {
             store: state.store.clone(),
+            follower: Follower::new(state.store.clone()),
             stop: CancellationToken::new(),
             open: TaskTracker::new(),
             end: CancellationToken::new(),
@@ -133,7 +135,7 @@ impl App {
             deadline: config.drain.deadline,
             views: Views::new(config, &state),
         };
-        let follower = Follower::new(state.store.clone());
+        let follower = app.follower.clone();
         let metrics = Arc::new(Metrics::new());
         let Sockets { main, admin } = sockets;
         app.background.spawn(admin.run(
@@ -190,6 +192,16 @@ impl App {
                     .ok_or_else(|| "stopping".to_owned())
             }),
         ]
+    }
+
+    /// Says how far this replica's memory is behind the store.
+    pub fn follower(&self) -> &Follower {
+        &self.follower
+    }
+
+    /// The clusters that this replica serves.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.views.registry
     }
 
     /// Names of the registered clusters, in order.

@@ -1,8 +1,15 @@
 //! Tests against real counterparts.
 
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 #[path = "../testkit/mod.rs"]
+#[expect(dead_code, reason = "each test crate uses a part of the kit")]
 mod testkit;
 
 mod agreement;

@@ -1,6 +1,7 @@
 //! In-process tests: the real parts, started on port 0.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
@@ -9,8 +10,13 @@
 mod admin;
 mod config_check;
 mod dev;
+mod identity;
 mod listen;
 mod modules;
+mod paths;
 mod policy;
+mod streams;
+#[path = "../testkit/mod.rs"]
+#[expect(dead_code, reason = "each test crate uses a part of the kit")]
+mod testkit;
 mod tls;
-mod wire;

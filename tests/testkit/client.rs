@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use std::{sync::Arc, time::Duration};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -15,23 +16,23 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A whole answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
     }
 
     /// The message of a `metav1.Status`, less the request's id.
-    pub fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         let json = self.json();
         assert_eq!(json["kind"], "Status", "{json}");
         let message = json["message"].as_str().unwrap().to_owned();
@@ -40,9 +41,8 @@ impl Answer {
 }
 
 /// A TLS connection to the gate with this ALPN list.
-pub async fn tls(gate: &Gate, alpn: &[&str]) -> TlsStream<TcpStream> {
+pub(crate) async fn tls(gate: &Gate, alpn: &[&str]) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
-    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
     for certificate in CertificateDer::pem_slice_iter(gate.ca_pem.as_bytes()) {
         let _ = roots.add(certificate.unwrap());
     }
@@ -55,11 +55,14 @@ pub async fn tls(gate: &Gate, alpn: &[&str]) -> TlsStream<TcpStream> {
     config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
     let stream = TcpStream::connect(gate.address).await.unwrap();
     let name = "localhost".try_into().unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .unwrap()
 }
 
 /// Sends one request over HTTP/1.1 and reads the whole answer.
-pub async fn h1(gate: &Gate, request: Request<Full<Bytes>>) -> Answer {
+pub(crate) async fn h1(gate: &Gate, request: Request<Full<Bytes>>) -> Answer {
     let io = TokioIo::new(tls(gate, &["http/1.1"]).await);
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .title_case_headers(false)
@@ -67,37 +70,53 @@ pub async fn h1(gate: &Gate, request: Request<Full<Bytes>>) -> Answer {
         .await
         .unwrap();
     tokio::spawn(connection.with_upgrades());
-    let response = tokio::time::timeout(PATIENCE, sender.send_request(request)).await.unwrap();
+    let response = tokio::time::timeout(PATIENCE, sender.send_request(request))
+        .await
+        .unwrap();
     whole(response.unwrap()).await
 }
 
 /// The same over HTTP/2; the request's URI must be absolute.
-pub async fn h2(gate: &Gate, request: Request<Full<Bytes>>) -> Answer {
+pub(crate) async fn h2(gate: &Gate, request: Request<Full<Bytes>>) -> Answer {
     let io = TokioIo::new(tls(gate, &["h2"]).await);
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
     tokio::spawn(connection);
-    let response = tokio::time::timeout(PATIENCE, sender.send_request(request)).await.unwrap();
+    let response = tokio::time::timeout(PATIENCE, sender.send_request(request))
+        .await
+        .unwrap();
     whole(response.unwrap()).await
 }
 
 async fn whole(response: Response<hyper::body::Incoming>) -> Answer {
     let (parts, body) = response.into_parts();
-    let body = tokio::time::timeout(PATIENCE, body.collect()).await.unwrap();
-    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    Answer { status: parts.status, headers: parts.headers, body }
+    let body = tokio::time::timeout(PATIENCE, body.collect())
+        .await
+        .unwrap();
+    let body = body
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    }
 }
 
 /// Writes these bytes over HTTP/1.1 and returns what comes back until the gate closes, or until
 /// `until` stands in it.
-pub async fn raw(gate: &Gate, bytes: &[u8], until: &str) -> String {
+pub(crate) async fn raw(gate: &Gate, bytes: &[u8], until: &str) -> String {
     let mut stream = tls(gate, &["http/1.1"]).await;
     stream.write_all(bytes).await.unwrap();
     read_until(&mut stream, until).await
 }
 
 /// Reads until `until` stands in what was read, or the end.
-pub async fn read_until(stream: &mut (impl tokio::io::AsyncRead + Unpin), until: &str) -> String {
+pub(crate) async fn read_until(
+    stream: &mut (impl tokio::io::AsyncRead + Unpin),
+    until: &str,
+) -> String {
     let mut seen = Vec::new();
     let mut buffer = [0; 8192];
     loop {
@@ -111,4 +130,28 @@ pub async fn read_until(stream: &mut (impl tokio::io::AsyncRead + Unpin), until:
         }
     }
     String::from_utf8_lossy(&seen).into_owned()
+}
+
+/// A GET with a token; absolute, as HTTP/2 wants it.
+pub(crate) fn get(gate: &Gate, target: &str, token: &str) -> http::request::Builder {
+    Request::get(format!("{}{target}", gate.url)).header("authorization", format!("Bearer {token}"))
+}
+
+pub(crate) fn empty(builder: http::request::Builder) -> Request<Full<Bytes>> {
+    builder.body(Full::default()).unwrap()
+}
+
+/// The same request as HTTP/1.1 wants it: path and Host.
+pub(crate) fn origin_form(request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    let (mut parts, body) = request.into_parts();
+    let authority = parts.uri.authority().unwrap().to_string();
+    parts.headers.insert("host", authority.parse().unwrap());
+    parts.uri = parts
+        .uri
+        .path_and_query()
+        .unwrap()
+        .as_str()
+        .parse()
+        .unwrap();
+    Request::from_parts(parts, body)
 }

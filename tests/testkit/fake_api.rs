@@ -9,12 +9,9 @@ use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     net::SocketAddr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::{Arc, Mutex},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -24,18 +21,20 @@ use tokio_rustls::TlsAcceptor;
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
-pub struct Received {
-    pub method: Method,
-    pub target: String,
-    pub headers: HeaderMap,
-    pub version: Version,
-    pub body: Bytes,
-    pub trailers: Option<HeaderMap>,
+pub(crate) struct Received {
+    pub(crate) method: Method,
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) version: Version,
+    pub(crate) body: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
+    /// Number of the connection that it came over.
+    pub(crate) connection: usize,
 }
 
 impl Received {
     /// All values of a header.
-    pub fn all(&self, name: &str) -> Vec<String> {
+    pub(crate) fn all(&self, name: &str) -> Vec<String> {
         let text = |v: &http::HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
         self.headers.get_all(name).iter().map(text).collect()
     }
@@ -43,7 +42,7 @@ impl Received {
 
 /// What the server does with one request.
 #[derive(Clone, Debug)]
-pub enum Reply {
+pub(crate) enum Reply {
     /// An ordinary answer.
     Answer(StatusCode, Vec<(&'static str, String)>, Bytes),
     /// Switches protocols and echoes whatever comes.
@@ -56,12 +55,11 @@ pub enum Reply {
     Chunks(Bytes, usize),
 }
 
-pub struct FakeApi {
-    pub address: SocketAddr,
-    pub ca_pem: String,
+pub(crate) struct FakeApi {
+    pub(crate) address: SocketAddr,
+    pub(crate) ca_pem: String,
     received: Arc<Mutex<Vec<Received>>>,
     script: Arc<Mutex<VecDeque<Reply>>>,
-    connections: Arc<AtomicUsize>,
     stop: tokio_util::sync::CancellationToken,
 }
 
@@ -73,7 +71,7 @@ impl Drop for FakeApi {
 
 impl FakeApi {
     /// Starts one on a free loopback port; `alpn` e.g. `["h2", "http/1.1"]`.
-    pub async fn start(alpn: &[&str]) -> Self {
+    pub(crate) async fn start(alpn: &[&str]) -> Self {
         let (config, ca_pem) = tls(alpn);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fake = Self {
@@ -81,25 +79,25 @@ impl FakeApi {
             ca_pem,
             received: Arc::default(),
             script: Arc::default(),
-            connections: Arc::default(),
             stop: tokio_util::sync::CancellationToken::new(),
         };
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let (received, script) = (Arc::clone(&fake.received), Arc::clone(&fake.script));
-        let (connections, stop) = (Arc::clone(&fake.connections), fake.stop.clone());
+        let stop = fake.stop.clone();
         tokio::spawn(async move {
-            loop {
+            for connection in 0.. {
                 let (stream, _) = tokio::select! {
                     accepted = listener.accept() => accepted.unwrap(),
                     () = stop.cancelled() => return,
                 };
-                connections.fetch_add(1, SeqCst);
                 let (acceptor, stop) = (acceptor.clone(), stop.clone());
                 let (received, script) = (Arc::clone(&received), Arc::clone(&script));
                 tokio::spawn(async move {
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let Ok(stream) = acceptor.accept(stream).await else {
+                        return;
+                    };
                     tokio::select! {
-                        () = serve(stream, received, script) => {}
+                        () = serve(stream, connection, received, script) => {}
                         () = stop.cancelled() => {}
                     }
                 });
@@ -109,29 +107,33 @@ impl FakeApi {
     }
 
     /// The URL to register.
-    pub fn server(&self) -> String {
+    pub(crate) fn server(&self) -> String {
         format!("https://localhost:{}", self.address.port())
     }
 
     /// What the next requests are answered with, in order.
-    pub fn script(&self, replies: impl IntoIterator<Item = Reply>) {
+    pub(crate) fn script(&self, replies: impl IntoIterator<Item = Reply>) {
         self.script.lock().unwrap().extend(replies);
     }
 
     /// All that arrived, less the gateway's own health probes.
-    pub fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         let all = self.received.lock().unwrap();
-        all.iter().filter(|r| r.headers.contains_key("impersonate-user")).cloned().collect()
+        all.iter()
+            .filter(|r| r.headers.contains_key("impersonate-user"))
+            .cloned()
+            .collect()
     }
 
     /// All that arrived.
-    pub fn everything(&self) -> Vec<Received> {
+    pub(crate) fn everything(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
 
-    /// Connections accepted so far.
-    pub fn connections(&self) -> usize {
-        self.connections.load(SeqCst)
+    /// Connections over which users' requests came so far.
+    pub(crate) fn connections(&self) -> usize {
+        let numbers: BTreeSet<_> = self.received().iter().map(|r| r.connection).collect();
+        numbers.len()
     }
 }
 
@@ -139,12 +141,16 @@ fn tls(alpn: &[&str]) -> (rustls::ServerConfig, String) {
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    ca.distinguished_name.push(rcgen::DnType::CommonName, "fake api ca");
+    ca.distinguished_name
+        .push(rcgen::DnType::CommonName, "fake api ca");
     let ca_cert = ca.self_signed(&ca_key).unwrap();
     let issuer = rcgen::Issuer::new(ca, ca_key);
     let key = rcgen::KeyPair::generate().unwrap();
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let leaf = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    let leaf = rcgen::CertificateParams::new(names)
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -163,12 +169,18 @@ type Stream = tokio_rustls::server::TlsStream<tokio::net::TcpStream>;
 
 async fn serve(
     stream: Stream,
+    connection: usize,
     received: Arc<Mutex<Vec<Received>>>,
     script: Arc<Mutex<VecDeque<Reply>>>,
 ) {
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let service = service_fn(move |request: Request<Incoming>| {
-        answer(request, Arc::clone(&received), Arc::clone(&script))
+        answer(
+            request,
+            connection,
+            Arc::clone(&received),
+            Arc::clone(&script),
+        )
     });
     let io = TokioIo::new(stream);
     if h2 {
@@ -182,6 +194,7 @@ async fn serve(
 
 async fn answer(
     mut request: Request<Incoming>,
+    connection: usize,
     received: Arc<Mutex<Vec<Received>>>,
     script: Arc<Mutex<VecDeque<Reply>>>,
 ) -> Result<Response<BoxBody<Bytes, std::io::Error>>, std::io::Error> {
@@ -194,20 +207,42 @@ async fn answer(
     let ours = parts.headers.contains_key("impersonate-user");
     received.lock().unwrap().push(Received {
         method: parts.method,
-        target: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        target: parts
+            .uri
+            .path_and_query()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         headers: parts.headers,
         version: parts.version,
         body: collected.to_bytes(),
         trailers,
+        connection,
     });
-    let reply = if ours { script.lock().unwrap().pop_front() } else { None };
-    let full = |bytes: Bytes| Full::new(bytes).map_err(|never| match never {}).boxed();
+    let reply = if ours {
+        script.lock().unwrap().pop_front()
+    } else {
+        None
+    };
     let fallback = Reply::Answer(
         StatusCode::OK,
         vec![("content-type", "application/json".to_owned())],
         Bytes::from_static(b"{\"kind\":\"Fake\",\"gitVersion\":\"v1.36.0\"}"),
     );
-    match reply.unwrap_or(fallback) {
+    perform(reply.unwrap_or(fallback), upgrade, wanted).await
+}
+
+type AnyBody = BoxBody<Bytes, std::io::Error>;
+
+fn full(bytes: Bytes) -> AnyBody {
+    Full::new(bytes).map_err(|never| match never {}).boxed()
+}
+
+async fn perform(
+    reply: Reply,
+    upgrade: hyper::upgrade::OnUpgrade,
+    wanted: Option<http::HeaderValue>,
+) -> Result<Response<AnyBody>, std::io::Error> {
+    match reply {
         Reply::Answer(code, headers, body) => {
             let mut response = Response::builder().status(code);
             for (name, value) in headers {
@@ -216,39 +251,44 @@ async fn answer(
             Ok(response.body(full(body)).unwrap())
         }
         Reply::Echo => {
-            tokio::spawn(async move {
-                let Ok(upgraded) = upgrade.await else { return };
-                let mut io = TokioIo::new(upgraded);
-                let mut buffer = [0; 4096];
-                while let Ok(count @ 1..) = io.read(&mut buffer).await {
-                    if io.write_all(&buffer[..count]).await.is_err() {
-                        return;
-                    }
-                }
-            });
-            let mut response = Response::builder().status(101).header("connection", "Upgrade");
+            tokio::spawn(echo(upgrade));
+            let mut response = Response::builder()
+                .status(101)
+                .header("connection", "Upgrade");
             if let Some(protocol) = wanted {
                 response = response.header("upgrade", protocol);
             }
             Ok(response.body(full(Bytes::new())).unwrap())
         }
         Reply::Stall(first) => {
-            let (sender, receiver) = tokio::sync::mpsc::channel(1);
-            let _ = sender.send(Ok(hyper::body::Frame::data(first))).await;
-            tokio::spawn(async move { sender.closed().await });
-            Ok(Response::new(channel_body(receiver)))
+            let (frames, answer) = tokio::sync::mpsc::channel(1);
+            let _ = frames.send(Ok(hyper::body::Frame::data(first))).await;
+            tokio::spawn(async move { frames.closed().await });
+            Ok(Response::new(channel_body(answer)))
         }
         Reply::Cut => Err(std::io::Error::other("cut")),
         Reply::Chunks(chunk, count) => {
-            let (sender, receiver) = tokio::sync::mpsc::channel(4);
+            let (frames, answer) = tokio::sync::mpsc::channel(4);
             tokio::spawn(async move {
                 for _ in 0..count {
-                    if sender.send(Ok(hyper::body::Frame::data(chunk.clone()))).await.is_err() {
+                    let frame = hyper::body::Frame::data(chunk.clone());
+                    if frames.send(Ok(frame)).await.is_err() {
                         return;
                     }
                 }
             });
-            Ok(Response::new(channel_body(receiver)))
+            Ok(Response::new(channel_body(answer)))
+        }
+    }
+}
+
+async fn echo(upgrade: hyper::upgrade::OnUpgrade) {
+    let Ok(upgraded) = upgrade.await else { return };
+    let mut io = TokioIo::new(upgraded);
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = io.read(&mut buffer).await {
+        if io.write_all(&buffer[..count]).await.is_err() {
+            return;
         }
     }
 }

@@ -1,4 +1,7 @@
 //! What the tests put around the gateway. Both test crates include this module and use a part each.
 
+pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod dev;
+pub(crate) mod fake_api;
+pub(crate) mod gate;

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 /// The parts that are fed by the store.
 pub(super) struct Views {
-    registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
     authz: Arc<Authz>,
     index: Arc<Index>,
 }

@@ -1,0 +1,292 @@
+//! A gateway in this process: the real listener, request path, policy, index and registry, on a store in
+//! memory. What an operator would set up by commands is written straight into the store.
+
+use super::fake_api::FakeApi;
+use jiff::{SignedDuration, Timestamp};
+use palisade::{
+    authn::TokenText,
+    clusters::credential::{self, ClusterCredential, HeldToken},
+    objects::{
+        Binding, BindingSpec, Cluster, ClusterPrivate, ClusterSpec, Group, GroupSpec, Kind, Member,
+        Nothing, Role, RoleScope, RoleSpec, Stored, Subject, SubjectKind, Token, TokenKind,
+        TokenPrivate, TokenSpec, User, UserSpec, rules::PolicyRule,
+    },
+    serve::{
+        app::{App, Sockets},
+        lifecycle::Drained,
+        state::State,
+    },
+    status::clock,
+    store::{Store, Txn, seal::Keyring},
+};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use zeroize::Zeroizing;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Gate {
+    pub(crate) address: SocketAddr,
+    /// `https://localhost:PORT`
+    pub(crate) url: String,
+    pub(crate) ca_pem: String,
+    pub(crate) store: Store,
+    pub(crate) app: App,
+    keyring: Arc<Keyring>,
+    _folder: tempfile::TempDir,
+}
+
+impl Gate {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// With clusters by host name below `base_domain`.
+    pub(crate) async fn start_with(base_domain: Option<&str>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (cert, key, ca_pem) = certificate(folder.path());
+        let store = Store::memory();
+        let keyring = Arc::new(Keyring::generate(&folder.path().join("keys")).unwrap());
+        let base_domain =
+            base_domain.map_or(String::new(), |name| format!("base_domain: {name}\n"));
+        let config = format!(
+            "{base_domain}external_url: https://localhost\n\
+             tls: {{cert_file: {}, key_file: {}}}\n\
+             state: {{store: store, key_file: keys}}\n\
+             clusters: {{danger_allow_loopback_clusters: true}}\n",
+            cert.display(),
+            key.display()
+        );
+        let config = palisade::config::read(&config, folder.path()).unwrap();
+        let any = ([127, 0, 0, 1], 0).into();
+        let sockets = Sockets::bind(any, any).await.unwrap();
+        let address = sockets.address();
+        let state = State {
+            store: store.clone(),
+            keyring: Arc::clone(&keyring),
+        };
+        let app = App::start(&config, sockets, state).await.unwrap();
+        let url = format!("https://localhost:{}", address.port());
+        Self {
+            address,
+            url,
+            ca_pem,
+            store,
+            app,
+            keyring,
+            _folder: folder,
+        }
+    }
+
+    /// Writes an object and waits until the gateway has seen it.
+    pub(crate) async fn put<K: Kind>(&self, mut object: K, private: K::Private) {
+        let name = object.meta().name.clone();
+        if object.meta().uid.is_empty() {
+            object.meta_mut().uid = uuid::Uuid::new_v4().to_string();
+        }
+        object.meta_mut().creation_timestamp = Some(clock::whole_seconds(clock::now()));
+        let bytes = Stored::new(object, private).encode();
+        let revision = self
+            .store
+            .txn(Txn::new().put(K::key(&name), bytes))
+            .await
+            .unwrap();
+        self.app
+            .follower()
+            .wait_for(revision, PATIENCE)
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn get<K: Kind>(&self, name: &str) -> Stored<K> {
+        let kv = self.store.get(&K::key(name)).await.unwrap().unwrap();
+        Stored::decode(&kv.key, &kv.value, kv.mod_revision).unwrap()
+    }
+
+    pub(crate) async fn delete<K: Kind>(&self, name: &str) {
+        let revision = self
+            .store
+            .txn(Txn::new().delete(K::key(name)))
+            .await
+            .unwrap();
+        self.app
+            .follower()
+            .wait_for(revision, PATIENCE)
+            .await
+            .unwrap();
+    }
+
+    /// A user with one token, which is returned.
+    pub(crate) async fn user(&self, handle: &str) -> String {
+        self.put(
+            User::new(handle, UserSpec::default()),
+            palisade::objects::UserPrivate::default(),
+        )
+        .await;
+        self.token(handle, &[], SignedDuration::from_hours(1)).await
+    }
+
+    pub(crate) async fn uid(&self, handle: &str) -> String {
+        self.get::<User>(handle).await.object.metadata.uid
+    }
+
+    /// A further token of a user, for these clusters, with this much life.
+    pub(crate) async fn token(
+        &self,
+        handle: &str,
+        clusters: &[&str],
+        life: SignedDuration,
+    ) -> String {
+        let text = TokenText::generate(TokenKind::Pat).unwrap();
+        let spec = TokenSpec {
+            user: Member {
+                name: handle.to_owned(),
+                uid: self.uid(handle).await,
+            },
+            clusters: clusters.iter().map(ToString::to_string).collect(),
+            expires_at: Some(clock::now() + life),
+            ..TokenSpec::default()
+        };
+        let private = TokenPrivate {
+            sha256: text.sha256_hex(),
+            ..TokenPrivate::default()
+        };
+        self.put(Token::new(text.id().as_str(), spec), private)
+            .await;
+        text.expose().to_owned()
+    }
+
+    pub(crate) async fn group(&self, name: &str, members: &[&str]) {
+        let mut spec = GroupSpec::default();
+        for member in members {
+            let uid = self.uid(member).await;
+            spec.members.push(Member {
+                name: (*member).to_owned(),
+                uid,
+            });
+        }
+        self.put(Group::new(name, spec), Nothing::default()).await;
+    }
+
+    /// Registers a fake API server as a cluster that knows the built-in cluster roles.
+    pub(crate) async fn cluster(&self, name: &str, fake: &FakeApi) {
+        self.cluster_at(name, &fake.server(), &fake.ca_pem).await;
+    }
+
+    pub(crate) async fn cluster_at(&self, name: &str, server: &str, ca: &str) {
+        let spec = ClusterSpec {
+            server: server.to_owned(),
+            ca: ca.to_owned(),
+            ..ClusterSpec::default()
+        };
+        let mut cluster = Cluster::new(name, spec);
+        cluster.metadata.uid = uuid::Uuid::new_v4().to_string();
+        cluster.status.synced_roles = ["cluster-member", "cluster-owner", "cluster-viewer"]
+            .map(ToOwned::to_owned)
+            .into();
+        let held = |token: &str| HeldToken {
+            token: Zeroizing::new(token.to_owned()),
+            issued_at: clock::now(),
+            expires_at: Timestamp::MAX,
+        };
+        let credential = ClusterCredential {
+            impersonator: held("impersonator-token"),
+            reconciler: held("reconciler-token"),
+        };
+        let sealed = credential::seal(&self.keyring, &cluster, &credential).unwrap();
+        self.put(
+            cluster,
+            ClusterPrivate {
+                credential: Some(sealed),
+            },
+        )
+        .await;
+    }
+
+    /// Says which roles the cluster was told of.
+    pub(crate) async fn synced(&self, name: &str, roles: &[String]) {
+        let mut stored = self.get::<Cluster>(name).await;
+        stored.object.status.synced_roles = roles.to_vec();
+        self.put(stored.object, stored.private).await;
+    }
+
+    /// A cluster role that allows everything on pods.
+    pub(crate) async fn role(&self, name: &str) {
+        self.role_with(name, "pods", &["*"]).await;
+    }
+
+    /// A cluster role for one resource of the core group.
+    pub(crate) async fn role_with(&self, name: &str, resource: &str, verbs: &[&str]) {
+        let rule = PolicyRule {
+            verbs: verbs.iter().map(ToString::to_string).collect(),
+            api_groups: vec![String::new()],
+            resources: vec![resource.to_owned()],
+            ..PolicyRule::default()
+        };
+        let spec = RoleSpec {
+            scope: RoleScope::Cluster,
+            rules: vec![rule],
+            ..RoleSpec::default()
+        };
+        self.put(Role::new(name, spec), Nothing::default()).await;
+    }
+
+    pub(crate) async fn bind(&self, role: &str, user: &str, cluster: &str) {
+        let uid = self.uid(user).await;
+        self.bind_subject(
+            role,
+            Subject {
+                kind: SubjectKind::User,
+                name: user.to_owned(),
+                uid,
+            },
+            cluster,
+        )
+        .await;
+    }
+
+    pub(crate) async fn bind_group(&self, role: &str, group: &str, cluster: &str) {
+        let uid = self.get::<Group>(group).await.object.metadata.uid;
+        let subject = Subject {
+            kind: SubjectKind::Group,
+            name: group.to_owned(),
+            uid,
+        };
+        self.bind_subject(role, subject, cluster).await;
+    }
+
+    async fn bind_subject(&self, role: &str, subject: Subject, cluster: &str) {
+        let name = format!("{role}-{}-{cluster}", subject.name);
+        let spec = BindingSpec {
+            role: role.to_owned(),
+            subject,
+            clusters: vec![cluster.to_owned()],
+            ..BindingSpec::default()
+        };
+        self.put(Binding::new(name, spec), Nothing::default()).await;
+    }
+
+    /// Stops, and asserts that nothing is left behind.
+    pub(crate) async fn stop(self) {
+        let done = self.app.stop(tokio::time::sleep(PATIENCE)).await;
+        assert_eq!(done, Drained::Clean, "every connection and stream ends");
+    }
+}
+
+fn certificate(folder: &std::path::Path) -> (std::path::PathBuf, std::path::PathBuf, String) {
+    let names = vec!["localhost".to_owned(), "*.gate.test".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    (cert, key, made.cert.pem())
+}
+
+/// A gate, a fake cluster `fake`, and the token of jane, a cluster-member there.
+pub(crate) async fn world() -> (Gate, FakeApi, String) {
+    let fake = FakeApi::start(&["h2", "http/1.1"]).await;
+    let gate = Gate::start().await;
+    gate.cluster("fake", &fake).await;
+    let token = gate.user("jane").await;
+    gate.bind("cluster-member", "jane", "fake").await;
+    (gate, fake, token)
+}
