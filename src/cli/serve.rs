@@ -12,7 +12,7 @@ use crate::{
         admins::{self, Existing, Grants},
         app::{App, Sockets},
         dev::{self, Dev},
-        lifecycle::{Drained, Signals},
+        lifecycle::{self, Drained, Signals},
         state::State,
     },
 };
@@ -96,7 +96,7 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 async fn serve(config: &Config) -> Result<(), Failure> {
-    start_log(config);
+    begin(config);
     let signals = Signals::take().map_err(|error| said(&error))?;
     let sockets = Sockets::bind(config.listen, config.admin_listen).await;
     let sockets = sockets.map_err(|error| said(&error))?;
@@ -127,7 +127,7 @@ async fn serve_dev(args: &Args) -> Result<(), Failure> {
     let sockets = sockets.map_err(|error| said(&error))?;
     let dev = dev::prepare(&args.state_dir, sockets.address(), sockets.admin_address())
         .map_err(|error| said(&error))?;
-    start_log(&dev.config);
+    begin(&dev.config);
     let state = State::open(&dev.config.state)
         .await
         .map_err(|error| said(&error))?;
@@ -230,7 +230,8 @@ async fn until_signal(app: App, mut signals: Signals) {
     }
 }
 
-fn start_log(config: &Config) {
+/// What comes before anything else, once there is a log to speak to.
+fn begin(config: &Config) {
     log::start(log::Settings {
         json: config.log.format == LogFormat::Json,
         level: match config.log.level {
@@ -240,6 +241,7 @@ fn start_log(config: &Config) {
             LogLevel::Debug => LevelFilter::DEBUG,
         },
     });
+    lifecycle::raise_descriptor_limit();
 }
 
 /// An error with all that lies under it, in one line.

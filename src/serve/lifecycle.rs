@@ -4,6 +4,7 @@
 //! clients open their next one elsewhere. Requests under way finish. At the deadline, or at a second
 //! signal, what is still open (watches, exec) is cut.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{io, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -32,6 +33,19 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+/// Raises the soft limit of file descriptors to the hard one: shells and systemd set the soft one to 1024 for
+/// the sake of programs that use `select`.
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of file descriptors stays as it is");
     }
 }
 
