@@ -27,11 +27,14 @@ use std::{
 
 mod objects;
 mod random;
+mod requests;
 mod reviews;
 mod server;
 
 /// Reviews of one run.
 const REVIEWS: usize = 5_000;
+/// Whole requests of one run.
+const REQUESTS: usize = 1_000;
 /// Reviews that speak to one feature, at least.
 const OF_EACH_FEATURE: usize = 200;
 /// Longest line of a mismatch report; a broken evaluator has thousands.
@@ -97,8 +100,8 @@ fn ours(folder: &Folder, table: &palisade::authz::raw::RawPolicy, spec: &Value) 
     slow.decision
 }
 
-/// What the real binary says to each spec, line by line.
-fn batch(policies: &Path, specs: &[&Value]) -> Vec<Value> {
+/// What the real binary says to each question, line by line.
+fn batch(policies: &Path, questions: &[Value]) -> Vec<Value> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_palisade"))
         .args(["policy", "explain", "--batch", "--policies"])
         .arg(policies)
@@ -108,8 +111,8 @@ fn batch(policies: &Path, specs: &[&Value]) -> Vec<Value> {
         .unwrap();
     let mut input = child.stdin.take().unwrap();
     let mut lines = Vec::new();
-    for spec in specs {
-        serde_json::to_writer(&mut lines, &json!({ "spec": spec })).unwrap();
+    for question in questions {
+        serde_json::to_writer(&mut lines, question).unwrap();
         lines.push(b'\n');
     }
     // A thread of its own: answers come while questions are still being written.
@@ -137,6 +140,40 @@ fn tally(reviews: &[Review], allowed: &[bool]) -> BTreeMap<&'static str, (usize,
     tally
 }
 
+/// The same for whole requests: the server's 403, or anything else, against the batch's decision. Answers
+/// with the number of those denied.
+fn requests_agree(
+    cluster: &LocalCluster,
+    policies: &Path,
+    reviews: &[Review],
+    random: &mut random::Random,
+) -> usize {
+    let asked = requests::from_reviews(reviews, random, REQUESTS);
+    let refused = server::ask_all(cluster, &asked);
+    let questions: Vec<Value> = asked.iter().map(requests::Asked::line).collect();
+    let answers = batch(policies, &questions);
+    let mut mismatches = Vec::new();
+    for ((question, refused), answer) in questions.iter().zip(&refused).zip(&answers) {
+        let theirs = if *refused { "deny" } else { "allow" };
+        if answer["decision"] != theirs {
+            mismatches.push(format!("server {theirs}: {question}\n  {answer}"));
+        }
+    }
+    let number = mismatches.len();
+    mismatches.truncate(SHOWN);
+    assert!(
+        number == 0,
+        "{number} requests differ:\n{}",
+        mismatches.join("\n")
+    );
+    let denied = refused.iter().filter(|refused| **refused).count();
+    assert!(
+        denied * 5 >= refused.len() && denied * 5 <= refused.len() * 4,
+        "{denied}"
+    );
+    denied
+}
+
 #[test]
 fn decisions_equal_those_of_a_real_api_server() {
     let seed = setting("PALISADE_AGREEMENT_SEED").unwrap_or_else(random::from_the_clock);
@@ -156,7 +193,8 @@ fn decisions_equal_those_of_a_real_api_server() {
     let reviews = reviews::generate(&folder.raw, &mut random, wanted);
     let specs: Vec<&Value> = reviews.iter().map(|review| &review.spec).collect();
     let allowed = server::review_all(&cluster, &specs);
-    let lines = batch(&top.path().join("json"), &specs);
+    let questions: Vec<Value> = specs.iter().map(|spec| json!({ "spec": spec })).collect();
+    let lines = batch(&top.path().join("json"), &questions);
     assert_eq!((allowed.len(), lines.len()), (specs.len(), specs.len()));
 
     let json_table = as_json.raw.compile();
@@ -183,6 +221,9 @@ fn decisions_equal_those_of_a_real_api_server() {
         "{number} of {wanted} differ, seed {seed}:\n{}",
         mismatches.join("\n")
     );
+
+    let denied = requests_agree(&cluster, &top.path().join("yaml"), &reviews, &mut random);
+    eprintln!("{REQUESTS} requests, {denied} denied");
 
     let yes = allowed.iter().filter(|allowed| **allowed).count();
     eprintln!(

@@ -1,8 +1,9 @@
 //! Access reviews answered by the server, sixteen at a time, through `kubectl proxy`.
 
+use super::requests::Asked;
 use crate::testkit::cluster::LocalCluster;
 use bytes::Bytes;
-use http::Request;
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -75,6 +76,45 @@ pub(super) fn review_all(cluster: &LocalCluster, specs: &[&Value]) -> Vec<bool> 
         answers.sort_unstable_by_key(|(index, _)| *index);
         answers.into_iter().map(|(_, allowed)| allowed).collect()
     })
+}
+
+/// Whether each request is answered 403, in order.
+pub(super) fn ask_all(cluster: &LocalCluster, asked: &[Asked]) -> Vec<bool> {
+    let proxy = Proxy::start(cluster);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut answers = Vec::new();
+        for some in asked.chunks(IN_FLIGHT) {
+            let some = some.iter().map(|one| ask(&proxy.address, one));
+            answers.extend(futures_util::future::join_all(some).await);
+        }
+        answers
+    })
+}
+
+/// A connection of its own, dropped after the head: the body of a watch has no end.
+async fn ask(address: &str, asked: &Asked) -> bool {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let mut request = Request::builder()
+        .method(asked.method)
+        .uri(&asked.target)
+        .header("host", address)
+        .header("impersonate-user", &asked.user);
+    for group in &asked.groups {
+        request = request.header("impersonate-group", group);
+    }
+    let request = request.body(Full::new(Bytes::new())).unwrap();
+    let response = tokio::time::timeout(PATIENCE, sender.send_request(request)).await;
+    let status = response.unwrap().unwrap().status();
+    connection.abort();
+    status == StatusCode::FORBIDDEN
 }
 
 async fn review_some(address: String, specs: Vec<(usize, Value)>) -> Vec<(usize, bool)> {
