@@ -19,28 +19,28 @@ use http::StatusCode;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The message itself.
-    #[error("bad request: {0}")]
+    #[error("bad request")]
     Head(#[from] HeadError),
     /// The target can be read in two ways.
-    #[error("bad target: {0}")]
+    #[error("bad target")]
     Target(#[from] request_info::Refusal),
     /// Who it is.
-    #[error("authentication: {0}")]
+    #[error("authentication")]
     Authn(#[from] AuthnError),
     /// Whether they may.
-    #[error("authorisation: {0}")]
+    #[error("authorisation")]
     Authz(#[from] AuthzError),
     /// The cluster has no data path at the moment.
-    #[error("cluster: {0}")]
+    #[error("cluster")]
     Cluster(#[from] NotReady),
     /// The way to the cluster.
-    #[error("proxy: {0}")]
+    #[error("proxy")]
     Proxy(#[from] ProxyError),
     /// The gateway's own API.
-    #[error("api: {0}")]
+    #[error("api")]
     Api(#[from] ApiError),
     /// Logging in.
-    #[error("login: {0}")]
+    #[error("login")]
     Login(#[from] LoginError),
     /// The gateway is stopping.
     #[error("the gateway is stopping")]
