@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod admin_commands;
 mod config_check;
 mod dev;
 mod identity;
