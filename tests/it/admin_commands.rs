@@ -1,7 +1,9 @@
 //! `palisade user`, `group`, `role`, `bind`, `unbind`, `bindings`: the real program against a gateway.
 
 use crate::testkit::gate::Gate;
-use palisade::objects::{Binding, BindingSpec, Cluster, ClusterSpec, Subject};
+use palisade::objects::{
+    Binding, BindingSpec, Cluster, ClusterPrivate, ClusterSpec, Nothing, Subject,
+};
 use std::{path::PathBuf, process::Stdio};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
@@ -43,7 +45,7 @@ impl Desk {
             subject,
             ..BindingSpec::default()
         };
-        gate.put(Binding::new("root-admin", spec), Default::default())
+        gate.put(Binding::new("root-admin", spec), Nothing::default())
             .await;
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ca.pem"), &gate.ca_pem).unwrap();
@@ -265,27 +267,52 @@ async fn a_group_gains_and_loses_members() {
     desk.gate.stop().await;
 }
 
+impl Desk {
+    /// Alice, who is in `web`, and two clusters with the label `env`.
+    async fn with_clusters() -> Self {
+        let desk = Self::new().await;
+        desk.gate.user("alice").await;
+        desk.gate.group("web", &["alice"]).await;
+        for env in ["prod", "dev"] {
+            let mut cluster = Cluster::new(env, ClusterSpec::default());
+            let labels = &mut cluster.metadata.labels;
+            labels.insert("env".to_owned(), env.to_owned());
+            desk.gate.put(cluster, ClusterPrivate::default()).await;
+        }
+        desk
+    }
+
+    /// Names of the bindings that a command lists.
+    async fn bindings(&self, options: &str) -> Vec<String> {
+        let listed = self.ok(&format!("bindings -o name{options}")).await;
+        let names = listed.out.lines();
+        names
+            .map(|line| line.rsplit('/').next().unwrap().to_owned())
+            .collect()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_is_bound_listed_and_taken_back() {
-    let desk = Desk::new().await;
-    desk.gate.user("alice").await;
-    desk.gate.group("web", &["alice"]).await;
-    for (name, env) in [("prod", "prod"), ("dev", "dev")] {
-        let mut cluster = Cluster::new(name, ClusterSpec::default());
-        cluster
-            .metadata
-            .labels
-            .insert("env".to_owned(), env.to_owned());
-        desk.gate
-            .put(cluster, palisade::objects::ClusterPrivate::default())
-            .await;
-    }
+    let desk = Desk::with_clusters().await;
     desk.ok("bind cluster-viewer --group web --all-clusters --name all")
         .await;
     desk.ok("bind cluster-member --user alice -c dev --expires 8h --name dev")
         .await;
     desk.ok("bind cluster-owner --user alice -l env=prod --name prod")
         .await;
+    assert_eq!(
+        desk.bindings("").await,
+        ["all", "dev", "prod", "root-admin"]
+    );
+    assert_eq!(desk.bindings(" --user alice").await, ["dev", "prod"]);
+    assert_eq!(desk.bindings(" --group web").await, ["all"]);
+    assert_eq!(desk.bindings(" --cluster prod").await, ["all", "prod"]);
+    assert_eq!(desk.bindings(" --cluster dev -u alice").await, ["dev"]);
+    assert!(desk.ok("bindings").await.line("prod ").contains("env=prod"));
+    let removed = desk.ok("unbind all dev").await;
+    assert_eq!(removed.out, "binding all removed\nbinding dev removed\n");
+    assert_eq!(desk.bindings("").await, ["prod", "root-admin"]);
     let made = desk.ok("bind cluster-viewer --user alice -c dev").await;
     assert!(
         made.out.starts_with("binding cluster-viewer-alice-"),
@@ -295,60 +322,31 @@ async fn a_role_is_bound_listed_and_taken_back() {
         made.out.ends_with(": alice holds cluster-viewer on dev\n"),
         "{made:?}"
     );
+    desk.gate.stop().await;
+}
 
-    let names = |ended: Ended| -> Vec<String> {
-        let lines = ended
-            .out
-            .lines()
-            .filter(|line| !line.contains("cluster-viewer-alice-"));
-        lines
-            .map(|line| line.rsplit('/').next().unwrap().to_owned())
-            .collect()
-    };
-    let listed = async |line: &str| names(desk.ok(line).await);
-    assert_eq!(
-        listed("bindings -o name").await,
-        ["all", "dev", "prod", "root-admin"]
-    );
-    assert_eq!(
-        listed("bindings --user alice -o name").await,
-        ["dev", "prod"]
-    );
-    assert_eq!(listed("bindings --group web -o name").await, ["all"]);
-    assert_eq!(
-        listed("bindings --cluster prod -o name").await,
-        ["all", "prod"]
-    );
-    assert_eq!(
-        listed("bindings --cluster dev -u alice -o name").await,
-        ["dev"]
-    );
-    assert!(desk.ok("bindings").await.line("prod ").contains("env=prod"));
-
-    desk.refused("bind cluster-viewer --user alice", "say where")
-        .await;
-    desk.refused(
-        "bind cluster-viewer --user alice -c nope",
-        "Not found: \"nope\"",
-    )
-    .await;
-    desk.refused("bind nope --user alice", "spec.role: Not found")
-        .await;
-    desk.refused(
-        "bind cluster-viewer --user nobody --all-clusters",
-        "Not found",
-    )
-    .await;
-    desk.refused("bind admin --user alice --all-clusters", "not to clusters")
-        .await;
-    desk.refused("bindings --cluster nope", "not found").await;
-    assert_eq!(
-        desk.ok("unbind all dev").await.out,
-        "binding all removed\nbinding dev removed\n"
-    );
-    desk.refused("unbind all", "not found").await;
-    desk.refused("unbind root-admin", "nobody would be left")
-        .await;
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binding_that_means_nothing_is_refused_with_the_reason() {
+    let desk = Desk::with_clusters().await;
+    for (line, why) in [
+        ("bind cluster-viewer --user alice", "say where"),
+        (
+            "bind cluster-viewer --user alice -c nope",
+            "Not found: \"nope\"",
+        ),
+        ("bind nope --user alice", "spec.role: Not found"),
+        (
+            "bind cluster-viewer --user nobody --all-clusters",
+            "Not found",
+        ),
+        ("bind admin --user alice --all-clusters", "not to clusters"),
+        ("bindings --cluster nope", "not found"),
+        ("unbind nope", "not found"),
+        ("unbind root-admin", "nobody would be left"),
+    ] {
+        desk.refused(line, why).await;
+    }
+    assert_eq!(desk.bindings("").await, ["root-admin"]);
     desk.gate.stop().await;
 }
 
