@@ -169,9 +169,8 @@ impl Selectors {
 
     /// A cluster has other labels now, or is gone.
     pub(super) fn cluster_changed(&mut self, cluster: u32, labels: Option<&Labels>) {
-        let selected = |selector: &Selector| {
-            selector.uses > 0 && labels.is_some_and(|labels| carries(labels, &selector.labels))
-        };
+        let selected =
+            |selector: &Selector| labels.is_some_and(|labels| carries(labels, &selector.labels));
         let changed: Vec<(usize, bool)> = self
             .all
             .iter()

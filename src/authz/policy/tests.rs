@@ -529,3 +529,34 @@ fn held_rules_are_what_covering_is_asked_of() {
     assert!(!covers(&held, &[rule(&["delete"], &[""], &["pods"])]));
     assert!(policy.rules_of(&who, Place::Global, now()).is_empty());
 }
+
+#[test]
+fn a_decision_allocates_nothing() {
+    let mut policy = base();
+    let selected = BindingSpec {
+        cluster_selector: labels(&[("env", "prod")]),
+        expires_at: Some(at("2027-01-01T00:00:00Z")),
+        ..bind("writer", SubjectKind::Group, "devs")
+    };
+    policy.apply([
+        Change::PutBinding("a", &everywhere("reader")),
+        Change::PutBinding("b", &selected),
+    ]);
+    let groups = [Box::from("others"), Box::from("devs")];
+    let who = Who {
+        user: "jane",
+        groups: &groups,
+    };
+    let target = "/api/v1/namespaces/default/pods/x/exec?command=sh";
+    let counted = allocation_counter::measure(|| {
+        let info = RequestInfo::parse("POST", target, true).unwrap();
+        assert!(policy.decide_request(&who, PROD, &info, now()).allowed());
+        let info = RequestInfo::parse("DELETE", target, false).unwrap();
+        assert!(!policy.decide_request(&who, PROD, &info, now()).allowed());
+        let version = Attributes::of_path("get", "/version");
+        assert!(policy.decide(&who, PROD, &version, now()).allowed());
+        assert!(policy.holds_any(&who, "prod", now()));
+        assert_eq!(policy.cluster_roles(&who, "prod", now()).names().count(), 2);
+    });
+    assert_eq!(counted.count_total, 0);
+}
