@@ -196,7 +196,7 @@ fn one_user(c: &mut Criterion) {
         let specs: Vec<(String, BindingSpec)> = (0..bindings)
             .map(|n| {
                 let (name, mut spec) = binding(n);
-                spec.subject.uid = "somebody".to_owned();
+                "somebody".clone_into(&mut spec.subject.uid);
                 (format!("of-{name}"), spec)
             })
             .collect();
