@@ -9,7 +9,7 @@
 //! number has a range), a path that means another file after a `cd` (relative paths start at the file's
 //! own folder), a loose choice taken by accident (its name begins with `danger`).
 //!
-//! [`env`] is the one door to the environment; the gateway itself takes nothing from there.
+//! [`mod@env`] is the one door to the environment; the gateway itself takes nothing from there.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

@@ -21,3 +21,4 @@ mod streams;
 #[expect(dead_code, reason = "each test crate uses a part of the kit")]
 mod testkit;
 mod tls;
+mod wire;
