@@ -122,8 +122,12 @@ impl From<Status> for Answer {
 }
 
 /// Whether kubectl reads answers of this path as discovery: exactly `/version`, `/openapi/…`, `/api`,
-/// `/api/V`, `/apis`, `/apis/G`, `/apis/G/V`.
+/// `/api/V`, `/apis`, `/apis/G`, `/apis/G/V`, of the gateway's own API or below a cluster's path.
 pub(super) fn is_discovery(path: &str) -> bool {
+    let below = path
+        .strip_prefix("/k8s/clusters/")
+        .and_then(|rest| rest.split_once('/'));
+    let path = below.map_or(path, |(_cluster, rest)| rest);
     let mut parts = path.trim_matches('/').split('/');
     let first = parts.next().unwrap_or_default();
     let rest = parts.count();
@@ -152,6 +156,9 @@ mod tests {
             "/apis/apps",
             "/apis/apps/v1",
             "/api/",
+            "/k8s/clusters/prod/api",
+            "/k8s/clusters/prod/apis/apps/v1",
+            "/k8s/clusters/prod/version",
         ] {
             assert!(is_discovery(path), "{path}");
         }
@@ -162,6 +169,10 @@ mod tests {
             "/apis/apps/v1/deployments",
             "/healthz",
             "/metrics",
+            "/k8s/clusters/prod",
+            "/k8s/clusters/api",
+            "/k8s/clusters/prod/api/v1/pods",
+            "/k8s/clusters/prod/healthz",
         ] {
             assert!(!is_discovery(path), "{path}");
         }
