@@ -17,5 +17,6 @@ mod cluster_commands;
 mod clusters;
 mod control_plane;
 mod crash;
+mod main_job;
 mod own_api;
 mod person;

@@ -11,8 +11,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        OnceLock,
-        mpsc::{self, Receiver},
+        Mutex, OnceLock, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError},
     },
     thread,
     time::Duration,
@@ -37,7 +37,8 @@ pub(crate) struct LocalCluster {
     /// One JSON event a line, of every request from outside.
     pub(crate) audit_log: PathBuf,
     launcher: Child,
-    lines: Receiver<String>,
+    /// Behind a lock, so that threads can share the cluster.
+    lines: Mutex<Receiver<String>>,
     dir: tempfile::TempDir,
 }
 
@@ -76,15 +77,23 @@ impl LocalCluster {
             ca_pem: String::new(),
             audit_log: dir.path().join("audit.log"),
             launcher,
-            lines,
+            lines: Mutex::new(lines),
             dir,
         };
         cluster.wait_until_ready();
         cluster
     }
 
+    /// The next line that the launcher prints.
+    fn line(&mut self, wait: Duration) -> Result<String, RecvTimeoutError> {
+        let lines = self.lines.get_mut();
+        lines
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv_timeout(wait)
+    }
+
     fn wait_until_ready(&mut self) {
-        let line = self.lines.recv_timeout(START_WAIT);
+        let line = self.line(START_WAIT);
         assert!(
             line.as_ref().is_ok_and(|line| line.starts_with("READY ")),
             "the cluster did not get ready (its reason is above): {line:?}"
@@ -94,6 +103,12 @@ impl LocalCluster {
         let field = |name: &str| info[name].as_str().expect("a text in info.json").to_owned();
         self.server = field("server");
         self.ca_pem = fs::read_to_string(field("ca")).expect("the authority's certificate");
+    }
+
+    /// Ends all its processes; its files stay.
+    pub(crate) fn stop(&mut self) {
+        drop(self.launcher.stdin.take());
+        while self.line(STOP_WAIT).is_ok() {}
     }
 
     /// The newest kubectl, as the cluster's administrator.
@@ -126,12 +141,16 @@ impl LocalCluster {
 
 impl Drop for LocalCluster {
     fn drop(&mut self) {
-        drop(self.launcher.stdin.take());
-        while self.lines.recv_timeout(STOP_WAIT).is_ok() {}
+        self.stop();
         // Harmless when it has ended, and the right thing when it hangs.
         let _ = self.launcher.kill();
         let _ = self.launcher.wait();
     }
+}
+
+/// A program of the control plane's build, such as `fake-kubelet`.
+pub(crate) fn program(name: &str) -> PathBuf {
+    programs().join(name)
 }
 
 /// Every kubectl of this machine, as version and path: those named `kubectl.1.NN` beside the real
