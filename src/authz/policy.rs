@@ -2,8 +2,9 @@
 //!
 //! Guarantees: a [`Policy`] is immutable behind whoever shares it; a clone costs a few pointers, and changing
 //! the clone copies only what the change touches. A decision looks up one subject, then one role set per
-//! group and place, whatever the number of bindings, and allocates nothing. A binding past its
-//! `expiresAt` never counts, from that very instant on, and no rebuild is needed for it.
+//! group and place, whatever the number of bindings, and allocates nothing. Only two things are walked over:
+//! the distinct label selectors that one subject holds, and the distinct expiring roles of one place. A
+//! binding past its `expiresAt` never counts, from that very instant on, and no rebuild is needed for it.
 //!
 //! What could go wrong: a role of one scope counting in another (each scope has a table of its own, a role
 //! is entered in one only); a role that cannot be resolved granting something (unknown, circular and

@@ -110,10 +110,7 @@ impl Roles {
             .collect();
         affected.push(id);
 
-        let before = Self {
-            records: Arc::clone(&self.records),
-            ..self.clone()
-        };
+        let before = self.clone();
         for &role in &affected {
             self.leave_table(role, &before);
         }

@@ -180,6 +180,8 @@ fn behind_proxy_only_dots_and_control_bytes_are_refused() {
         "/proxy//x",
         "/healthz/a/proxy//x",
         "/apis/g/v1/proxy/things/t//x",
+        "/api/v1/proxy/nodes/n/proxy//x",
+        "/apis/g/v1/proxy/namespaces/a/things/t/proxy//x",
     ] {
         assert_eq!(
             RequestInfo::parse("GET", target, false),
