@@ -34,6 +34,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use std::{sync::Arc, time::Duration};
+use tokio_util::task::TaskTracker;
 
 mod access;
 mod admins;
@@ -103,6 +104,8 @@ pub struct Parts {
     pub authz: Arc<Authz>,
     /// Health, credentials and roles of clusters.
     pub clusters: Arc<Clusters>,
+    /// What goes on when its request has ended; a stop waits for it.
+    pub tasks: TaskTracker,
     /// What operators can set.
     pub limits: Limits,
 }
@@ -117,6 +120,7 @@ pub struct Api {
     built_in: Vec<Role>,
     authz: Arc<Authz>,
     clusters: Arc<Clusters>,
+    tasks: TaskTracker,
     limits: Limits,
 }
 
@@ -131,6 +135,7 @@ impl Api {
             built_in,
             authz,
             clusters,
+            tasks,
             limits,
         } = parts;
         Self {
@@ -141,6 +146,7 @@ impl Api {
             built_in: roles::labelled(built_in),
             authz,
             clusters,
+            tasks,
             limits,
         }
     }

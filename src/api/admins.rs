@@ -17,7 +17,7 @@ const GUARD: &str = "/palisade/meta/admins";
 /// Keys read at once.
 const PAGE: usize = 500;
 
-const LAST: &str = "nobody would be left who holds the role \"admin\" without an end: bind it to somebody else first";
+const LAST: &str = "nobody would be left who holds the role \"admin\" without an end and can log in: bind it to somebody else, with a password, first";
 
 /// A change that may take the role from somebody.
 #[derive(Clone, Copy)]
@@ -130,8 +130,15 @@ async fn any_active(
 ) -> Result<bool, ApiError> {
     for member in members.iter().filter(|m| without != Some(m.uid.as_str())) {
         let user = cx.load::<User>(&member.name).await?;
-        let active = |u: &User| u.metadata.uid == member.uid && !u.spec.disabled;
-        if user.is_some_and(|(stored, _)| active(&stored.object)) {
+        let can_log_in = |user: &Stored<User>| {
+            let (object, password) = (&user.object, &user.private.password);
+            let spec = &object.spec;
+            object.metadata.uid == member.uid
+                && !spec.disabled
+                && !spec.machine
+                && password.is_some()
+        };
+        if user.is_some_and(|(stored, _)| can_log_in(&stored)) {
             return Ok(true);
         }
     }

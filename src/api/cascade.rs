@@ -1,16 +1,23 @@
 //! What hangs on an object goes with it.
 //!
-//! As much as fits goes in the transaction of the removal itself; the rest right after it. Nothing of the
-//! rest counts meanwhile: tokens, memberships and bindings name uids, and no uid comes back. Names of
-//! clusters and roles do come back, so what hangs on those by name is looked for once more after the
-//! removal: a write in the same instant referred to the object that was still there.
+//! As much as fits goes in the transaction of the removal itself; the rest right after it, in a task that
+//! goes on when the client hangs up. Nothing of the rest counts meanwhile: tokens, memberships and bindings
+//! name uids, and no uid comes back. Names of clusters and roles do come back, and bindings and tokens name
+//! those by name. So what still names a cluster or a role is taken away once more before the name is given
+//! again (the gateway may have been killed in between), and each such write holds only while nothing has
+//! the name: what was granted on the new object is never taken for what was left of the old one.
 
+use super::Api;
 use super::draft::Draft;
 use super::error::ApiError;
-use super::resource::Context;
+use crate::authn::Index;
 use crate::objects::{Binding, Cluster, Group, Kind, Role, Stored, SubjectKind, Token, User};
-use crate::store::{KeyValue, Revision};
+use crate::store::{KeyValue, Revision, Store, StoreError, Txn, follow::Follower};
+use std::{sync::Arc, time::Duration};
 
+/// How long an answer waits for this replica's own index: far above what applying takes, below what a
+/// person takes for a failure. Past it the write stands and the answer says that it may not be seen yet.
+const APPLY_WAIT: Duration = Duration::from_secs(5);
 /// Keys read at once.
 const PAGE: usize = 500;
 /// Writes of one transaction: the store takes 128 operations and as many compares.
@@ -18,6 +25,33 @@ const MAX_WRITES: usize = 100;
 /// Bytes of values of one transaction: the store takes 1.4 MB, and the removal itself wants some. A single
 /// object is at most a request's body and what the gateway adds, so the first one always fits.
 const MAX_BYTES: usize = 1_000_000;
+
+/// What a removal works with, apart from its request: the request may end first.
+#[derive(Clone)]
+pub(super) struct Hands {
+    store: Store,
+    follower: Follower,
+    index: Arc<Index>,
+}
+
+impl Hands {
+    pub(super) fn of(api: &Api) -> Self {
+        Self {
+            store: api.store.clone(),
+            follower: api.follower.clone(),
+            index: Arc::clone(&api.index),
+        }
+    }
+
+    /// Writes, and waits until this replica has seen it.
+    pub(super) async fn commit(&self, txn: Txn) -> Result<Revision, StoreError> {
+        let revision = self.store.txn(txn).await?;
+        if let Err(behind) = self.follower.wait_for(revision, APPLY_WAIT).await {
+            tracing::warn!(%behind, "a write is acknowledged before this replica's index has it");
+        }
+        Ok(revision)
+    }
+}
 
 /// Writes that take away what hangs on an object.
 #[derive(Default)]
@@ -59,39 +93,42 @@ impl Leftovers {
         }
     }
 
-    /// Makes the writes in a transaction of their own; `false` if there were none. What was changed in
-    /// between is found again by the next look.
-    pub(super) async fn write(self, cx: &Context<'_>) -> Result<bool, ApiError> {
+    /// Makes the writes in a transaction of their own, which holds only while there is nothing under
+    /// `absent`; `false` if there is nothing (more) to do. What was changed in between is found again by
+    /// the next look.
+    pub(super) async fn write(self, hands: &Hands, absent: &str) -> Result<bool, ApiError> {
         if self.writes.is_empty() {
             return Ok(false);
         }
         let mut draft = Draft::default();
+        draft.when(absent, 0);
         self.fill(&mut draft);
-        match cx.commit(draft.txn).await {
-            Ok(_) | Err(crate::store::StoreError::Conflict { .. }) => Ok(true),
+        match hands.commit(draft.txn).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict { key }) => Ok(key != absent),
             Err(other) => Err(other.into()),
         }
     }
 }
 
 /// Tokens, bindings and memberships of a user.
-pub(super) async fn of_user(cx: &Context<'_>, user: &User) -> Result<Leftovers, ApiError> {
+pub(super) async fn of_user(hands: &Hands, user: &User) -> Result<Leftovers, ApiError> {
     let (name, uid) = (&user.metadata.name, &user.metadata.uid);
     let mut left = Leftovers::default();
-    for token in cx.api.index.tokens_of(name, uid) {
+    for token in hands.index.tokens_of(name, uid) {
         if left.is_full() {
             return Ok(left);
         }
-        if let Some(found) = cx.api.store.get(&Token::key(token.id.as_str())).await? {
+        if let Some(found) = hands.store.get(&Token::key(token.id.as_str())).await? {
             left.delete(&found);
         }
     }
-    bindings(cx, &mut left, |b| {
+    bindings(hands, &mut left, |b| {
         (b.spec.subject.kind == SubjectKind::User && b.spec.subject.uid == *uid)
             .then_some(Change::Remove)
     })
     .await?;
-    each::<Group>(cx, &mut left, |group| {
+    each::<Group>(hands, &mut left, |group| {
         let before = group.spec.members.len();
         group.spec.members.retain(|m| m.uid != *uid);
         (group.spec.members.len() < before).then_some(Change::Keep)
@@ -101,9 +138,9 @@ pub(super) async fn of_user(cx: &Context<'_>, user: &User) -> Result<Leftovers, 
 }
 
 /// Bindings of a group.
-pub(super) async fn of_group(cx: &Context<'_>, group: &Group) -> Result<Leftovers, ApiError> {
+pub(super) async fn of_group(hands: &Hands, group: &Group) -> Result<Leftovers, ApiError> {
     let mut left = Leftovers::default();
-    bindings(cx, &mut left, |b| {
+    bindings(hands, &mut left, |b| {
         let subject = &b.spec.subject;
         let is = subject.kind == SubjectKind::Group && subject.uid == group.metadata.uid;
         is.then_some(Change::Remove)
@@ -113,9 +150,9 @@ pub(super) async fn of_group(cx: &Context<'_>, group: &Group) -> Result<Leftover
 }
 
 /// Bindings of a role.
-pub(super) async fn of_role(cx: &Context<'_>, role: &Role) -> Result<Leftovers, ApiError> {
+pub(super) async fn of_role(hands: &Hands, role: &Role) -> Result<Leftovers, ApiError> {
     let mut left = Leftovers::default();
-    bindings(cx, &mut left, |b| {
+    bindings(hands, &mut left, |b| {
         (b.spec.role == role.metadata.name).then_some(Change::Remove)
     })
     .await?;
@@ -124,11 +161,11 @@ pub(super) async fn of_role(cx: &Context<'_>, role: &Role) -> Result<Leftovers, 
 
 /// Mentions of a cluster in bindings and in the scope of tokens. What would be left without any cluster is
 /// removed: an empty list means something else.
-pub(super) async fn of_cluster(cx: &Context<'_>, cluster: &Cluster) -> Result<Leftovers, ApiError> {
+pub(super) async fn of_cluster(hands: &Hands, cluster: &Cluster) -> Result<Leftovers, ApiError> {
     let name = &cluster.metadata.name;
     let mut left = Leftovers::default();
-    bindings(cx, &mut left, |b| without(&mut b.spec.clusters, name)).await?;
-    each::<Token>(cx, &mut left, |t| without(&mut t.spec.clusters, name)).await?;
+    bindings(hands, &mut left, |b| without(&mut b.spec.clusters, name)).await?;
+    each::<Token>(hands, &mut left, |t| without(&mut t.spec.clusters, name)).await?;
     Ok(left)
 }
 
@@ -149,22 +186,21 @@ fn without(names: &mut Vec<String>, name: &str) -> Option<Change> {
 }
 
 async fn bindings(
-    cx: &Context<'_>,
+    hands: &Hands,
     left: &mut Leftovers,
     change: impl FnMut(&mut Binding) -> Option<Change> + Send,
 ) -> Result<(), ApiError> {
-    each::<Binding>(cx, left, change).await
+    each::<Binding>(hands, left, change).await
 }
 
 async fn each<K: Kind>(
-    cx: &Context<'_>,
+    hands: &Hands,
     left: &mut Leftovers,
     mut change: impl FnMut(&mut K) -> Option<Change> + Send,
 ) -> Result<(), ApiError> {
     let mut after: Option<String> = None;
     loop {
-        let listing = cx
-            .api
+        let listing = hands
             .store
             .list(&K::prefix(), PAGE, after.as_deref())
             .await?;

@@ -1,12 +1,12 @@
 //! Clusters: registered API servers.
 
-use super::cascade;
+use super::cascade::{self, Hands};
 use super::draft::Draft;
 use super::error::{ApiError, Mistake};
 use super::resource::{Context, Resource};
 use super::table::{self, Column};
 use super::{Api, Caller, Reach};
-use crate::objects::{Cluster, ClusterPrivate, ClusterSpec, ClusterStatus, Health, Stored};
+use crate::objects::{Cluster, ClusterPrivate, ClusterSpec, ClusterStatus, Health, Kind, Stored};
 use crate::proxy::{dial, endpoint};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -24,6 +24,7 @@ impl Resource for Cluster {
         Column::wide("Server", "Where the gateway reaches it"),
         Column::wide("Message", "Why it is not ready"),
     ];
+    const NAMED_BY_NAME: bool = true;
 
     fn cells(&self, now: Timestamp) -> Vec<Value> {
         let health = match self.status.health {
@@ -89,12 +90,19 @@ impl Resource for Cluster {
     }
 
     async fn admit_removal(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
-        cascade::of_cluster(cx, self).await?.fill(draft);
+        cascade::of_cluster(&Hands::of(cx.api), self)
+            .await?
+            .fill(draft);
         Ok(())
     }
 
-    async fn sweep(&self, cx: &Context<'_>) -> Result<(), ApiError> {
-        while cascade::of_cluster(cx, self).await?.write(cx).await? {}
+    async fn sweep(&self, hands: &Hands) -> Result<(), ApiError> {
+        let key = Self::key(&self.metadata.name);
+        while cascade::of_cluster(hands, self)
+            .await?
+            .write(hands, &key)
+            .await?
+        {}
         Ok(())
     }
 }

@@ -114,7 +114,7 @@ pub(super) async fn answer(
     }
     if let Route::SelfSubjectReviews(version) = route {
         allow(head, &[Method::POST])?;
-        let review = review::review(api, caller, version).await?;
+        let review = review::review(api, caller, version);
         return Ok(answer::json(StatusCode::CREATED, answer::JSON, &review));
     }
     allow(head, &[Method::GET, Method::HEAD])?;

@@ -2,12 +2,12 @@
 //! written.
 
 use super::admins::{self, Loss};
-use super::cascade;
+use super::cascade::{self, Hands};
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::resource::{Context, Resource};
 use super::table::{self, Column};
-use crate::objects::{Group, Member, Stored, User};
+use crate::objects::{Group, Kind, Member, Stored, User};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -67,12 +67,19 @@ impl Resource for Group {
         let object = ObjectRef::of::<Self>(&self.metadata.name);
         let loss = Loss::Members(&self.metadata.uid, &[]);
         admins::guard(cx, draft, &loss, object).await?;
-        cascade::of_group(cx, self).await?.fill(draft);
+        cascade::of_group(&Hands::of(cx.api), self)
+            .await?
+            .fill(draft);
         Ok(())
     }
 
-    async fn sweep(&self, cx: &Context<'_>) -> Result<(), ApiError> {
-        while cascade::of_group(cx, self).await?.write(cx).await? {}
+    async fn sweep(&self, hands: &Hands) -> Result<(), ApiError> {
+        let key = Self::key(&self.metadata.name);
+        while cascade::of_group(hands, self)
+            .await?
+            .write(hands, &key)
+            .await?
+        {}
         Ok(())
     }
 }

@@ -87,19 +87,26 @@ pub(super) async fn list<K: Resource>(
     }
     let mut items: Vec<K> = Vec::new();
     let mut revision = wanted.revision;
+    let mut last = wanted.after.clone();
     let mut source = Source::<K>::new(cx, wanted.after);
     let mut seen = 0;
     while let Some(mut object) = source.next(cx).await? {
+        // Before anything is counted: neither where a page ends nor its token says what else there is.
+        if cx.caller.reach == Reach::Own && !object.is_own(cx.api, cx.caller) {
+            continue;
+        }
         seen += 1;
-        let visible = cx.caller.reach == Reach::All || object.is_own(cx.api, cx.caller);
+        let matches = wanted.selection.matches(object.meta());
         let full = wanted
             .limit
-            .is_some_and(|limit| items.len() >= limit || seen > MAX_SEEN);
+            .is_some_and(|limit| (matches && items.len() >= limit) || seen > MAX_SEEN);
         if full {
-            let next = source.continue_before(revision.or(source.revision));
-            return Ok(page(items, revision.or(source.revision), next));
+            let revision = revision.or(source.revision);
+            let next = continue_after(last.as_deref(), revision);
+            return Ok(page(items, revision, next));
         }
-        if visible && wanted.selection.matches(object.meta()) {
+        last = Some(object.meta().name.clone());
+        if matches {
             object.show(cx.api, cx.caller);
             items.push(object);
         }
@@ -149,9 +156,6 @@ struct Source<K> {
     held: Option<K>,
     after: Option<String>,
     more: bool,
-    /// Name of the object before the one given last.
-    before: Option<String>,
-    last: Option<String>,
     /// Of the first page.
     revision: Option<Revision>,
 }
@@ -164,8 +168,6 @@ impl<K: Resource> Source<K> {
             stored: Vec::new().into_iter(),
             built_in: built_in.into_iter().peekable(),
             held: None,
-            before: after.clone(),
-            last: after.clone(),
             after,
             more: true,
             revision: None,
@@ -181,14 +183,11 @@ impl<K: Resource> Source<K> {
             (Some(_), None) => true,
             (None, _) => false,
         };
-        let next = if built_in_first {
+        Ok(if built_in_first {
             self.built_in.next()
         } else {
             self.held.take()
-        };
-        self.before = self.last.take();
-        self.last = next.as_ref().map(|object| object.meta().name.clone());
-        Ok(next)
+        })
     }
 
     async fn next_stored(&mut self, cx: &Context<'_>) -> Result<Option<K>, ApiError> {
@@ -217,12 +216,12 @@ impl<K: Resource> Source<K> {
             self.stored = page.into_iter();
         }
     }
+}
 
-    /// The token for a page that begins with the object given last.
-    fn continue_before(&self, revision: Option<Revision>) -> String {
-        let name = self.before.as_deref().unwrap_or_default();
-        URL_SAFE_NO_PAD.encode(format!("{}/{name}", revision.unwrap_or_default()))
-    }
+/// The token for a page that begins after the object of this name.
+fn continue_after(name: Option<&str>, revision: Option<Revision>) -> String {
+    let name = name.unwrap_or_default();
+    URL_SAFE_NO_PAD.encode(format!("{}/{name}", revision.unwrap_or_default()))
 }
 
 impl Wanted {

@@ -2,6 +2,7 @@
 
 use super::access::Operation;
 use super::body;
+use super::cascade::Hands;
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::query::DryRun;
@@ -13,19 +14,18 @@ use crate::store::{KeyValue, Revision, StoreError, Txn};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use std::time::Duration;
 
 /// How often a write is tried anew because something that it refers to was changed in between. A client's
 /// own stale resourceVersion is never retried.
 const ATTEMPTS: usize = 4;
-/// How long an answer waits for this replica's own index: far above what applying takes, below what a
-/// person takes for a failure. Past it the write stands and the answer says that it may not be seen yet.
-const APPLY_WAIT: Duration = Duration::from_secs(5);
 
 /// One kind behind the API.
 pub(super) trait Resource: Kind {
     /// Columns of the table that kubectl prints.
     const COLUMNS: &'static [Column];
+    /// Other objects name this kind by name and not by uid: nothing may be left that names a name when it is
+    /// given (again).
+    const NAMED_BY_NAME: bool = false;
 
     /// The cells of an object's row.
     fn cells(&self, now: Timestamp) -> Vec<Value>;
@@ -78,9 +78,11 @@ pub(super) trait Resource: Kind {
         async { Ok(()) }
     }
 
-    /// Removes what still hangs on a removed object: what did not fit into its transaction, or was written
-    /// between the look and the removal.
-    fn sweep(&self, _cx: &Context<'_>) -> impl Future<Output = Result<(), ApiError>> + Send {
+    /// Removes what still hangs on an object that is not there (any more): what did not fit into the
+    /// transaction of its removal, or was written between the look and the removal. Stops without an error
+    /// when something has the name again. Also called before a name is given, so that nothing that was
+    /// left of an older object of the name begins to count.
+    fn sweep(&self, _hands: &Hands) -> impl Future<Output = Result<(), ApiError>> + Send {
         async { Ok(()) }
     }
 }
@@ -105,16 +107,43 @@ impl Context<'_> {
         Ok(Some((stored, found)))
     }
 
-    /// Writes, and waits until this replica has seen it. A dry run writes nothing and has no revision.
+    /// Writes, and waits until this replica has seen it. A dry run writes nothing and has no revision; it
+    /// is refused where the write would be.
     pub(super) async fn commit(&self, txn: Txn) -> Result<Option<Revision>, StoreError> {
         if self.dry_run == DryRun::Yes {
-            return Ok(None);
+            return self.compare(txn).await.map(|()| None);
         }
-        let revision = self.api.store.txn(txn).await?;
-        if let Err(behind) = self.api.follower.wait_for(revision, APPLY_WAIT).await {
-            tracing::warn!(%behind, "a write is acknowledged before this replica's index has it");
+        Hands::of(self.api).commit(txn).await.map(Some)
+    }
+
+    /// What a transaction would be refused for, one read after the other: a dry run promises nothing.
+    async fn compare(&self, txn: Txn) -> Result<(), StoreError> {
+        for compare in txn.compares {
+            let found = self.api.store.get(&compare.key).await?;
+            if found.map_or(0, |found| found.mod_revision) != compare.mod_revision {
+                return Err(StoreError::Conflict { key: compare.key });
+            }
         }
-        Ok(Some(revision))
+        Ok(())
+    }
+
+    /// Removes an object and then what still hangs on it, in a task of its own: a client that hangs up
+    /// between the two leaves nothing behind.
+    async fn remove<K: Resource>(&self, txn: Txn, object: &K) -> Result<(), StoreError> {
+        if self.dry_run == DryRun::Yes {
+            return self.compare(txn).await;
+        }
+        let (hands, object) = (Hands::of(self.api), object.clone());
+        let removal = self.api.tasks.spawn(async move {
+            hands.commit(txn).await?;
+            if let Err(error) = object.sweep(&hands).await {
+                // The object is gone, and whatever takes its name sweeps again first.
+                tracing::warn!(%error, kind = K::KIND, "leftovers of a removal stay");
+            }
+            Ok(())
+        });
+        // It ends early only with the process.
+        removal.await.unwrap_or(Err(StoreError::Closed))
     }
 }
 
@@ -168,7 +197,11 @@ pub(super) async fn create<K: Resource>(cx: &Context<'_>, bytes: &[u8]) -> Resul
         }
         let stored = Stored::new(object, private);
         draft.put(&stored, 0);
-        match cx.commit(draft.finish::<K>(&name)?).await {
+        let txn = draft.finish::<K>(&name)?;
+        if K::NAMED_BY_NAME && cx.dry_run == DryRun::No {
+            stored.object.sweep(&Hands::of(cx.api)).await?;
+        }
+        match cx.commit(txn).await {
             Ok(revision) => return Ok(shown(cx, stored.object, revision)),
             Err(StoreError::Conflict { key }) if key == K::key(&name) => {
                 return Err(ApiError::AlreadyExists(ObjectRef::of::<K>(&name), ""));
@@ -326,15 +359,8 @@ pub(super) async fn delete<K: Resource>(
         let mut draft = Draft::default();
         draft.delete(&found.key, found.mod_revision);
         stored.object.admit_removal(cx, &mut draft).await?;
-        match cx.commit(draft.finish::<K>(name)?).await {
-            Ok(None) => return Ok(stored.object),
-            Ok(Some(_)) => {
-                if let Err(error) = stored.object.sweep(cx).await {
-                    // The object is gone, and uids keep what hung on it from counting.
-                    tracing::warn!(%error, kind = K::KIND, "leftovers of a removal stay");
-                }
-                return Ok(stored.object);
-            }
+        match cx.remove(draft.finish::<K>(name)?, &stored.object).await {
+            Ok(()) => return Ok(stored.object),
             Err(StoreError::Conflict { .. }) => {}
             Err(other) => return Err(other.into()),
         }

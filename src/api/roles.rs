@@ -1,10 +1,11 @@
 //! Roles: the built-in ones, which are read-only, and the operator's.
 
+use super::Api;
+use super::cascade::{self, Hands};
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::resource::{Context, Resource};
 use super::table::{self, Column};
-use super::{Api, cascade};
 use crate::objects::{Kind, Role, RoleScope, Stored, rules::PolicyRule};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -34,6 +35,7 @@ impl Resource for Role {
         Column::shown("Age", "Time since the role was made"),
         Column::wide("Description", "For people to read"),
     ];
+    const NAMED_BY_NAME: bool = true;
 
     fn cells(&self, now: Timestamp) -> Vec<Value> {
         let built_in = self.metadata.labels.contains_key(BUILT_IN);
@@ -91,12 +93,19 @@ impl Resource for Role {
             ));
         }
         write_guard(cx, draft).await?;
-        cascade::of_role(cx, self).await?.fill(draft);
+        cascade::of_role(&Hands::of(cx.api), self)
+            .await?
+            .fill(draft);
         Ok(())
     }
 
-    async fn sweep(&self, cx: &Context<'_>) -> Result<(), ApiError> {
-        while cascade::of_role(cx, self).await?.write(cx).await? {}
+    async fn sweep(&self, hands: &Hands) -> Result<(), ApiError> {
+        let key = Self::key(&self.metadata.name);
+        while cascade::of_role(hands, self)
+            .await?
+            .write(hands, &key)
+            .await?
+        {}
         Ok(())
     }
 }

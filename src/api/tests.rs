@@ -17,6 +17,7 @@ use http_body_util::BodyExt;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 mod bindings;
 mod clusters;
@@ -115,6 +116,7 @@ impl World {
             built_in,
             authz,
             clusters: Arc::new(clusters),
+            tasks: TaskTracker::new(),
             limits: Limits {
                 token_life: Duration::from_hours(90 * 24),
                 token_max_life: Duration::from_hours(366 * 24),
@@ -145,8 +147,13 @@ impl World {
     }
 
     async fn put_user(&self, name: &str, uid: &str) -> String {
-        self.put(User::new(name, crate::objects::UserSpec::default()), uid)
-            .await;
+        let user = User::new(name, crate::objects::UserSpec::default());
+        // Of no password: nobody logs in as them here.
+        let private = crate::objects::UserPrivate {
+            password: Some("$argon2id$".to_owned()),
+            ..Default::default()
+        };
+        self.put_with(user, uid, private).await;
         uid.to_owned()
     }
 

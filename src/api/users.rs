@@ -1,12 +1,12 @@
 //! Users: people and machine users.
 
 use super::admins::{self, Loss};
-use super::cascade;
+use super::cascade::{self, Hands};
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::resource::{Context, Resource};
 use super::table::{self, Column};
-use crate::objects::{NameError, Principal, Stored, User, UserPrivate, check_handle};
+use crate::objects::{Kind, NameError, Principal, Stored, User, UserPrivate, check_handle};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -101,12 +101,19 @@ impl Resource for User {
             .await?
             .map_or(0, |found| found.mod_revision);
         draft.put_raw(&key, grave.to_string().into_bytes(), revision);
-        cascade::of_user(cx, self).await?.fill(draft);
+        cascade::of_user(&Hands::of(cx.api), self)
+            .await?
+            .fill(draft);
         Ok(())
     }
 
-    async fn sweep(&self, cx: &Context<'_>) -> Result<(), ApiError> {
-        while cascade::of_user(cx, self).await?.write(cx).await? {}
+    async fn sweep(&self, hands: &Hands) -> Result<(), ApiError> {
+        let key = Self::key(&self.metadata.name);
+        while cascade::of_user(hands, self)
+            .await?
+            .write(hands, &key)
+            .await?
+        {}
         Ok(())
     }
 }

@@ -84,6 +84,8 @@ pub struct Index {
     tokens: papaya::HashMap<TokenId, Slot<TokenEntry>>,
     /// By handle: a deletion in the store names nothing else.
     users: papaya::HashMap<Box<str>, Slot<UserEntry>>,
+    /// Names of local groups by uid.
+    group_names: papaya::HashMap<Box<str>, Box<str>>,
     loaded: AtomicBool,
     writer: Mutex<Writer>,
 }
@@ -167,6 +169,11 @@ impl Index {
     /// The user with this handle.
     pub fn user_slot(&self, handle: &str) -> Option<Slot<UserEntry>> {
         self.users.pin().get(handle).cloned()
+    }
+
+    /// The name of the local group with this uid: for people to read, uids count.
+    pub fn group_name(&self, uid: &str) -> Option<Box<str>> {
+        self.group_names.pin().get(uid).cloned()
     }
 
     /// All readable tokens of a user. For the rare commands that end sessions, not for requests.
@@ -274,6 +281,13 @@ impl Index {
             Err(error) => (None, Some(error)),
         };
         let mut writer = self.writer();
+        let names = self.group_names.pin();
+        if let Some(old) = writer.groups.get(name) {
+            names.remove(&old.uid);
+        }
+        if let Some(new) = &new {
+            names.insert(new.uid.clone(), name.into());
+        }
         for user in writer.replace_group(name, new) {
             self.refresh_groups(&writer, &user);
         }

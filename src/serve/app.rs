@@ -154,6 +154,7 @@ impl App {
             state: &state,
             views: &app.views,
             follower: &follower,
+            background: &app.background,
         };
         let clusters = wiring.clusters();
         app.background.spawn(keeper::run(

@@ -66,6 +66,8 @@ pub(super) struct Wiring<'a> {
     pub(super) state: &'a State,
     pub(super) views: &'a Views,
     pub(super) follower: &'a Follower,
+    /// Work that a stop waits for after the connections.
+    pub(super) background: &'a TaskTracker,
 }
 
 impl Wiring<'_> {
@@ -118,6 +120,7 @@ impl Wiring<'_> {
             built_in: built_in().cloned().collect(),
             authz: Arc::clone(&self.views.authz),
             clusters,
+            tasks: self.background.clone(),
             limits: api::Limits {
                 token_life: self.config.tokens.default_lifetime,
                 token_max_life: self.config.tokens.max_lifetime,
