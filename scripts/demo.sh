@@ -6,6 +6,8 @@
 #   PALISADE_DEMO_DIR      where the state is kept (default .palisade)
 #   PALISADE_DEMO_LISTEN, PALISADE_DEMO_ADMIN_LISTEN   addresses (default 127.0.0.1:8443, 127.0.0.1:8444)
 set -euo pipefail
+# Logs, sessions and passwords are the person's alone.
+umask 077
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cluster=${CLUSTER:-}
@@ -68,7 +70,7 @@ stop_gateway() {
 }
 
 # The demo's own session, apart from the person's.
-as_admin() { "$palisade" "$@" --config-dir "$state/demo"; }
+as_admin() { "$palisade" "$@" --config-dir "$state/demo" --server "$url"; }
 
 log_in() { "$palisade" login --server "$url" --ca "$state/ca.pem" --username admin --password-stdin --config-dir "$state/demo" >&2; }
 
@@ -77,7 +79,14 @@ log_in() { "$palisade" login --server "$url" --ca "$state/ca.pem" --username adm
 become_admin() {
     local password
     password=$(awk '/shown this once/ { getline; getline; print $1 }' "$state/gateway.out")
-    if [[ -z $password ]] && ! as_admin whoami >/dev/null 2>&1; then
+    if [[ -z $password ]]; then
+        local answer
+        if answer=$(as_admin whoami 2>&1); then return; fi
+        # Any other failure is not cured by a new password.
+        if [[ $answer != *'palisade login'* ]]; then
+            printf 'demo: the gateway does not answer as it should: %s\n' "$answer" >&2
+            exit 1
+        fi
         stop_gateway
         "$palisade" admin init --config "$state/palisade.yaml" --reset >"$state/reset.out"
         password=$(awk '/shown this once/ { getline; getline; print $1 }' "$state/reset.out")
@@ -106,8 +115,11 @@ start_cluster() {
     fi
     as_admin cluster add local --kubeconfig "$kubeconfig" --yes >&2
     if ! as_admin user show demo >/dev/null 2>&1; then
-        (umask 077 && random_password >"$state/demo.password")
+        random_password >"$state/demo.password"
         as_admin user add demo --password-stdin <"$state/demo.password" >&2
+    elif [[ ! -s $state/demo.password ]]; then
+        random_password >"$state/demo.password"
+        as_admin user password demo --password-stdin <"$state/demo.password" >&2
     fi
     # Removing the cluster took the binding along.
     if ! as_admin bindings --user demo 2>/dev/null | grep -q cluster-member; then
@@ -124,17 +136,23 @@ fi
 cat "$state/gateway.out"
 if [[ -n $cluster ]]; then
     kubectl=$(command -v kubectl || echo "$control_plane/kubectl")
+    # As words of a shell's line, whatever is in them.
+    printf -v q_palisade %q "$palisade"
+    printf -v q_kubectl %q "$kubectl"
+    printf -v q_ca %q "$state/ca.pem"
+    printf -v q_password %q "$state/demo.password"
+    printf -v q_kubeconfig %q "$state/kubeconfig.demo"
     cat <<TEXT
 
 A cluster "local" stands behind it. As the user demo, who is cluster-member there, in another terminal:
 
-  $palisade login --server $url --ca $state/ca.pem --username demo --password-stdin <$state/demo.password
-  $palisade kubeconfig --output $state/kubeconfig.demo
-  export KUBECONFIG=$state/kubeconfig.demo
-  $kubectl get pods --all-namespaces
-  $kubectl auth whoami
-  $kubectl logs -f -n demo clock
-  $kubectl exec -it -n demo clock -- sh
+  $q_palisade login --server $url --ca $q_ca --username demo --password-stdin <$q_password
+  $q_palisade kubeconfig --output $q_kubeconfig
+  export KUBECONFIG=$q_kubeconfig
+  $q_kubectl get pods --all-namespaces
+  $q_kubectl auth whoami
+  $q_kubectl logs -f -n demo clock
+  $q_kubectl exec -it -n demo clock -- sh
 TEXT
 fi
 echo

@@ -9,8 +9,8 @@
 //!   `authz::request_info`, and a target whose two readings could differ is answered 404 here.
 //! - A [`Reach::Own`] caller touches nothing but what is theirs; what is not theirs and what is not there
 //!   are the same answer.
-//! - Nobody gains by a write: tokens are never wider or longer-lived than the token that made them, and
-//!   users, groups, roles, bindings and clusters are written by admins alone.
+//! - Nobody gains by a write: a token makes none that is wider or lives longer (a session makes tokens of its
+//!   user's up to the configured length, and they survive it: docs/decisions/0003), and users, groups, roles, bindings and clusters are written by admins alone.
 //! - No answer holds a hash, a sealed credential or a password: those are another type (`objects`), and
 //!   no function here puts them into an answer. A token's text is in the answer to its creation alone.
 //! - Every write is one compare-and-swap transaction; the answer waits until this replica's own index has
@@ -71,6 +71,7 @@ mod tests;
 pub use authz::Reach;
 pub use caller::Caller;
 pub use error::{ApiError, Mistake, ObjectRef};
+pub use users::tombstone;
 
 /// What answers carry: whole, small bodies. A watch will make a stream of it.
 pub type Body = Full<Bytes>;

@@ -2,7 +2,7 @@
 //!
 //! A login with a password yields one session token; renewing it lengthens the same token; logging out
 //! deletes it. Guarantees: a failed login reads and costs the same whether the name, the password or the
-//! account was wrong (G5 of the attack list); a session is written only if its user is still exactly as it
+//! account was wrong (G5 of docs/attacks.md); a session is written only if its user is still exactly as it
 //! was when the password was checked, in the same transaction; no text of a request reaches a log.
 //!
 //! What an attacker would try: bodies without end (bounded in bytes and time), floods of logins

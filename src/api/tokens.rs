@@ -1,5 +1,5 @@
-//! Tokens: made for oneself, or by an admin for others; never wider or longer-lived than the token that
-//! asks. The text is in the answer to the creation and nowhere else.
+//! Tokens: made for oneself, or by an admin for others; never wider than the token that asks, and never
+//! longer-lived than a token that asks. A session may make tokens that outlive it. The text is in the answer to the creation and nowhere else.
 
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};

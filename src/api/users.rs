@@ -15,7 +15,7 @@ pub(super) const LOCAL: &str = "local";
 
 /// Where it stands that a handle belonged to a removed user: whatever still names the handle (a binding of
 /// an older gateway, an audit line, a cluster's own RoleBinding) must not mean somebody else one day.
-pub(super) fn tombstone(handle: &str) -> String {
+pub fn tombstone(handle: &str) -> String {
     format!("/palisade/tombstones/users/{handle}")
 }
 

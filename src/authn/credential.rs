@@ -4,7 +4,7 @@
 //! WebSocket, the subprotocol `base64url.bearer.authorization.k8s.io.…` (upstream:
 //! `apiserver/pkg/authentication/request/websocket/protocol.go`). A request that has more than one
 //! candidate is refused with 400 whatever they hold: another parser behind the gateway might prefer the
-//! other one (H7, S8 of the attack list). Where upstream is lenient (leading blanks before the token) the
+//! other one (H7, S8 of docs/attacks.md). Where upstream is lenient (leading blanks before the token) the
 //! gateway is not (T3).
 
 use super::{

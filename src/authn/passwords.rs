@@ -1,7 +1,7 @@
 //! Passwords of local users: Argon2id, in a bounded number of threads, at one speed for everybody.
 //!
 //! What an attacker would try: learning which users exist by the time of the answer (a name without a
-//! password costs the same hash: G5 of the attack list), filling memory and cores with logins (so many at
+//! password costs the same hash: G5 of docs/attacks.md), filling memory and cores with logins (so many at
 //! a time, so many waiting, the rest are told to come back), and passwords of megabytes (refused before
 //! they are hashed).
 

@@ -2,7 +2,7 @@
 //!
 //! The id is public (it names the token object), the secret is 32 random bytes, and the CRC over all
 //! before it tells a mangled or invented token from a real one without looking anything up (T8 of the
-//! attack list) and lets secret scanners be sure of what they found. Only SHA-256 of the secret is kept:
+//! docs/attacks.md) and lets secret scanners be sure of what they found. Only SHA-256 of the secret is kept:
 //! with 256 bits of randomness there is nothing to stretch.
 
 use crate::objects::TokenKind;

@@ -2,7 +2,7 @@
 //!
 //! One run reports every mistake of every file, each with its place, so that a review mends a folder in
 //! one go. Our own kinds are read strictly: a misspelt key would otherwise be a rule without its limit
-//! (row F7 of the attack list). RBAC manifests are read as the API server reads them, because they say
+//! (F7 of docs/attacks.md). RBAC manifests are read as the API server reads them, because they say
 //! what a cluster does, not what it should do: unknown keys change nothing there, and are warned of.
 //!
 //! What could go wrong: a folder that is read in part and then judged by (a folder with any mistake has

@@ -7,7 +7,7 @@
 use super::{
     http::HttpError,
     operator::{Operator, OperatorError},
-    output::OutputArgs,
+    output::{OutputArgs, printable},
     own::{self, Own},
     run::{self, Failure},
     session::GatewayArgs,
@@ -136,10 +136,10 @@ async fn sync_all(names: &[String], all: bool, gateway: &GatewayArgs) -> Result<
     let mut failed = 0;
     for name in &names {
         match sync_one(&own, name).await {
-            Ok(report) => run::print(&format!("{name}: {}\n", told(&report)))?,
+            Ok(report) => run::print(&format!("{name}: {}\n", printable(&told(&report))))?,
             // One cluster that is away must not keep the others from theirs.
             Err(failure) => {
-                run::tell(&format!("{name}: {failure}"));
+                run::tell(&printable(&format!("{name}: {failure}")));
                 failed += 1;
             }
         }
@@ -230,13 +230,13 @@ async fn clean_up(own: &Own, cluster: &Cluster) -> Result<(), Failure> {
 
 fn report_removed(removed: &[String]) {
     for object in removed {
-        run::tell(&format!("removed {object}"));
+        run::tell(&printable(&format!("removed {object}")));
     }
 }
 
 /// Whether the person agrees to `what`; without a terminal only `--yes` does.
 fn agreed(what: &str, yes: bool) -> Result<bool, Failure> {
-    run::tell(what);
+    run::tell(&printable(what));
     if yes {
         return Ok(true);
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{objects::Cluster, proxy::endpoint::ServerUrl};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -22,6 +22,9 @@ use std::{
 
 /// Name of the context for the gateway's own API, unless a cluster has it.
 const OWN: &str = "palisade";
+
+/// What the users in a file of this command are called, before the gateway's address.
+const USER_PREFIX: &str = "palisade-";
 
 /// Arguments of `palisade kubeconfig`.
 #[derive(clap::Args)]
@@ -40,6 +43,9 @@ pub struct Args {
     /// Write to this file (mode 0600) and not to standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write over a file that has something else in it
+    #[arg(long, requires = "output")]
+    force: bool,
 }
 
 #[derive(Serialize)]
@@ -121,6 +127,10 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 async fn write(args: &Args) -> Result<(), Failure> {
+    // Before a token is made that would be in no file.
+    if let Some(path) = args.output.as_deref().filter(|_| !args.force) {
+        refuse_foreign(path)?;
+    }
     let gateway = connect(&args.gateway).await?;
     let own = Own::new(gateway.http);
     let listed = own.list::<Cluster>().await?;
@@ -234,7 +244,7 @@ fn utf8(path: &Path) -> Result<String, Failure> {
 fn render(plan: Plan) -> Result<String, Failure> {
     let url = ServerUrl::parse(&plan.server).map_err(super::session::SessionError::from)?;
     let data = plan.ca.as_ref().map(|ca| BASE64_STANDARD.encode(ca));
-    let user = format!("palisade-{}", url.authority());
+    let user = format!("{USER_PREFIX}{}", url.authority());
     let mut places: Vec<(String, String)> = Vec::new();
     for name in plan.clusters {
         let server = match &plan.base_domain {
@@ -293,6 +303,35 @@ fn render(plan: Plan) -> Result<String, Failure> {
         .map_err(|error| Failure::said(format!("the kubeconfig cannot be written: {error}")))
 }
 
+/// Refuses a file that this command did not write: other clusters' credentials would be lost.
+fn refuse_foreign(path: &Path) -> Result<(), Failure> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Found {
+        users: Vec<FoundUser>,
+    }
+    #[derive(Deserialize)]
+    struct FoundUser {
+        name: String,
+    }
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => return Ok(()),
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Failure::said(format!("{}: {error}", path.display()))),
+    };
+    let found: Found = serde_saphyr::from_str(&text).unwrap_or_default();
+    let ours = |user: &FoundUser| user.name.starts_with(USER_PREFIX);
+    if !found.users.is_empty() && found.users.iter().all(ours) {
+        return Ok(());
+    }
+    Err(Failure::said(format!(
+        "{0} holds something that this command did not write, and it would be lost: give another file (kubectl \
+         takes several: export KUBECONFIG={0}:OTHER), or --force",
+        path.display()
+    )))
+}
+
 /// Beside the file, then renamed: kubectl never reads half of it.
 fn save(path: &Path, text: &str) -> Result<(), Failure> {
     let mut draft = path.as_os_str().to_owned();
@@ -342,6 +381,27 @@ mod tests {
         plan.base_domain = Some("k8s.example.com".to_owned());
         plan.current = Some("null".to_owned());
         insta::assert_snapshot!(render(plan).unwrap());
+    }
+
+    #[test]
+    fn a_foreign_file_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        assert!(refuse_foreign(&path).is_ok(), "no file");
+        for (text, ours) in [
+            (String::new(), true),
+            (render(plan(&["prod"])).unwrap(), true),
+            (
+                "users:\n- name: palisade-gw\n- name: kind-dev\n".to_owned(),
+                false,
+            ),
+            ("apiVersion: v1\nkind: Config\n".to_owned(), false),
+            ("users: [\n".to_owned(), false),
+            ("dear diary".to_owned(), false),
+        ] {
+            std::fs::write(&path, &text).unwrap();
+            assert_eq!(refuse_foreign(&path).is_ok(), ours, "{text}");
+        }
     }
 
     #[test]

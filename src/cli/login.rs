@@ -5,7 +5,7 @@
 //! command says what is missing; it never waits for an answer that nobody can give.
 
 use super::{
-    http::{HttpClient, Options},
+    http::{HttpClient, Options, Trust},
     output::printable,
     run::{self, Failure, is_interactive},
     session::{Folder, GatewayArgs, Saved, Session, trust},
@@ -13,8 +13,11 @@ use super::{
 use crate::status::clock;
 use jiff::Timestamp;
 use serde::Deserialize;
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 use zeroize::Zeroizing;
+
+/// For ending the session that a login replaces: nobody should wait long for a courtesy.
+const END_LIMIT: Duration = Duration::from_secs(5);
 
 /// Arguments of `palisade login`.
 #[derive(clap::Args)]
@@ -84,7 +87,9 @@ pub fn logout(args: &LogoutArgs) -> ExitCode {
 async fn log_in(args: &LoginArgs) -> Result<(), Failure> {
     let folder = Folder::open(args.gateway.config_dir.as_deref())?;
     let server = folder.server(args.gateway.server.as_deref())?;
-    let known = folder.load(&server)?.and_then(|saved| saved.ca);
+    let before = folder.load(&server)?;
+    let replaced = before.as_ref().and_then(|saved| saved.session.clone());
+    let known = before.and_then(|saved| saved.ca);
     let (trust, ca) = trust(&args.gateway, known)?;
     let options = Options {
         trust,
@@ -105,7 +110,7 @@ async fn log_in(args: &LoginArgs) -> Result<(), Failure> {
         }
     };
     let now = clock::now();
-    let mut saved = Saved::new(server.clone(), ca);
+    let mut saved = Saved::new(server.clone(), ca.clone());
     saved.session = Some(Session {
         user: answer.user.name.clone(),
         token: answer.token,
@@ -116,10 +121,29 @@ async fn log_in(args: &LoginArgs) -> Result<(), Failure> {
     });
     folder.lock(&server).await?.save(&saved)?;
     folder.set_current(&server)?;
+    if let Some(replaced) = replaced.filter(|session| session.is_good(now)) {
+        end(&server, ca, &replaced.token).await;
+    }
     run::print(&format!(
         "logged in to {server} as {}; good until {}, renewed while it is used until {}\n",
         answer.user.name, answer.expires_at, answer.renewable_until
     ))
+}
+
+/// Ends a session that nothing knows any more. If the gateway does not hear of it, it ends by itself.
+async fn end(server: &str, ca: Option<String>, token: &str) {
+    let options = Options {
+        trust: ca.map_or(Trust::WebPki, Trust::Ca),
+        token: Some(token),
+        limit: Some(END_LIMIT),
+        ..Options::default()
+    };
+    if let Ok(http) = HttpClient::new(server, options) {
+        let body = ("application/json", "{}".into());
+        let _ = http
+            .send(http::Method::POST, "/v1/login/logout", Some(body))
+            .await;
+    }
 }
 
 fn choose<'a>(providers: &'a Providers, wanted: Option<&str>) -> Result<&'a Provider, Failure> {

@@ -186,7 +186,7 @@ Log in, in another terminal:
 
   {program} login --server {url} --ca-sum {sum} --username {DEV_ADMIN}
   export KUBECONFIG={kubeconfig}
-  kubectl get users
+  kubectl --context palisade get users
 
 After adding clusters: {program} kubeconfig --output {kubeconfig}
 State is in {folder}, health and metrics at http://{admin_address}. Ctrl-C ends it.

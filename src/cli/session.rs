@@ -163,7 +163,7 @@ pub struct Session {
 }
 
 impl Session {
-    fn is_good(&self, now: Timestamp) -> bool {
+    pub(super) fn is_good(&self, now: Timestamp) -> bool {
         now < self.expires_at
     }
 

@@ -27,6 +27,11 @@ pub const PROBE_GAP: Duration = Duration::from_millis(250);
 const RENEW_RETRY: Duration = Duration::from_secs(5);
 /// A third of a token's life is left when renewing starts: hundreds of tries even at this pace.
 const RENEW_RETRY_MAX: Duration = Duration::from_mins(5);
+/// Between two renewals that both succeed: a cluster that gives tokens of no life, or a clock that was set,
+/// must not make one after the other. Tokens live ten minutes at least (TokenRequest's own bound).
+const RENEW_FLOOR: Duration = Duration::from_mins(1);
+/// Between a write and the next look at the same credential.
+const AFTER_WRITE: Duration = Duration::from_secs(1);
 /// First probes of all clusters are spread over this at start.
 const SPREAD: Duration = Duration::from_millis(500);
 /// Sleep of a loop with nothing to do; a change wakes it.
@@ -173,6 +178,9 @@ impl Keeper {
         let Some(credential) = &entry.credential else {
             return Instant::now() + LONG;
         };
+        if entry.old_key {
+            return Instant::now().max(self.renew_not_before);
+        }
         let due = credential.renew_at(self.clusters.life());
         let left = due.duration_since(clock::now());
         let left = Duration::try_from(left).unwrap_or(Duration::ZERO);
@@ -188,16 +196,29 @@ impl Keeper {
             Some(Duration::try_from(at.duration_since(clock::now())).unwrap_or(Duration::ZERO))
         };
         // Woken by the hour, not by the tokens.
-        if due(entry).is_none_or(|left| left > LONG) {
+        if !entry.old_key && due(entry).is_none_or(|left| left > LONG) {
             return;
         }
-        let pause = match self.clusters.renew(entry).await {
+        let done = if entry.old_key {
+            self.clusters.seal_anew(entry).await
+        } else {
+            self.clusters.renew(entry).await
+        };
+        let pause = match done {
             Ok(renewed) => {
-                tracing::info!(cluster = %self.name, renewed, "renewed the cluster's tokens");
+                if entry.old_key {
+                    tracing::info!(cluster = %self.name, renewed, "sealed the cluster's tokens with the new key");
+                } else {
+                    tracing::info!(cluster = %self.name, renewed, "renewed the cluster's tokens");
+                }
                 self.renew_pause = RENEW_RETRY;
                 self.renew_problem = None;
-                // The store's event brings the new tokens; not again before it had the time to.
-                Duration::from_secs(1)
+                if renewed && !entry.old_key {
+                    RENEW_FLOOR
+                } else {
+                    // The store's event brings what is there; not again before it had the time to.
+                    AFTER_WRITE
+                }
             }
             Err(error) => {
                 tracing::warn!(cluster = %self.name, %error, "cannot renew the cluster's tokens");

@@ -15,7 +15,7 @@
 //! What could go wrong: an empty `resourceNames` means *all* names, so a rule whose list would be empty is
 //! left out; a rule that the API server refuses (empty lists, resources and URLs in one rule) would stop a
 //! whole sync, so rules are brought into its form; a rule with the verb `impersonate` would let a user
-//! step past the gateway's own check (F4 and design: such rules are the gateway's own).
+//! step past the gateway's own check (F4: such rules are the gateway's own).
 
 use super::{
     EXTRA_KEYS, IMPERSONATOR, NAMESPACE, RECONCILER,

@@ -56,6 +56,8 @@ pub struct Entry {
     pub revision: Revision,
     /// The two tokens, if there are some that open.
     pub credential: Option<Arc<ClusterCredential>>,
+    /// It is sealed with another key than the first: to be sealed anew.
+    pub(super) old_key: bool,
     upstream: Option<Arc<Upstream>>,
     report: Arc<ArcSwap<Report>>,
 }
@@ -230,6 +232,7 @@ impl Registry {
             cluster,
             revision,
             credential: None,
+            old_key: false,
             upstream: None,
             report: Arc::new(ArcSwap::from_pointee(Report::of(
                 Health::Pending,
@@ -252,6 +255,7 @@ impl Registry {
                     Some(_) | None => Arc::new(ArcSwap::from_pointee(Report::default())),
                 };
                 entry.credential = Some(Arc::new(credential));
+                entry.old_key = self.keyring.is_old(&sealed);
                 entry.upstream = Some(Arc::new(upstream));
             }
             Err(why) => {

@@ -27,6 +27,7 @@ use crate::{
         seal::{Keyring, SealError},
     },
 };
+use jiff::Timestamp;
 use std::{sync::Arc, time::Duration};
 use zeroize::Zeroizing;
 
@@ -87,6 +88,16 @@ pub enum ClusterError {
     /// A step on the cluster failed.
     #[error("{}", .0.chain())]
     Step(#[from] StepError),
+    /// A new token that is of no use.
+    #[error(
+        "the cluster gave a token of the account {account} that ended at {at}: compare its clock with the gateway's"
+    )]
+    Ended {
+        /// Whose.
+        account: String,
+        /// When.
+        at: Timestamp,
+    },
     /// Somebody else wrote the object in between.
     #[error("cluster {0:?} was changed in between; try again")]
     Conflict(String),
@@ -112,7 +123,7 @@ impl ClusterError {
             }
             Self::NotReady(_) | Self::Store(_) => (503, Some(Reason::ServiceUnavailable)),
             // 502 has no reason of its own upstream.
-            Self::Step(_) => (502, None),
+            Self::Step(_) | Self::Ended { .. } => (502, None),
             Self::Seal(_) | Self::Stored => (500, Some(Reason::InternalError)),
         };
         Status::failure(code, reason, self.to_string())
@@ -215,6 +226,9 @@ impl Clusters {
         let removed = sync::clean_up(&reconciler_of(&entry, name)?).await?;
         for _ in 0..TRIES {
             let (stored, revision) = self.load(name).await?;
+            if stored.object.metadata.uid != entry.cluster.metadata.uid {
+                return Err(ClusterError::NotFound(name.to_owned()));
+            }
             let forget = |stored: &mut Stored<Cluster>| {
                 stored.private.credential = None;
                 stored.object.status.synced_roles.clear();
@@ -233,11 +247,29 @@ impl Clusters {
     pub(super) async fn renew(&self, entry: &Entry) -> Result<bool, ClusterError> {
         let name = &entry.cluster.metadata.name;
         let credential = self.mint(&reconciler_of(entry, name)?).await?;
-        let (stored, revision) = self.load(name).await?;
+        self.keep(entry, &credential).await
+    }
+
+    /// Seals a cluster's credential with the first key, as it is: the cluster need not answer for that.
+    /// `false` as for [`Clusters::renew`].
+    pub(super) async fn seal_anew(&self, entry: &Entry) -> Result<bool, ClusterError> {
+        match &entry.credential {
+            Some(credential) => self.keep(entry, credential).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Stores a credential for the very registration that `entry` is.
+    async fn keep(
+        &self,
+        entry: &Entry,
+        credential: &ClusterCredential,
+    ) -> Result<bool, ClusterError> {
+        let (stored, revision) = self.load(&entry.cluster.metadata.name).await?;
         if revision != entry.revision {
             return Ok(false);
         }
-        let sealed = credential::seal(&self.keyring, &stored.object, &credential)?;
+        let sealed = credential::seal(&self.keyring, &stored.object, credential)?;
         let put = self.write(stored, revision, |stored| {
             stored.private.credential = Some(sealed);
         });
@@ -303,7 +335,7 @@ async fn mint_one(
     reconciler: &Client,
     account: &str,
     seconds: u64,
-) -> Result<HeldToken, StepError> {
+) -> Result<HeldToken, ClusterError> {
     let issued_at = clock::now();
     // Right after an operator's apply the rule for it may not have been heard of.
     let minted = sync::patiently(|| kube::mint(reconciler, account, seconds)).await;
@@ -311,6 +343,12 @@ async fn mint_one(
         step: format!("get a token of the account {account}"),
         source,
     })?;
+    if minted.expires_at <= clock::now() {
+        return Err(ClusterError::Ended {
+            account: account.to_owned(),
+            at: minted.expires_at,
+        });
+    }
     Ok(HeldToken {
         token: minted.token,
         issued_at,

@@ -7,7 +7,7 @@ use super::{
     yaml::{self, Mistake, Node},
 };
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -199,8 +199,15 @@ impl Check<'_> {
                 "must not be below tokens.default_lifetime",
             );
         }
-        if config.listen == config.admin_listen && config.listen.port() != 0 {
-            self.mistake("admin_listen", "must be another address than listen");
+        let (listen, admin) = (config.listen, config.admin_listen);
+        if listen.port() == admin.port() && listen.port() != 0 {
+            if listen == admin {
+                self.mistake("admin_listen", "must be another address than listen");
+            } else if covers(listen.ip(), admin.ip()) || covers(admin.ip(), listen.ip()) {
+                let message =
+                    "must have another port than listen: one of the two takes all addresses";
+                self.mistake("admin_listen", message);
+            }
         }
         if config.state.store == config.state.key_file && !config.state.store.as_os_str().is_empty()
         {
@@ -294,6 +301,11 @@ impl Check<'_> {
         }
         value
     }
+}
+
+/// Whether a socket on `all` also takes what comes for `one`. `[::]` takes IPv4 too.
+fn covers(all: IpAddr, one: IpAddr) -> bool {
+    all.is_unspecified() && (all.is_ipv6() || one.is_ipv4())
 }
 
 fn shape(path: &str) -> Option<Shape> {

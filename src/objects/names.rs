@@ -71,7 +71,7 @@ mod tests {
         }
     }
 
-    // H10 of the attack list: no local user can take a name that a cluster gives a meaning.
+    // H10: no local user can take a name that a cluster gives a meaning.
     #[test]
     fn reserved_handles_are_refused() {
         for bad in ["system", "system-x", "palisade", "palisadeadmin"] {

@@ -1,7 +1,7 @@
 //! The admin listener: `/livez`, `/readyz`, `/metrics`, in plain HTTP on an address of its own.
 //!
 //! It answers operators and their machinery, without authentication; so it says nothing of users, tokens
-//! or clusters' secrets (O1 of the attack list), takes no input but a path, and its connections are few
+//! or clusters' secrets (O1 of docs/attacks.md), takes no input but a path, and its connections are few
 //! and short.
 
 use crate::observe::metrics::Metrics;

@@ -5,10 +5,11 @@
 //! A second admin made unnoticed: refused while one exists, unless it is asked for by name (`--reset`).
 
 use crate::{
+    api::tombstone,
     authn::passwords::{PasswordError, Passwords, RuleError, check_rules},
     objects::{
-        Binding, BindingSpec, Kind, NameError, Principal, Stored, Subject, SubjectKind, User,
-        UserPrivate, UserSpec, check_handle,
+        Binding, BindingSpec, Group, Kind, Member, NameError, Principal, Stored, Subject,
+        SubjectKind, User, UserPrivate, UserSpec, check_handle,
     },
     status::clock,
     store::{Revision, Store, StoreError, Txn},
@@ -67,6 +68,11 @@ pub enum AdminError {
         /// Why.
         source: NameError,
     },
+    /// Handles are not given again.
+    #[error(
+        "a removed user had the name {0:?}, and names are not given again: choose another with --username"
+    )]
+    Removed(String),
     /// A machine user has no password.
     #[error("{0:?} is a machine user, which has tokens only")]
     Machine(String),
@@ -103,29 +109,47 @@ pub fn generate_password() -> Result<Zeroizing<String>, AdminError> {
     Ok(text)
 }
 
-/// The handle of some user who is not disabled and holds the admin role, if there is one.
+/// The handle of some user who is not disabled and holds the admin role, by themselves or in a group, if
+/// there is one.
 pub async fn find_admin(store: &Store) -> Result<Option<String>, AdminError> {
     let now = clock::now();
     let mut scan = store.scan(&Binding::prefix()).await?;
     while let Some(page) = scan.next().await {
         for item in page? {
             let binding = decode::<Binding>(&item)?.object.spec;
-            let counts = binding.role == ADMIN_ROLE
-                && binding.subject.kind == SubjectKind::User
-                && binding.expires_at.is_none_or(|end| end > now);
+            let counts =
+                binding.role == ADMIN_ROLE && binding.expires_at.is_none_or(|end| end > now);
             if !counts {
                 continue;
             }
-            let Some(item) = store.get(&User::key(&binding.subject.name)).await? else {
-                continue;
-            };
-            let user = decode::<User>(&item)?.object;
-            if user.metadata.uid == binding.subject.uid && !user.spec.disabled {
-                return Ok(Some(user.metadata.name));
+            for member in people(store, &binding.subject).await? {
+                let Some(item) = store.get(&User::key(&member.name)).await? else {
+                    continue;
+                };
+                let user = decode::<User>(&item)?.object;
+                if user.metadata.uid == member.uid && !user.spec.disabled {
+                    return Ok(Some(user.metadata.name));
+                }
             }
         }
     }
     Ok(None)
+}
+
+/// Who a subject is: the user, or the members of the group.
+async fn people(store: &Store, subject: &Subject) -> Result<Vec<Member>, AdminError> {
+    if subject.kind == SubjectKind::User {
+        return Ok(vec![Member {
+            name: subject.name.clone(),
+            uid: subject.uid.clone(),
+        }]);
+    }
+    let Some(item) = store.get(&Group::key(&subject.name)).await? else {
+        return Ok(Vec::new());
+    };
+    let group = decode::<Group>(&item)?.object;
+    let same = group.metadata.uid == subject.uid;
+    Ok(if same { group.spec.members } else { Vec::new() })
 }
 
 /// Whether there is no user at all: a store that was made just now.
@@ -159,6 +183,9 @@ pub async fn make_admin(
             return Err(AdminError::Taken(handle.to_owned()));
         }
         Some(item) => decode::<User>(item)?,
+        None if store.get(&tombstone(handle)).await?.is_some() => {
+            return Err(AdminError::Removed(handle.to_owned()));
+        }
         None => new_user(handle),
     };
     if user.object.spec.machine {

@@ -2,7 +2,7 @@
 //!
 //! Every wait of a stranger has a deadline: the handshake, the first request's head, and idleness. Sizes
 //! too: the head, the streams, the windows. HTTP/2's floods (rapid reset, CONTINUATION, SETTINGS, PING,
-//! empty DATA: S1–S3 of the attack list) are bounded inside h2, whose defaults are kept.
+//! empty DATA: S1–S3 of docs/attacks.md) are bounded inside h2, whose defaults are kept.
 
 use super::{
     listen::Shared,

@@ -6,6 +6,7 @@
 
 use crate::{
     config,
+    objects::{Cluster, DecodeError, Kind, Stored},
     store::{
         OpenError, Store, StoreError,
         seal::{Keyring, SealError},
@@ -56,6 +57,23 @@ pub enum StateError {
         /// Why.
         source: SealError,
     },
+    /// A key was taken out too early.
+    #[error(
+        "the credential of cluster {cluster:?} was sealed with key {key}, which {} no longer has: put that key \
+         back below the new one, and take it out when the log says that every credential was sealed anew",
+        key_file.display()
+    )]
+    KeyStillNeeded {
+        /// Whose credential; there may be more.
+        cluster: String,
+        /// The key's id.
+        key: String,
+        /// Where it should be.
+        key_file: PathBuf,
+    },
+    /// What the store has cannot be read.
+    #[error("a stored cluster cannot be read")]
+    Stored(#[from] DecodeError),
 }
 
 /// An open store with its keys.
@@ -105,7 +123,42 @@ async fn open_keys(store: &Store, config: &config::State) -> Result<Keyring, Sta
         });
     };
     keyring.verify(store).await.map_err(keys)?;
+    check_credentials(store, &keyring, config).await?;
     Ok(keyring)
+}
+
+/// Whether there is a key for every credential. The check value alone does not tell: it was sealed anew by
+/// the first start with a new key, the credentials are only as the gateway gets to them.
+async fn check_credentials(
+    store: &Store,
+    keyring: &Keyring,
+    config: &config::State,
+) -> Result<(), StateError> {
+    let mut old: usize = 0;
+    let mut scan = store.scan(&Cluster::prefix()).await?;
+    while let Some(page) = scan.next().await {
+        for item in page? {
+            let stored = Stored::<Cluster>::decode(&item.key, &item.value, item.mod_revision)?;
+            let Some(sealed) = &stored.private.credential else {
+                continue;
+            };
+            if let Err(SealError::UnknownKey { id }) = keyring.has_key_of(sealed) {
+                return Err(StateError::KeyStillNeeded {
+                    cluster: stored.object.metadata.name,
+                    key: id,
+                    key_file: config.key_file.clone(),
+                });
+            }
+            old += usize::from(keyring.is_old(sealed));
+        }
+    }
+    if old > 0 {
+        tracing::info!(
+            credentials = old,
+            "credentials are sealed with an old key: they are sealed anew now, the old key stays needed until then"
+        );
+    }
+    Ok(())
 }
 
 /// Makes a folder that only its owner may enter, if there is none.
@@ -168,6 +221,39 @@ mod tests {
             ),
             "{error:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_key_that_a_credential_still_needs_stops_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = paths(folder.path());
+        let state = State::open(&paths).await.unwrap();
+        let private = crate::objects::ClusterPrivate {
+            credential: Some(state.keyring.seal(b"x", b"place").unwrap()),
+        };
+        let cluster = Cluster::new("prod", crate::objects::ClusterSpec::default());
+        let value = Stored::new(cluster, private).encode();
+        let txn = crate::store::Txn::new().put(Cluster::key("prod"), value);
+        state.store.txn(txn).await.unwrap();
+        state.store.close().await;
+        drop(state);
+        let old = fs::read_to_string(&paths.key_file).unwrap();
+        fs::remove_file(&paths.key_file).unwrap();
+        drop(Keyring::generate(&paths.key_file).unwrap());
+        let new = fs::read_to_string(&paths.key_file).unwrap();
+        // With both the check value is sealed anew, the credential not yet.
+        fs::write(&paths.key_file, format!("{new}{old}")).unwrap();
+        let state = State::open(&paths).await.unwrap();
+        state.store.close().await;
+        drop(state);
+        fs::write(&paths.key_file, &new).unwrap();
+        let error = State::open(&paths).await.err().unwrap();
+        assert!(
+            matches!(&error, StateError::KeyStillNeeded { cluster, .. } if cluster == "prod"),
+            "{error}"
+        );
+        fs::write(&paths.key_file, format!("{new}{old}")).unwrap();
+        State::open(&paths).await.unwrap();
     }
 
     #[tokio::test]

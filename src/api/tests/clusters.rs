@@ -245,3 +245,118 @@ async fn actions_on_clusters_have_their_answers() {
         .await;
     assert_eq!(got.0, 404);
 }
+
+/// More than one transaction takes away.
+const MANY: usize = 300;
+
+async fn put_bindings(world: &World, role: &str, clusters: &[&str]) {
+    for number in 0..MANY {
+        let spec = BindingSpec {
+            role: role.to_owned(),
+            subject: Subject {
+                kind: SubjectKind::User,
+                name: "jane".to_owned(),
+                uid: "u-jane".to_owned(),
+            },
+            clusters: clusters.iter().map(|&name| name.to_owned()).collect(),
+            ..BindingSpec::default()
+        };
+        let name = format!("many-{number}");
+        world.put(Binding::new(&name, spec), &name).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_left_of_a_removed_cluster_does_not_count_for_the_next_of_its_name() {
+    let world = World::new().await;
+    // As a gateway leaves them that was killed between the removal and the rest of its work.
+    put_bindings(&world, "viewer", &["prod"]).await;
+    let token = world
+        .put_token(("jane", "u-jane"), TokenKind::Pat, in_hours(1))
+        .await;
+    let mut stored = world
+        .root("GET", &format!("tokens/{token}"), Value::Null)
+        .await
+        .1;
+    stored["spec"]["clusters"] = json!(["prod"]);
+    let scoped: Token = serde_json::from_value(stored).unwrap();
+    world.put(scoped, "t-scoped").await;
+    assert_eq!(world.root("POST", "clusters", cluster("prod")).await.0, 201);
+    let got = world.root("GET", "bindings", Value::Null).await;
+    assert_eq!(names(&got), ["root"]);
+    assert_eq!(
+        names(&world.root("GET", "tokens", Value::Null).await).len(),
+        0
+    );
+    assert_eq!(world.jane("GET", "clusters/prod", Value::Null).await.0, 403);
+}
+
+#[tokio::test]
+async fn a_second_creation_takes_nothing_away() {
+    let world = World::new().await;
+    assert_eq!(world.root("POST", "clusters", cluster("prod")).await.0, 201);
+    let mut wanted = binding("b", "viewer", "jane");
+    wanted["spec"]["clusters"] = json!(["prod"]);
+    assert_eq!(world.root("POST", "bindings", wanted).await.0, 201);
+    assert_eq!(world.root("POST", "clusters", cluster("prod")).await.0, 409);
+    let tried = world
+        .root("POST", "clusters?dryRun=All", cluster("prod"))
+        .await;
+    assert_eq!(tried.0, 409);
+    let role = json!({"metadata": {"name": "viewer"}, "spec": {"scope": "cluster"}});
+    assert_eq!(world.root("POST", "roles", role).await.0, 409);
+    let got = world.root("GET", "bindings", Value::Null).await;
+    assert_eq!(names(&got), ["b", "root"]);
+}
+
+#[tokio::test]
+async fn a_removal_is_finished_when_the_client_hangs_up() {
+    let world = World::new().await;
+    assert_eq!(world.root("POST", "clusters", cluster("prod")).await.0, 201);
+    put_bindings(&world, "viewer", &["prod"]).await;
+    {
+        let removal = world.root("DELETE", "clusters/prod", Value::Null);
+        let mut removal = std::pin::pin!(removal);
+        // Until the object is gone; then nobody asks any more.
+        while world
+            .store
+            .get(&Cluster::key("prod"))
+            .await
+            .unwrap()
+            .is_some()
+        {
+            let turn = tokio::time::timeout(Duration::from_millis(1), &mut removal);
+            if turn.await.is_ok() {
+                break;
+            }
+        }
+    }
+    world.api.tasks.close();
+    tokio::time::timeout(SOON, world.api.tasks.wait())
+        .await
+        .unwrap();
+    let got = world.root("GET", "bindings", Value::Null).await;
+    assert_eq!(names(&got), ["root"]);
+}
+
+#[tokio::test]
+async fn pages_of_the_own_clusters_say_nothing_of_others() {
+    let world = World::new().await;
+    for name in ["a-hers", "b-other", "c-hers", "d-other"] {
+        assert_eq!(world.root("POST", "clusters", cluster(name)).await.0, 201);
+    }
+    let mut wanted = binding("b", "viewer", "jane");
+    wanted["spec"]["clusters"] = json!(["a-hers", "c-hers"]);
+    assert_eq!(world.root("POST", "bindings", wanted).await.0, 201);
+    let first = world.jane("GET", "clusters?limit=1", Value::Null).await;
+    assert_eq!(names(&first), ["a-hers"]);
+    let token = first.1["metadata"]["continue"].as_str().unwrap();
+    let text = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, token);
+    let text = String::from_utf8(text.unwrap()).unwrap();
+    assert!(text.ends_with("/a-hers"), "{text}");
+    let path = format!("clusters?limit=1&continue={token}");
+    let second = world.jane("GET", &path, Value::Null).await;
+    assert_eq!(names(&second), ["c-hers"]);
+    // Another's cluster follows, and nothing says so.
+    assert_eq!(second.1["metadata"].get("continue"), None);
+}

@@ -157,3 +157,19 @@ async fn two_admins_cannot_remove_each_other_at_once() {
         assert!([403, 409].contains(&codes[1]), "{} {}", a.1, b.1);
     }
 }
+
+#[tokio::test]
+async fn who_cannot_log_in_is_no_last_admin() {
+    let world = World::new().await;
+    let user = json!({"metadata": {"name": "bot"}, "spec": {"machine": true}});
+    assert_eq!(world.root("POST", "users", user).await.0, 201);
+    let user = json!({"metadata": {"name": "mia"}});
+    assert_eq!(world.root("POST", "users", user).await.0, 201);
+    for name in ["bot", "mia"] {
+        let wanted = binding(name, "admin", name);
+        assert_eq!(world.root("POST", "bindings", wanted).await.0, 201);
+    }
+    let got = world.root("DELETE", "bindings/root", Value::Null).await;
+    assert_eq!(got.0, 409, "{}", got.1);
+    assert!(message(&got).contains(LAST), "{}", message(&got));
+}

@@ -243,3 +243,17 @@ async fn a_password_in_a_broken_body_is_not_quoted() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_dry_run_is_refused_where_the_write_would_be() {
+    let world = World::new().await;
+    let user = |name: &str| json!({"metadata": {"name": name}});
+    let got = world.root("POST", "users?dryRun=All", user("jane")).await;
+    assert_eq!(got.0, 409, "{}", got.1);
+    assert_eq!(world.root("DELETE", "users/jane", Value::Null).await.0, 200);
+    let got = world.root("POST", "users?dryRun=All", user("jane")).await;
+    assert_eq!(got.0, 409, "{}", got.1);
+    assert!(message(&got).contains("handles are not given again"));
+    let got = world.root("POST", "users?dryRun=All", user("mia")).await;
+    assert_eq!(got.0, 201, "{}", got.1);
+}

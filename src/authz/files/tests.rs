@@ -46,8 +46,8 @@ fn the_built_in_roles_have_no_mistakes_and_no_warnings() {
     assert_eq!(names, all);
 }
 
-/// What no built-in role of clusters below cluster-owner may do, in any namespace: design.md ("Policy"),
-/// and the rows P3, P4 and CVE-2026-41052 of the attack list.
+/// What no built-in role of clusters below cluster-owner may do, in any namespace: docs/policy.md,
+/// P3, P4 (docs/attacks.md) and CVE-2026-41052.
 const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("get", "", "secrets"),
     ("list", "", "secrets"),
@@ -151,7 +151,7 @@ fn no_built_in_role_below_owner_holds_a_way_to_more() {
     }
 }
 
-// Row F7 of the attack list: a misspelt key is not a wildcard.
+// F7: a misspelt key is not a wildcard.
 #[test]
 fn unknown_keys_are_mistakes_with_file_line_and_path() {
     let text = "apiVersion: palisade.dev/v1alpha1

@@ -86,6 +86,8 @@ pub(super) async fn run(
     let mut command = Command::new(plugin.program(folder));
     command
         .args(plugin.args.iter().flatten())
+        // A gateway's token is none of the plugin's business.
+        .env_remove("PALISADE_TOKEN")
         .envs(
             plugin
                 .env

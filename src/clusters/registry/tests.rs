@@ -170,3 +170,20 @@ fn stored_roles_stand_beside_the_built_in_ones_and_never_above() {
     assert_eq!(text("owner"), Some("built-in"));
     assert_eq!(text("mine"), Some("stored"));
 }
+
+#[test]
+fn a_credential_under_an_old_key_is_known_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let old = Keyring::generate(&first).unwrap();
+    drop(Keyring::generate(&second).unwrap());
+    let [old_line, new_line] = [&first, &second].map(|path| std::fs::read_to_string(path).unwrap());
+    std::fs::write(&first, format!("{new_line}{old_line}")).unwrap();
+    let both = Arc::new(Keyring::load(&first).unwrap());
+    let registry = registry(&both);
+    let prod = cluster("u-1", "https://prod.example:6443");
+    put(&registry, prod.clone(), sealed(&old, &prod, "t"), 1);
+    assert!(registry.entry("prod").unwrap().old_key);
+    put(&registry, prod.clone(), sealed(&both, &prod, "t"), 2);
+    assert!(!registry.entry("prod").unwrap().old_key);
+}

@@ -152,3 +152,19 @@ fn base_domain_finds_one_label() {
         assert!(BaseDomain::parse(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn an_address_that_takes_all_wants_a_port_of_its_own() {
+    for (listen, admin, overlap) in [
+        ("0.0.0.0:8443", "127.0.0.1:8443", true),
+        ("'[::]:8443'", "127.0.0.1:8443", true),
+        ("127.0.0.1:8443", "0.0.0.0:8443", true),
+        ("0.0.0.0:8443", "'[::1]:8443'", false),
+        ("127.0.0.1:8443", "127.0.0.2:8443", false),
+        ("0.0.0.0:8443", "127.0.0.1:8444", false),
+    ] {
+        let text = format!("{SMALLEST}listen: {listen}\nadmin_listen: {admin}\n");
+        let read = read(&text, Path::new("/"));
+        assert_eq!(read.is_err(), overlap, "{listen} {admin}");
+    }
+}

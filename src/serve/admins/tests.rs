@@ -173,3 +173,60 @@ async fn names_machines_and_passwords_are_checked() {
     let reset = make_admin(&store, "robot", password, Grants::Admin, Existing::Reset).await;
     assert!(reset.unwrap_err().to_string().contains("machine user"));
 }
+
+#[tokio::test]
+async fn an_admin_by_a_group_is_found() {
+    let store = Store::memory();
+    let mut jane = User::new("jane", UserSpec::default());
+    jane.metadata.uid = "u-jane".to_owned();
+    let member = Member {
+        name: "jane".to_owned(),
+        uid: "u-jane".to_owned(),
+    };
+    let spec = crate::objects::GroupSpec {
+        members: vec![member],
+        ..Default::default()
+    };
+    let mut group = Group::new("ops", spec);
+    group.metadata.uid = "g-ops".to_owned();
+    let subject = |uid: &str| Subject {
+        kind: SubjectKind::Group,
+        name: "ops".to_owned(),
+        uid: uid.to_owned(),
+    };
+    for (uid, found) in [("g-older", None), ("g-ops", Some("jane"))] {
+        let spec = BindingSpec {
+            role: ADMIN_ROLE.to_owned(),
+            subject: subject(uid),
+            ..BindingSpec::default()
+        };
+        let binding = Stored::new(
+            Binding::new("b", spec),
+            <Binding as Kind>::Private::default(),
+        );
+        let txn = Txn::new()
+            .put(
+                User::key("jane"),
+                Stored::new(jane.clone(), UserPrivate::default()).encode(),
+            )
+            .put(
+                Group::key("ops"),
+                Stored::new(group.clone(), <Group as Kind>::Private::default()).encode(),
+            )
+            .put(Binding::key("b"), binding.encode());
+        store.txn(txn).await.unwrap();
+        assert_eq!(find_admin(&store).await.unwrap().as_deref(), found);
+    }
+}
+
+#[tokio::test]
+async fn a_removed_users_name_is_not_given_again() {
+    let store = Store::memory();
+    let grave = Txn::new().put(tombstone("root"), b"{}".to_vec());
+    store.txn(grave).await.unwrap();
+    for existing in [Existing::Refuse, Existing::Reset] {
+        let password = secret("a first long password");
+        let made = make_admin(&store, "root", password, Grants::Admin, existing).await;
+        assert!(matches!(made, Err(AdminError::Removed(_))));
+    }
+}

@@ -10,7 +10,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${PALISADE_CACHE:-$HOME/.cache/palisade}
+cache=${PALISADE_CACHE:-${HOME:?build.sh: set HOME or PALISADE_CACHE}/.cache/palisade}
 kubernetes=1.36.3
 # Two compilers at once: more run a machine with two cores and 8 GB out of memory.
 jobs=2
@@ -48,6 +48,13 @@ command -v go >/dev/null || {
     echo "build.sh: go (1.26 or newer) is not in PATH" >&2
     exit 1
 }
+# As the go here is, without fetching another one: go1.26.1, or devel go1.27-...
+found=$(GOTOOLCHAIN=local go version 2>&1 || true)
+if [[ ! $found =~ go([0-9]+)\.([0-9]+) ]] ||
+    ((BASH_REMATCH[1] < 1 || (BASH_REMATCH[1] == 1 && BASH_REMATCH[2] < 26))); then
+    echo "build.sh: go 1.26 or newer is needed; \"go version\" says: $found" >&2
+    exit 1
+fi
 
 # One fixed set: any other flag recompiles all of Kubernetes. GOFLAGS is set and not just emptied,
 # for an empty one falls back to the value of `go env -w`.
