@@ -34,7 +34,7 @@ mod table;
 pub use attributes::Attributes;
 pub use authorize::Authz;
 pub use files::built_in_roles;
-pub use permit::{Asked, AuthzError, OwnPermit, Permit, Permitted, Purpose, Reach};
+pub use permit::{Asked, AuthzError, OwnPermit, Pace, Permit, Permitted, Purpose, Reach};
 pub use policy::{Change, Decision, Place, Policy, Who};
 pub use raw::{RawDecision, RawPolicy};
 pub use request_info::{Refusal, RequestInfo};

@@ -8,7 +8,7 @@
 //! value granted: it is taken out, and the log says so.
 
 use super::{
-    Asked, Attributes, AuthzError, OwnPermit, Permit, Permitted, Purpose, Reach, RequestInfo,
+    Asked, Attributes, AuthzError, OwnPermit, Pace, Permit, Permitted, Purpose, Reach, RequestInfo,
     policy::{self, Place, Policy, Who},
     rules,
 };
@@ -96,7 +96,12 @@ impl Authz {
     }
 
     fn to_cluster(&self, identity: Identity, asked: Asked<'_>) -> Result<Permit, AuthzError> {
-        let Asked { purpose, info, .. } = asked;
+        let Asked {
+            purpose,
+            info,
+            follows,
+            ..
+        } = asked;
         let Purpose::Cluster(target) = purpose else {
             return Err(AuthzError::TokenNotForOwn);
         };
@@ -140,14 +145,14 @@ impl Authz {
             .names()
             .map(Arc::from)
             .collect();
-        let long = info.is_long_running();
+        let pace = pace(&info, follows);
         let proxied = info.subresource == "proxy" || info.verb == "proxy";
         Ok(Permit::new(
             identity,
             cluster,
             target.cut,
             roles,
-            super::permit::Shape { long, proxied },
+            super::permit::Shape { pace, proxied },
         ))
     }
 
@@ -194,6 +199,16 @@ impl Authz {
         }
         let name = key.strip_prefix(&Cluster::prefix())?;
         Some(Edit::Cluster(name.to_owned(), read::<Cluster>(change)))
+    }
+}
+
+/// Which connections a request shares: nothing that is decided here gives or takes a right.
+fn pace(info: &RequestInfo<'_>, follows: bool) -> Pace {
+    let log = info.subresource == "log";
+    match info.is_long_running() {
+        false => Pace::Short,
+        true if info.verb == "watch" || (log && follows) => Pace::Trickle,
+        true => Pace::Bulk,
     }
 }
 

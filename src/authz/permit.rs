@@ -60,7 +60,9 @@ pub enum AuthzError {
 /// ```compile_fail
 /// # use palisade::authz::Permit;
 /// // The fields are private: nobody but the authoriser makes one.
-/// let permit = Permit { cut: 0 };
+/// fn forge(permit: Permit) -> Permit {
+///     Permit { cut: 0, ..permit }
+/// }
 /// ```
 pub struct Permit {
     identity: Identity,
@@ -70,10 +72,21 @@ pub struct Permit {
     shape: Shape,
 }
 
+/// What kind of answer a request will have; decides which connections it shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Ends by itself within a minute.
+    Short,
+    /// May be long and large: a plain log, a proxied application.
+    Bulk,
+    /// Stays open and trickles: a watch, a followed log.
+    Trickle,
+}
+
 /// How a permitted request travels.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
-    pub(super) long: bool,
+    pub(super) pace: Pace,
     pub(super) proxied: bool,
 }
 
@@ -114,9 +127,9 @@ impl Permit {
         &self.roles
     }
 
-    /// Whether it stays open.
-    pub fn is_long(&self) -> bool {
-        self.shape.long
+    /// What kind of answer it will have.
+    pub fn pace(&self) -> Pace {
+        self.shape.pace
     }
 
     /// Whether it goes to an application under a `proxy` subresource.
@@ -174,6 +187,8 @@ pub struct Asked<'h> {
     pub info: RequestInfo<'h>,
     /// Whether a header asks to act as another user.
     pub impersonation: bool,
+    /// Whether the query has `follow`, of logs: such an answer trickles.
+    pub follows: bool,
 }
 
 /// A permit, by where the request goes.

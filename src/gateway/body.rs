@@ -54,7 +54,9 @@ impl Body {
         }
     }
 
-    pub(super) fn with_record(mut self, record: Box<Record>) -> Self {
+    pub(super) fn with_record(mut self, mut record: Box<Record>) -> Self {
+        use http_body::Body as _;
+        record.ended = self.is_end_stream();
         self.record = Some(record);
         self
     }
@@ -65,9 +67,9 @@ impl Body {
         }
     }
 
-    fn cut(&mut self) {
+    fn ended(&mut self) {
         if let Some(record) = &mut self.record {
-            record.cut = true;
+            record.ended = true;
         }
     }
 }
@@ -94,9 +96,13 @@ impl http_body::Body for Body {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 self.count(bytes);
+                // Servers do not ask again for the end of a body whose length they know.
+                if self.is_end_stream() {
+                    self.ended();
+                }
             }
-            Some(Err(_)) => self.cut(),
-            None => {}
+            Some(Err(_)) => {}
+            None => self.ended(),
         }
         Poll::Ready(frame)
     }

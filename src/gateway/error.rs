@@ -42,9 +42,6 @@ pub enum Error {
     /// Logging in.
     #[error("login")]
     Login(#[from] LoginError),
-    /// The gateway is stopping.
-    #[error("the gateway is stopping")]
-    Stopping,
 }
 
 impl Error {
@@ -54,14 +51,14 @@ impl Error {
             return Fault::Client;
         }
         match self {
+            Self::Proxy(ProxyError::Identity | ProxyError::Target) => Fault::Gateway,
             Self::Cluster(_) | Self::Proxy(_) => Fault::Upstream,
             Self::Head(_)
             | Self::Target(_)
             | Self::Authn(_)
             | Self::Authz(_)
             | Self::Api(_)
-            | Self::Login(_)
-            | Self::Stopping => Fault::Gateway,
+            | Self::Login(_) => Fault::Gateway,
         }
     }
 
@@ -78,10 +75,6 @@ impl Error {
             Self::Proxy(error) => proxy(error),
             Self::Api(error) => error.status().into(),
             Self::Login(error) => error.status().into(),
-            Self::Stopping => Answer {
-                retry_after: Some(1),
-                ..unavailable("the gateway is stopping; try again")
-            },
         }
     }
 }
@@ -156,7 +149,11 @@ fn proxy(error: &ProxyError) -> Answer {
         ProxyError::Down(_) | ProxyError::Dial(_) | ProxyError::DialTimeout => {
             unavailable("the cluster cannot be reached from the gateway")
         }
-        ProxyError::Busy => unavailable("every connection to the cluster is taken; try again"),
+        // Nothing was sent: trying again can do no harm.
+        ProxyError::Busy => Answer {
+            retry_after: Some(1),
+            ..unavailable("every connection to the cluster is taken; try again")
+        },
         ProxyError::Lost(_) => {
             bad_gateway("the connection to the cluster was lost before it answered")
         }

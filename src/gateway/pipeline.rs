@@ -7,13 +7,13 @@ use crate::{
     authz::{Asked, Authz, OwnPermit, Permit, Permitted, Purpose, RequestInfo},
     clusters::Registry,
     proxy::{Hop, Outbound, Session},
-    request::{Head, Router, Target, Upgrade, conn::ConnInfo},
+    request::{Head, HeadError, Router, Target, Upgrade, conn::ConnInfo},
     status::clock,
 };
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
@@ -97,6 +97,9 @@ impl Gateway {
     ) -> Result<Served, Error> {
         let snapshot = self.snapshot.load(); // one view of all that can be reloaded
         let (head, body) = Head::split(request)?; // 400: two hosts, no path; 405
+        if head.upgrade().is_some() && !body.is_end_stream() {
+            return Err(HeadError::Upgrade.into()); // a body would be lost on the way
+        }
         let target = snapshot.router.route(&head); // refuses nothing: strangers learn no cluster's name
         record.head(&head, &target);
         let purpose = match target {
@@ -115,6 +118,7 @@ impl Gateway {
             purpose,
             info,
             impersonation: head.asks_impersonation(),
+            follows: rest.contains("follow="),
         };
         // 403, also for an unknown cluster; the only maker of permits.
         match self.parts.authz.authorize(identity, asked)? {

@@ -6,7 +6,7 @@
 use super::answer::{Fault, is_discovery};
 use crate::{
     authn::Identity,
-    authz::Permit,
+    authz::{Pace, Permit},
     proxy::upgrade::Carried,
     request::{Head, RequestId, Target, conn::ConnInfo},
 };
@@ -23,15 +23,19 @@ pub(super) struct Record {
     cluster: Option<Box<str>>,
     who: Option<Identity>,
     verb: Option<&'static str>,
-    code: StatusCode,
+    /// None: the client went away before there was an answer.
+    code: Option<StatusCode>,
     failure: Option<(Fault, String)>,
     pub(super) sent: u64,
     received: u64,
-    pub(super) cut: bool,
+    /// Whether the answer's body came to its end.
+    pub(super) ended: bool,
     /// Whether the path is one on which kubectl shows text alone.
     pub(super) discovery: bool,
 }
 
+/// What the log says for a client that left before its answer (a common convention).
+const CLIENT_GONE: u16 = 499;
 /// Longest path in a log line (bytes); names of Kubernetes objects stay far below it.
 const LOGGED_PATH: usize = 1024;
 
@@ -46,11 +50,11 @@ impl Record {
             cluster: None,
             who: None,
             verb: None,
-            code: StatusCode::OK,
+            code: None,
             failure: None,
             sent: 0,
             received: 0,
-            cut: false,
+            ended: false,
             discovery: false,
         })
     }
@@ -75,15 +79,15 @@ impl Record {
     }
 
     pub(super) fn permit(&mut self, permit: &Permit) {
-        self.verb = Some(if permit.is_long() {
-            "stream"
-        } else {
-            "request"
+        self.verb = Some(match permit.pace() {
+            Pace::Short => "request",
+            Pace::Bulk => "bulk",
+            Pace::Trickle => "stream",
         });
     }
 
     pub(super) fn answered(&mut self, code: StatusCode) {
-        self.code = code;
+        self.code = Some(code);
     }
 
     pub(super) fn fail(&mut self, fault: Fault, error: &dyn StdError) {
@@ -98,6 +102,7 @@ impl Record {
     }
 
     pub(super) fn carried(&mut self, carried: Carried) {
+        self.ended = true;
         self.sent = carried.down;
         self.received = carried.up;
     }
@@ -124,8 +129,8 @@ impl Drop for Record {
                     target: "palisade::request",
                     id = %self.id, peer = %self.peer, user, token, cluster,
                     method = %self.method, path = %self.path, kind = self.verb.unwrap_or("-"),
-                    code = self.code.as_u16(), ms = millis,
-                    sent = self.sent, received = self.received, cut = self.cut,
+                    code = self.code.map_or(CLIENT_GONE, |code| code.as_u16()), ms = millis,
+                    sent = self.sent, received = self.received, cut = !self.ended,
                     fault, error,
                     "request"
                 )

@@ -78,9 +78,16 @@ const NEVER_PREFIX: &[&str] = &[
 /// What an answer of a cluster never carries to a client: the gateway's origin is not the cluster's to
 /// configure.
 const NEVER_BACK: &[&str] = &[
-    "set-cookie",
+    "accept-ch",
     "alt-svc",
     "clear-site-data",
+    "expect-ct",
+    "nel",
+    "public-key-pins",
+    "report-to",
+    "reporting-endpoints",
+    "service-worker-allowed",
+    "set-cookie",
     "strict-transport-security",
 ];
 
@@ -169,7 +176,11 @@ fn drop_bearer_protocol(headers: &mut HeaderMap) {
     let Some(value) = headers.get(header::SEC_WEBSOCKET_PROTOCOL) else {
         return;
     };
-    let Ok(text) = value.to_str() else { return };
+    let Ok(text) = value.to_str() else {
+        // No protocol is spelt so; what another reader would find in it nobody knows.
+        headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
+        return;
+    };
     if !text.contains("base64url.bearer.authorization.k8s.io.") {
         return;
     }

@@ -14,16 +14,16 @@ pub const PLACE: Duration = Duration::from_secs(10);
 pub const SHORT_CONNECTIONS: usize = 8;
 /// HTTP/2 connections for watches and followed logs, per cluster: 200 × 100 streams.
 pub const STREAM_CONNECTIONS: usize = 200;
+/// HTTP/2 connections for what may be long *and* large: plain logs, proxied applications.
+pub const BULK_CONNECTIONS: usize = 32;
 /// HTTP/1.1 connections to a cluster that has no HTTP/2.
 pub const H1_CONNECTIONS: usize = 256;
-/// Idle HTTP/1.1 connections that are kept.
-pub const H1_IDLE: usize = 32;
 /// Streams on one HTTP/2 connection until the peer says otherwise; the API server says 100.
 pub const STREAMS: usize = 100;
 /// Flow-control window of a short request's stream, as the API server has it.
 pub const SHORT_WINDOW: u32 = 256 * 1024;
-/// Connection window beside it: 64 whole streams may stall without stopping the others.
-pub const SHORT_CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// Connection window beside it: every stream of a connection may stall without stopping another.
+pub const SHORT_CONNECTION_WINDOW: u32 = 100 * SHORT_WINDOW;
 /// Window of a watch or a followed log: a reader that stops holds no more than this.
 pub const STREAM_WINDOW: u32 = 64 * 1024;
 /// Connection window beside it. h2 closes a connection on which more than half of this was spent on small
@@ -38,10 +38,12 @@ pub const ANSWER_HEADERS: u32 = 256 * 1024;
 /// An upgraded stream on which nothing moves; the API server and kubelet have the same four hours.
 pub const UPGRADE_IDLE: Duration = Duration::from_hours(4);
 /// After one side of an upgraded stream ended: how long the other may still speak.
-pub const UPGRADE_LINGER: Duration = Duration::from_secs(10);
+pub const UPGRADE_LINGER: Duration = Duration::from_secs(30);
 /// Buffer of one direction of an upgraded stream.
 pub const UPGRADE_BUFFER: usize = 32 * 1024;
 /// Attempts in all for a request of which a cluster has certainly processed nothing, or that only reads.
 pub const ATTEMPTS: usize = 3;
+/// Tries that found their connection gone before a byte left; a GOAWAY may be waiting on each.
+pub const UNSENT: usize = 16;
 /// Grant groups on one request. The API server spends about 8 µs on each; more is refused, never cut (H8).
 pub const GRANT_GROUPS: usize = 128;

@@ -6,7 +6,7 @@
 
 use super::{ProxyError, body::UpstreamBody, headers, limits, upstream::Facts};
 use crate::{
-    authz::Permit,
+    authz::{Pace, Permit},
     request::{Head, RequestId, head::Switch},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
@@ -26,7 +26,9 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub enum Class {
     /// Ends by itself.
     Short,
-    /// Stays open on HTTP.
+    /// May be long and large.
+    Bulk,
+    /// Stays open and trickles.
     Stream,
     /// Becomes a stream of bytes.
     Upgrade,
@@ -63,10 +65,11 @@ impl Outbound {
         let cut = permit.cut();
         let proxied = permit.is_proxied();
         let parts = head.into_parts();
-        let class = match (&parts.upgrade, permit.is_long()) {
+        let class = match (&parts.upgrade, permit.pace()) {
             (Some(_), _) => Class::Upgrade,
-            (None, true) => Class::Stream,
-            (None, false) => Class::Short,
+            (None, Pace::Short) => Class::Short,
+            (None, Pace::Bulk) => Class::Bulk,
+            (None, Pace::Trickle) => Class::Stream,
         };
         let upgrade = class == Class::Upgrade;
         let mut headers = if proxied {

@@ -24,7 +24,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{
     future::{Future as _, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -38,7 +38,9 @@ use tokio::{sync::Notify, time::timeout};
 pub enum Lane {
     /// Ends by itself within a minute.
     Short,
-    /// Stays open: watch, followed log, proxied application.
+    /// May be long and large: a plain log, a proxied application.
+    Bulk,
+    /// Stays open and trickles: watch, followed log.
     Stream,
 }
 
@@ -46,6 +48,7 @@ pub enum Lane {
 pub struct Pool {
     target: Arc<Target>,
     short: Connections,
+    bulk: Connections,
     stream: Connections,
 }
 
@@ -53,6 +56,8 @@ struct Connections {
     lane: Lane,
     open: ArcSwap<Vec<Arc<Connection>>>,
     dialling: tokio::sync::Mutex<()>,
+    /// Dials that failed so far.
+    failures: AtomicUsize,
     freed: Arc<Notify>,
 }
 
@@ -85,6 +90,7 @@ impl Pool {
         Self {
             target,
             short: Connections::new(Lane::Short),
+            bulk: Connections::new(Lane::Bulk),
             stream: Connections::new(Lane::Stream),
         }
     }
@@ -97,26 +103,34 @@ impl Pool {
     ) -> Result<(Response<Incoming>, Lease), ProxyError> {
         let connections = match lane {
             Lane::Short => &self.short,
+            Lane::Bulk => &self.bulk,
             Lane::Stream => &self.stream,
         };
         let again = Again::of(&request);
         let mut attempt = 1;
+        // What never left costs no attempt, but also ends: each such try met a connection that is gone.
+        let mut unsent = 0;
         loop {
             let lease = connections.lease(&self.target).await?;
             self.address(&lease, &mut request)?;
-            match lease.0.sender.send(request).await {
+            let failed = match lease.0.sender.send(request).await {
                 Ok(response) => return Ok((response, lease)),
-                Err(failed) if attempt < limits::ATTEMPTS => {
-                    let failed = *failed;
-                    request = match (failed.message, &again) {
-                        (Some(unsent), _) => unsent,
-                        (None, Some(again)) => again.request(),
-                        (None, None) => return Err(ProxyError::Lost(failed.error)),
-                    };
+                Err(failed) => *failed,
+            };
+            match (failed.message, &again) {
+                (Some(message), _) if unsent < limits::UNSENT => {
+                    unsent += 1;
+                    request = message;
                 }
-                Err(failed) => return Err(ProxyError::Lost(failed.error)),
+                (None, Some(again))
+                    if attempt < limits::ATTEMPTS
+                        && (again.reads() || not_processed(&failed.error)) =>
+                {
+                    attempt += 1;
+                    request = again.request();
+                }
+                (_, _) => return Err(ProxyError::Lost(failed.error)),
             }
-            attempt += 1;
         }
     }
 
@@ -147,7 +161,7 @@ impl Pool {
     }
 }
 
-/// What is needed to send a request a second time: only for those that read and have no body.
+/// What is needed to send a request a second time: only one without a body has it.
 struct Again {
     method: Method,
     uri: Uri,
@@ -156,12 +170,15 @@ struct Again {
 
 impl Again {
     fn of(request: &Request<UpstreamBody>) -> Option<Self> {
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        (reads && request.body().is_end_stream()).then(|| Self {
+        request.body().is_end_stream().then(|| Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             headers: request.headers().clone(),
         })
+    }
+
+    fn reads(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
     }
 
     fn request(&self) -> Request<UpstreamBody> {
@@ -171,6 +188,17 @@ impl Again {
         *request.headers_mut() = self.headers.clone();
         request
     }
+}
+
+/// Whether the peer says itself that it has not looked at the request (RFC 9113, sections 6.8 and 8.7).
+fn not_processed(error: &hyper::Error) -> bool {
+    let cause =
+        std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        cause.is_remote()
+            && (cause.reason() == Some(h2::Reason::REFUSED_STREAM)
+                || cause.is_go_away() && cause.reason() == Some(h2::Reason::NO_ERROR))
+    })
 }
 
 /// A failed send: the message comes back if not a byte of it left.
@@ -236,6 +264,7 @@ impl Connections {
             lane,
             open: ArcSwap::default(),
             dialling: tokio::sync::Mutex::new(()),
+            failures: AtomicUsize::new(0),
             freed: Arc::new(Notify::new()),
         }
     }
@@ -247,19 +276,20 @@ impl Connections {
         }
         let wait = async {
             loop {
-                // Registered before the look, so that a place freed in between is not missed.
-                let freed = self.freed.notified();
+                // Enabled before the look, so that a place freed in between is not missed.
+                let mut freed = pin!(self.freed.notified());
+                freed.as_mut().enable();
                 if let Some(lease) = self.reserve() {
                     return Ok(lease);
                 }
                 if self.may_dial() {
-                    let _one_at_a_time = self.dialling.lock().await;
-                    if let Some(lease) = self.reserve() {
-                        return Ok(lease);
-                    }
-                    if self.may_dial() {
-                        self.dial(target).await?;
-                        continue;
+                    match self.dial_or_wait(target).await {
+                        Ok(()) => continue,
+                        // There are living connections: one of their places comes free.
+                        Err(error) if self.living() > 0 => {
+                            tracing::debug!(%error, "no further upstream connection");
+                        }
+                        Err(error) => return Err(error),
                     }
                 }
                 freed.await;
@@ -281,18 +311,48 @@ impl Connections {
 
     fn may_dial(&self) -> bool {
         let open = self.open.load();
-        let living = open
-            .iter()
-            .filter(|connection| !connection.sender.is_closed());
         let h1 = open
             .iter()
             .any(|connection| matches!(connection.sender, Sender::H1(_)));
         let most = match (self.lane, h1) {
             (_, true) => limits::H1_CONNECTIONS,
             (Lane::Short, false) => limits::SHORT_CONNECTIONS,
+            (Lane::Bulk, false) => limits::BULK_CONNECTIONS,
             (Lane::Stream, false) => limits::STREAM_CONNECTIONS,
         };
-        living.count() < most
+        self.living() < most
+    }
+
+    /// Dials, or waits for the one who does. Whoever waited for a dial that failed fails with it: a dead
+    /// server is not dialled once for each of them.
+    async fn dial_or_wait(&self, target: &Target) -> Result<(), ProxyError> {
+        let failures = self.failures.load(Relaxed);
+        let _one_at_a_time = self.dialling.lock().await;
+        if self.failures.load(Relaxed) != failures {
+            return Err(ProxyError::DialTimeout);
+        }
+        if self.has_place() || !self.may_dial() {
+            return Ok(());
+        }
+        let dialled = self.dial(target).await;
+        if dialled.is_err() {
+            self.failures.fetch_add(1, Relaxed);
+        }
+        dialled
+    }
+
+    fn has_place(&self) -> bool {
+        self.open.load().iter().any(|connection| {
+            !connection.sender.is_closed()
+                && connection.in_flight.load(Relaxed) < connection.limit.load(Relaxed)
+        })
+    }
+
+    fn living(&self) -> usize {
+        let open = self.open.load();
+        open.iter()
+            .filter(|connection| !connection.sender.is_closed())
+            .count()
     }
 
     /// Called under `dialling`: nobody else writes `open`.
@@ -323,7 +383,7 @@ impl Connections {
             return Ok(self.connection(Sender::H1(tokio::sync::Mutex::new(sender)), 1));
         }
         let (window, connection_window) = match self.lane {
-            Lane::Short => (limits::SHORT_WINDOW, limits::SHORT_CONNECTION_WINDOW),
+            Lane::Short | Lane::Bulk => (limits::SHORT_WINDOW, limits::SHORT_CONNECTION_WINDOW),
             Lane::Stream => (limits::STREAM_WINDOW, limits::STREAM_CONNECTION_WINDOW),
         };
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())

@@ -154,7 +154,7 @@ impl Upstream {
         }
         let sent = match outbound.class() {
             Class::Upgrade => self.send_upgrade(outbound).await,
-            Class::Short | Class::Stream => self.send_plain(outbound, body).await,
+            Class::Short | Class::Bulk | Class::Stream => self.send_plain(outbound, body).await,
         };
         if let Err(ProxyError::Dial(_) | ProxyError::DialTimeout) = &sent {
             self.state.failed.notify_one();
@@ -165,6 +165,7 @@ impl Upstream {
     async fn send_plain(&self, outbound: Outbound, body: Incoming) -> Result<Answer, ProxyError> {
         let (lane, answer) = match outbound.class() {
             Class::Short => (Lane::Short, limits::ANSWER),
+            Class::Bulk => (Lane::Bulk, limits::ANSWER_STREAM),
             Class::Stream | Class::Upgrade => (Lane::Stream, limits::ANSWER_STREAM),
         };
         let proxied = outbound.is_proxied();
@@ -179,10 +180,16 @@ impl Upstream {
             .map_err(|_| ProxyError::Timeout)??;
         let (mut parts, incoming) = response.into_parts();
         // The gateway's own credential was refused: that is not the client's 401 (exec plugins act on
-        // those). An application behind a proxy subresource may ask for its own login.
-        if parts.status == StatusCode::UNAUTHORIZED && !proxied {
+        // those). An application behind a proxy subresource may ask for its own login; which of the two
+        // it was there, the next probe tells.
+        if parts.status == StatusCode::UNAUTHORIZED {
             self.state.failed.notify_one();
-            return Err(ProxyError::CredentialRefused);
+            if !proxied {
+                return Err(ProxyError::CredentialRefused);
+            }
+        }
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ProxyError::OtherProtocol);
         }
         headers::prune_answer(&mut parts.headers, proxied);
         parts.extensions.clear();

@@ -25,7 +25,7 @@ pub enum HeadError {
     /// A header that means one thing was sent twice (H7).
     #[error("the header {0} was sent twice")]
     Duplicate(&'static str),
-    /// `Connection: upgrade` without a readable `Upgrade`, or over HTTP/2.
+    /// `Connection: upgrade` without `Upgrade`, not over HTTP/1.1, or with a body.
     #[error("the upgrade request cannot be read")]
     Upgrade,
 }
@@ -37,8 +37,6 @@ pub enum Upgrade {
     WebSocket,
     /// `SPDY/3.1`, of older kubectl.
     Spdy,
-    /// Anything else: relayed as it is.
-    Other,
 }
 
 /// A request's head. No `Debug`: headers hold credentials.
@@ -181,9 +179,6 @@ fn upgrade_of<B>(request: &mut Request<B>) -> Result<Option<(Upgrade, OnUpgrade)
     if !asked {
         return Ok(None);
     }
-    if request.version() != Version::HTTP_11 {
-        return Err(HeadError::Upgrade);
-    }
     let Some(value) = request.headers().get(header::UPGRADE) else {
         return Err(HeadError::Upgrade);
     };
@@ -192,8 +187,12 @@ fn upgrade_of<B>(request: &mut Request<B>) -> Result<Option<(Upgrade, OnUpgrade)
     } else if value.as_bytes().eq_ignore_ascii_case(b"spdy/3.1") {
         Upgrade::Spdy
     } else {
-        Upgrade::Other
+        // A server may ignore an offer (RFC 9110, section 7.8): the request goes on as it is, without it.
+        return Ok(None);
     };
+    if request.version() != Version::HTTP_11 {
+        return Err(HeadError::Upgrade);
+    }
     Ok(Some((kind, hyper::upgrade::on(request))))
 }
 
@@ -224,6 +223,8 @@ fn host_of(uri: &http::Uri, headers: &HeaderMap) -> Result<Option<Box<str>>, Hea
         Some(colon) if !text.ends_with(']') => text.get(..colon).unwrap_or(text),
         _ => text,
     };
+    // `host.` is the same name, spelt to its root.
+    let host = host.strip_suffix('.').unwrap_or(host);
     Ok(Some(host.to_ascii_lowercase().into_boxed_str()))
 }
 
@@ -322,7 +323,7 @@ mod tests {
         };
         assert_eq!(ask("Upgrade", "WebSocket"), Some(Upgrade::WebSocket));
         assert_eq!(ask("keep-alive, UPGRADE", "SPDY/3.1"), Some(Upgrade::Spdy));
-        assert_eq!(ask("upgrade", "h2c"), Some(Upgrade::Other));
+        assert_eq!(ask("upgrade, http2-settings", "h2c"), None);
         assert_eq!(ask("keep-alive", "websocket"), None);
         let request = Request::get("/")
             .header("connection", "upgrade")

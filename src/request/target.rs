@@ -168,6 +168,10 @@ mod tests {
             assert_eq!(target, cluster("prod", 0));
             assert_eq!(rest, raw);
         }
+        assert_eq!(
+            route(domain, "prod.gate.example.", "/").0,
+            cluster("prod", 0)
+        );
         assert_eq!(route(domain, "gate.example", "/apis").0, Target::Own);
         assert_eq!(route(domain, "a.b.gate.example", "/").0, cluster("a.b", 0));
     }

@@ -75,7 +75,6 @@ fn gateway_errors() -> Vec<(&'static str, Error)> {
     ));
     all.extend(authz_errors());
     all.extend(cluster_errors());
-    all.push(("the gateway is stopping", Error::Stopping));
     all
 }
 
