@@ -51,14 +51,14 @@ impl Error {
             return Fault::Client;
         }
         match self {
-            Self::Proxy(ProxyError::Identity | ProxyError::Target) => Fault::Gateway,
-            Self::Cluster(_) | Self::Proxy(_) => Fault::Upstream,
             Self::Head(_)
             | Self::Target(_)
             | Self::Authn(_)
             | Self::Authz(_)
             | Self::Api(_)
-            | Self::Login(_) => Fault::Gateway,
+            | Self::Login(_)
+            | Self::Proxy(ProxyError::Identity | ProxyError::Target) => Fault::Gateway,
+            Self::Cluster(_) | Self::Proxy(_) => Fault::Upstream,
         }
     }
 

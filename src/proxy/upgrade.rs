@@ -96,10 +96,9 @@ async fn pump(
     loop {
         let count = match timeout(limits::UPGRADE_IDLE, from.read(&mut buffer)).await {
             Ok(Ok(count)) => count,
-            Ok(Err(_)) => break,
             // Silent on this side; the other may be talking (the output of `logs -f` over a WebSocket).
             Err(_) if moving.idle() < limits::UPGRADE_IDLE => continue,
-            Err(_) => break,
+            Ok(Err(_)) | Err(_) => break,
         };
         let Some(chunk) = buffer.get(..count).filter(|chunk| !chunk.is_empty()) else {
             break;
