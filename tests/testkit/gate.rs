@@ -9,7 +9,7 @@ use palisade::{
     objects::{
         Binding, BindingSpec, Cluster, ClusterPrivate, ClusterSpec, Group, GroupSpec, Kind, Member,
         Nothing, Role, RoleScope, RoleSpec, Stored, Subject, SubjectKind, Token, TokenKind,
-        TokenPrivate, TokenSpec, User, UserSpec, rules::PolicyRule,
+        TokenPrivate, TokenSpec, User, UserPrivate, UserSpec, rules::PolicyRule,
     },
     serve::{
         app::{App, Sockets},
@@ -117,11 +117,13 @@ impl Gate {
 
     /// A user with one token, which is returned.
     pub(crate) async fn user(&self, handle: &str) -> String {
-        self.put(
-            User::new(handle, UserSpec::default()),
-            palisade::objects::UserPrivate::default(),
-        )
-        .await;
+        // With a password that nobody knows: people can log in, and only then count as an admin.
+        let private = UserPrivate {
+            password: Some("$argon2id$".to_owned()),
+            ..UserPrivate::default()
+        };
+        self.put(User::new(handle, UserSpec::default()), private)
+            .await;
         self.token(handle, &[], SignedDuration::from_hours(1)).await
     }
 
