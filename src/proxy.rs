@@ -3,7 +3,7 @@
 //! A request gets here with a permit (`outbound`), travels over pooled connections (`pool`, `upstream`) or,
 //! if it switches protocols, over one of its own (`upgrade`); which headers cross is in `headers`.
 //!
-//! `dial` guards every connection that the gateway opens to a cluster (P11 of the attack list);
+//! `dial` guards every connection that the gateway opens to a cluster (P11, docs/attacks.md);
 //! `endpoint` says where a cluster is and with which credential it is spoken to.
 
 pub mod body;

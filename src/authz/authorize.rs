@@ -42,8 +42,10 @@ pub struct Authz {
 impl Authz {
     /// A policy of the built-in roles alone; [`Authz::apply`] adds what is stored.
     pub fn new(built_in: BTreeMap<String, RoleSpec>) -> Self {
+        // Everyone's role stands beside the policy: bound, it would reach everybody's objects.
         let roles = built_in
             .iter()
+            .filter(|(name, _)| *name != AUTHENTICATED)
             .map(|(name, spec)| policy::Change::PutRole(name, spec));
         let policy = Policy::of(roles);
         let everyones = built_in.get(AUTHENTICATED).map(|role| role.rules.clone());

@@ -23,6 +23,6 @@ pub struct TlsInfo {
     /// `1.2` or `1.3`.
     pub version: &'static str,
     /// The name that the client asked for. For the log alone: it selects nothing, since Host or
-    /// `:authority` does (design.md, Paths).
+    /// `:authority` does.
     pub sni: Option<Box<str>>,
 }
