@@ -10,7 +10,8 @@
 //! - A [`Reach::Own`] caller touches nothing but what is theirs; what is not theirs and what is not there
 //!   are the same answer.
 //! - Nobody gains by a write: a token makes none that is wider or lives longer (a session makes tokens of its
-//!   user's up to the configured length, and they survive it: docs/decisions/0003), and users, groups, roles, bindings and clusters are written by admins alone.
+//!   user's up to the configured length, and they survive it: docs/decisions/0004), and users, groups,
+//!   roles, bindings and clusters are written by admins alone.
 //! - No answer holds a hash, a sealed credential or a password: those are another type (`objects`), and
 //!   no function here puts them into an answer. A token's text is in the answer to its creation alone.
 //! - Every write is one compare-and-swap transaction; the answer waits until this replica's own index has
