@@ -364,18 +364,24 @@ async fn a_watch_from_the_future_is_told_to_list_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_from_what_a_list_showed_is_never_refused_while_others_write() {
     for Backend { name, store, .. } in backends() {
+        // Paced: a writer that never pauses can keep a reader from the memory back end's lock for ever.
+        let pace = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
         let writer = tokio::spawn({
-            let store = store.clone();
+            let (store, pace) = (store.clone(), pace.clone());
             async move {
                 for i in 0.. {
+                    pace.acquire().await.unwrap().forget();
                     store.txn(Txn::new().put("a", format!("{i}"))).await?;
                 }
                 Ok::<(), StoreError>(())
             }
         });
         for _ in 0..300 {
+            // Two writes beside the listing and the watch, and one that surely comes after them.
+            pace.add_permits(2);
             let listed = store.list("", 1, None).await.unwrap().revision;
             let mut watch = store.watch("", listed).await.unwrap();
+            pace.add_permits(1);
             assert_eq!(
                 watch.next().await.unwrap().unwrap().revision,
                 listed + 1,
@@ -383,6 +389,7 @@ async fn a_watch_from_what_a_list_showed_is_never_refused_while_others_write() {
             );
         }
         store.close().await;
+        pace.add_permits(10);
         assert!(writer.await.unwrap().is_err());
     }
 }
