@@ -5,7 +5,7 @@
 
 use super::answer::{Answer, Fault};
 use crate::{
-    api::{ApiError, login::LoginError},
+    api::{ApiError, Mistake, login::LoginError},
     authn::{AuthnError, Refusal},
     authz::{AuthzError, request_info},
     clusters::NotReady,
@@ -60,6 +60,25 @@ impl Error {
             | Self::Proxy(ProxyError::Identity | ProxyError::Target) => Fault::Gateway,
             Self::Cluster(_) | Self::Proxy(_) => Fault::Upstream,
         }
+    }
+
+    /// What the log says: the error with its causes, without anything that a body held.
+    pub(super) fn for_log(&self) -> String {
+        if let Self::Api(ApiError::Invalid(object, mistakes)) = self {
+            let fields: Vec<&str> = mistakes.iter().map(Mistake::field).collect();
+            return format!("api: {object} is invalid in {}", fields.join(", "));
+        }
+        if let Self::Api(ApiError::BadRequest(_)) = self {
+            return "api: the request cannot be read".to_owned();
+        }
+        let mut chain = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            chain.push_str(": ");
+            chain.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        chain
     }
 
     /// What the client gets.

@@ -68,7 +68,7 @@ impl Gateway {
         let (mut response, session) = match self.serve(conn, request, &mut record).await {
             Ok(served) => served,
             Err(error) => {
-                record.fail(error.fault(), &error);
+                record.fail(error.fault(), error.for_log());
                 (error.answer().into_response(id, record.discovery), None)
             }
         };

@@ -11,7 +11,7 @@ use crate::{
     request::{Head, RequestId, Target, conn::ConnInfo},
 };
 use http::{Method, StatusCode};
-use std::{error::Error as StdError, net::IpAddr, time::Instant};
+use std::{net::IpAddr, time::Instant};
 
 /// Collects what the log line says.
 pub(super) struct Record {
@@ -90,15 +90,8 @@ impl Record {
         self.code = Some(code);
     }
 
-    pub(super) fn fail(&mut self, fault: Fault, error: &dyn StdError) {
-        let mut chain = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            chain.push_str(": ");
-            chain.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        self.failure = Some((fault, chain));
+    pub(super) fn fail(&mut self, fault: Fault, error: String) {
+        self.failure = Some((fault, error));
     }
 
     pub(super) fn carried(&mut self, carried: Carried) {

@@ -8,20 +8,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// What can go wrong while a body streams.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// Reading from the other side failed.
-    #[error("the body was cut off")]
-    Cut(#[source] hyper::Error),
-    /// Nothing came for longer than the stream's idle limit.
-    #[error("the stream was idle for too long")]
-    Idle,
-    /// A body of the gateway's own API failed.
-    #[error("the answer could not be written")]
-    Own(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
 /// A request's body on its way to a cluster. Trailers stop here: no Kubernetes client sends any, and a
 /// trailer named like an identity header must not arrive behind one (H13).
 pub struct RequestBody(Incoming);

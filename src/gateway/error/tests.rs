@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    api::{Mistake, ObjectRef, login},
+    api::{ObjectRef, login},
     authn::{Unknowable, passwords},
     gateway::answer::Fault,
     objects::User,
@@ -394,4 +394,29 @@ fn no_two_rows_of_a_table_are_the_same() {
         let whens: BTreeSet<_> = errors.iter().map(|(when, _)| *when).collect();
         assert_eq!(whens.len(), errors.len());
     }
+}
+
+// G8: a body's values are told to whoever sent them, and to no log.
+#[test]
+fn what_a_body_held_is_not_logged() {
+    let wrong = Mistake::invalid("spec.server", "canary-value", "no URL");
+    let error = Error::from(ApiError::Invalid(
+        ObjectRef::of::<User>("jane"),
+        vec![wrong],
+    ));
+    assert!(error.answer().message.contains("canary-value"));
+    assert!(
+        error.for_log().contains("spec.server"),
+        "{}",
+        error.for_log()
+    );
+    assert!(!error.for_log().contains("canary"), "{}", error.for_log());
+    let error = Error::from(ApiError::BadRequest("found \"canary\"".to_owned()));
+    assert!(!error.for_log().contains("canary"), "{}", error.for_log());
+    // Every other error keeps its causes.
+    let lost = Error::from(ProxyError::CredentialRefused);
+    assert_eq!(
+        lost.for_log(),
+        "proxy: the cluster refuses the gateway's own credential"
+    );
 }
