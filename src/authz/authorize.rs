@@ -37,6 +37,8 @@ pub struct Authz {
     next: Mutex<Policy>,
     built_in: BTreeMap<String, RoleSpec>,
     everyones: Vec<PolicyRule>,
+    /// [`AUTHENTICATED`], to be shared.
+    authenticated: Arc<str>,
 }
 
 impl Authz {
@@ -53,6 +55,7 @@ impl Authz {
             policy: ArcSwap::from_pointee(policy.clone()),
             next: Mutex::new(policy),
             everyones: everyones.unwrap_or_default(),
+            authenticated: AUTHENTICATED.into(),
             built_in,
         }
     }
@@ -122,7 +125,7 @@ impl Authz {
             groups: identity.groups(),
         };
         let decided = policy.decide_request(&who, Place::Cluster(&cluster), &info, now);
-        if !decided.allowed() {
+        let Some(role) = decided.role() else {
             // Not asked on the way to an allow: only a refusal needs to know which of the two it is.
             if !policy.holds_any(&who, &cluster, now) {
                 let user = identity.handle().to_owned();
@@ -141,7 +144,7 @@ impl Authz {
                 },
                 &format!("no role of yours on cluster {cluster:?} allows it"),
             ));
-        }
+        };
         let roles = policy
             .cluster_roles(&who, &cluster, now)
             .names()
@@ -154,6 +157,7 @@ impl Authz {
             cluster,
             target.cut,
             roles,
+            policy.shared_role_name(role),
             super::permit::Shape { pace, proxied },
         ))
     }
@@ -168,18 +172,18 @@ impl Authz {
             groups: identity.groups(),
         };
         let policy = self.policy.load();
-        if policy
-            .decide_request(&who, Place::Global, info, clock::now())
-            .allowed()
-        {
-            return Ok(OwnPermit::new(identity, Reach::All));
+        let decided = policy.decide_request(&who, Place::Global, info, clock::now());
+        if let Some(role) = decided.role() {
+            let allowed_by = policy.shared_role_name(role);
+            return Ok(OwnPermit::new(identity, Reach::All, allowed_by));
         }
         if self
             .everyones
             .iter()
             .any(|rule| rules::allows(rule, &attrs))
         {
-            return Ok(OwnPermit::new(identity, Reach::Own));
+            let allowed_by = Arc::clone(&self.authenticated);
+            return Ok(OwnPermit::new(identity, Reach::Own, allowed_by));
         }
         Err(denied(
             &identity,

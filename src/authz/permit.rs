@@ -69,6 +69,7 @@ pub struct Permit {
     cluster: Box<str>,
     cut: usize,
     roles: SmallVec<[Arc<str>; 8]>,
+    allowed_by: Arc<str>,
     shape: Shape,
 }
 
@@ -96,6 +97,7 @@ impl Permit {
         cluster: Box<str>,
         cut: usize,
         roles: SmallVec<[Arc<str>; 8]>,
+        allowed_by: Arc<str>,
         shape: Shape,
     ) -> Self {
         Self {
@@ -103,6 +105,7 @@ impl Permit {
             cluster,
             cut,
             roles,
+            allowed_by,
             shape,
         }
     }
@@ -127,6 +130,11 @@ impl Permit {
         &self.roles
     }
 
+    /// Name of the role that allowed the request; others that the user holds may do so too.
+    pub fn allowed_by(&self) -> &Arc<str> {
+        &self.allowed_by
+    }
+
     /// What kind of answer it will have.
     pub fn pace(&self) -> Pace {
         self.shape.pace
@@ -142,11 +150,16 @@ impl Permit {
 pub struct OwnPermit {
     identity: Identity,
     reach: Reach,
+    allowed_by: Arc<str>,
 }
 
 impl OwnPermit {
-    pub(super) fn new(identity: Identity, reach: Reach) -> Self {
-        Self { identity, reach }
+    pub(super) fn new(identity: Identity, reach: Reach, allowed_by: Arc<str>) -> Self {
+        Self {
+            identity,
+            reach,
+            allowed_by,
+        }
     }
 
     /// Whose request it is.
@@ -157,6 +170,11 @@ impl OwnPermit {
     /// How far it reaches.
     pub fn reach(&self) -> Reach {
         self.reach
+    }
+
+    /// Name of the role that allowed the request.
+    pub fn allowed_by(&self) -> &Arc<str> {
+        &self.allowed_by
     }
 }
 

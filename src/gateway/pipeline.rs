@@ -68,7 +68,7 @@ impl Gateway {
         let (mut response, session) = match self.serve(conn, request, &mut record).await {
             Ok(served) => served,
             Err(error) => {
-                record.fail(error.fault(), error.for_log());
+                record.fail(&error);
                 (error.answer().into_response(id, record.discovery), None)
             }
         };
@@ -111,6 +111,7 @@ impl Gateway {
         let rest = purpose.rest(&head);
         let upgrade = head.upgrade().is_some();
         let info = RequestInfo::parse(head.method().as_str(), &rest, upgrade)?; // 400: two readings
+        record.asked(&info);
         let credential = Credential::extract(head.headers(), websocket(&head))?; // 401; 400: two of them
         let identity = self.parts.authn.authenticate(&credential, clock::now())?; // 401; 503: could not tell
         record.identify(&identity);
@@ -122,7 +123,10 @@ impl Gateway {
         };
         // 403, also for an unknown cluster; the only maker of permits.
         match self.parts.authz.authorize(identity, asked)? {
-            Permitted::Own(permit) => self.own(permit, head, body).await,
+            Permitted::Own(permit) => {
+                record.own_permit(&permit);
+                self.own(permit, head, body).await
+            }
             Permitted::Cluster(permit) => {
                 record.permit(&permit);
                 self.forward(

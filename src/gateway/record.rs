@@ -1,28 +1,40 @@
 //! What is known of a request, and its one log line.
 //!
-//! Never in it: the query string, header values, tokens, bodies. The line is written when the answer's
-//! body ends or is dropped, so that a stream's line says how long it lived and how much it carried.
+//! Never in it: header values but the user agent, tokens, bodies, parameters that could hold a secret. The
+//! line is written when the answer's body ends or is dropped, so that a stream's line says how long it lived
+//! and how much it carried.
 
-use super::answer::{Fault, is_discovery};
+use super::{
+    answer::{Fault, is_discovery},
+    error::Error,
+};
 use crate::{
     authn::Identity,
-    authz::{Pace, Permit},
+    authz::{OwnPermit, Pace, Permit, RequestInfo},
     proxy::upgrade::Carried,
     request::{Head, RequestId, Target, conn::ConnInfo},
 };
-use http::{Method, StatusCode};
-use std::{net::IpAddr, time::Instant};
+use http::{Method, StatusCode, header};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
-/// Collects what the log line says.
+mod target;
+mod words;
+
+use words::{Word, Words};
+
+/// Collects what is told of a request.
 pub(super) struct Record {
     pub(super) id: RequestId,
     began: Instant,
     peer: IpAddr,
     method: Method,
-    path: Box<str>,
-    cluster: Option<Box<str>>,
+    words: Words,
+    /// Parameters of the query that are not in [`Word::Target`].
+    hidden: usize,
     who: Option<Identity>,
-    verb: Option<&'static str>,
+    /// Name of the role that allowed it.
+    allowed_by: Option<Arc<str>>,
+    pace: Option<Pace>,
     /// None: the client went away before there was an answer.
     code: Option<StatusCode>,
     failure: Option<(Fault, String)>,
@@ -36,8 +48,8 @@ pub(super) struct Record {
 
 /// What the log says for a client that left before its answer (a common convention).
 const CLIENT_GONE: u16 = 499;
-/// Longest path in a log line (bytes); names of Kubernetes objects stay far below it.
-const LOGGED_PATH: usize = 1024;
+/// Longest user agent that is kept (bytes): kubectl's has 60.
+const AGENT: usize = 256;
 
 impl Record {
     pub(super) fn begin(conn: &ConnInfo) -> Box<Self> {
@@ -46,10 +58,11 @@ impl Record {
             began: Instant::now(),
             peer: conn.peer.ip(),
             method: Method::GET,
-            path: Box::default(),
-            cluster: None,
+            words: Words::default(),
+            hidden: 0,
             who: None,
-            verb: None,
+            allowed_by: None,
+            pace: None,
             code: None,
             failure: None,
             sent: 0,
@@ -61,17 +74,37 @@ impl Record {
 
     pub(super) fn head(&mut self, head: &Head, target: &Target) {
         self.method = head.method().clone();
-        let path = head.raw_path();
-        let end = (0..=LOGGED_PATH.min(path.len()))
-            .rev()
-            .find(|&at| path.is_char_boundary(at));
-        self.path = path.get(..end.unwrap_or(0)).unwrap_or_default().into();
+        let shown = target::shown(head.raw_target());
+        self.words.keep(Word::Target, &shown.text);
+        self.hidden = shown.hidden;
+        let agent = head.headers().get(header::USER_AGENT);
+        if let Some(agent) = agent.and_then(|agent| agent.to_str().ok()) {
+            let agent = target::without_tokens(agent);
+            self.words.keep(Word::Agent, words::cut(&agent, AGENT));
+        }
         let mut rest = head.raw_target().into();
         if let Target::Cluster(cluster) = target {
-            self.cluster = Some(cluster.name.clone());
+            let name = target::without_tokens(&cluster.name);
+            self.words.keep(Word::Cluster, &name);
             rest = cluster.rest(head);
         }
         self.discovery = is_discovery(rest.split('?').next().unwrap_or_default());
+    }
+
+    /// What the addressee will make of it.
+    pub(super) fn asked(&mut self, info: &RequestInfo<'_>) {
+        let parts = [
+            (Word::Verb, &info.verb),
+            (Word::Group, &info.api_group),
+            (Word::Version, &info.api_version),
+            (Word::Resource, &info.resource),
+            (Word::Subresource, &info.subresource),
+            (Word::Namespace, &info.namespace),
+            (Word::Name, &info.name),
+        ];
+        for (word, text) in parts {
+            self.words.keep(word, &target::without_tokens(text));
+        }
     }
 
     pub(super) fn identify(&mut self, identity: &Identity) {
@@ -79,19 +112,20 @@ impl Record {
     }
 
     pub(super) fn permit(&mut self, permit: &Permit) {
-        self.verb = Some(match permit.pace() {
-            Pace::Short => "request",
-            Pace::Bulk => "bulk",
-            Pace::Trickle => "stream",
-        });
+        self.pace = Some(permit.pace());
+        self.allowed_by = Some(Arc::clone(permit.allowed_by()));
+    }
+
+    pub(super) fn own_permit(&mut self, permit: &OwnPermit) {
+        self.allowed_by = Some(Arc::clone(permit.allowed_by()));
     }
 
     pub(super) fn answered(&mut self, code: StatusCode) {
         self.code = Some(code);
     }
 
-    pub(super) fn fail(&mut self, fault: Fault, error: String) {
-        self.failure = Some((fault, error));
+    pub(super) fn fail(&mut self, error: &Error) {
+        self.failure = Some((error.fault(), error.for_log()));
     }
 
     pub(super) fn carried(&mut self, carried: Carried) {
@@ -105,13 +139,24 @@ impl Drop for Record {
     /// The end of the request, however it came.
     fn drop(&mut self) {
         let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let word = |word| Some(self.words.get(word)).filter(|text| !text.is_empty());
         let user = self.who.as_ref().map_or("-", Identity::handle);
-        let token = self
-            .who
-            .as_ref()
-            .map(|who| who.token_id().to_string())
+        let token = self.who.as_ref().map(Identity::token_id);
+        let token = token.as_ref().map_or("", |id| id.as_str());
+        let cluster = word(Word::Cluster).unwrap_or("-");
+        let verb = word(Word::Verb).unwrap_or("-");
+        let path = self
+            .words
+            .get(Word::Target)
+            .split('?')
+            .next()
             .unwrap_or_default();
-        let cluster = self.cluster.as_deref().unwrap_or("-");
+        let role = self.allowed_by.as_deref().unwrap_or("-");
+        let kind = self.pace.map_or("-", |pace| match pace {
+            Pace::Short => "request",
+            Pace::Bulk => "bulk",
+            Pace::Trickle => "stream",
+        });
         let (fault, error) = match &self.failure {
             Some((fault, error)) => (fault.as_str(), error.as_str()),
             None => ("-", ""),
@@ -121,7 +166,7 @@ impl Drop for Record {
                 tracing::$level!(
                     target: "palisade::request",
                     id = %self.id, peer = %self.peer, user, token, cluster,
-                    method = %self.method, path = %self.path, kind = self.verb.unwrap_or("-"),
+                    method = %self.method, path, verb, kind, role,
                     code = self.code.map_or(CLIENT_GONE, |code| code.as_u16()), ms = millis,
                     sent = self.sent, received = self.received, cut = !self.ended,
                     fault, error,

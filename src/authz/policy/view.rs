@@ -210,6 +210,14 @@ impl Policy {
         self.roles.name(role.0)
     }
 
+    /// The same, shared: nothing is copied.
+    pub fn shared_role_name(&self, role: RoleId) -> Arc<str> {
+        // A decision's role has a name; the other arm is for the types.
+        self.roles
+            .shared_name(role.0)
+            .unwrap_or_else(|| Arc::from(self.roles.name(role.0)))
+    }
+
     /// A role by name.
     pub fn role(&self, name: &str) -> Option<RoleView<'_>> {
         let id = self.roles.find(name)?;
