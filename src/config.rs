@@ -156,7 +156,9 @@ pub enum LogFormat {
 }
 
 /// Severity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Failures of the gateway itself.
@@ -167,4 +169,19 @@ pub enum LogLevel {
     Info,
     /// Everything that is not per byte.
     Debug,
+    /// All that there is.
+    Trace,
+}
+
+impl LogLevel {
+    /// As it is written in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
 }

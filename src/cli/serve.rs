@@ -55,6 +55,9 @@ pub struct Args {
     /// Where --dev has /livez, /readyz and /metrics
     #[arg(long, value_name = "ADDRESS:PORT", requires = "dev", default_value_t = DEV_ADMIN_LISTEN)]
     admin_listen: SocketAddr,
+    /// The least severe lines that --dev logs
+    #[arg(long, value_name = "LEVEL", requires = "dev", value_enum, default_value_t = LogLevel::Info)]
+    log_level: LogLevel,
 }
 
 /// Runs `palisade serve`.
@@ -125,8 +128,13 @@ async fn serve_dev(args: &Args) -> Result<(), Failure> {
     let signals = Signals::take().map_err(|error| said(&error))?;
     let sockets = Sockets::bind(args.listen, args.admin_listen).await;
     let sockets = sockets.map_err(|error| said(&error))?;
-    let dev = dev::prepare(&args.state_dir, sockets.address(), sockets.admin_address())
-        .map_err(|error| said(&error))?;
+    let dev = dev::prepare(
+        &args.state_dir,
+        sockets.address(),
+        sockets.admin_address(),
+        args.log_level,
+    )
+    .map_err(|error| said(&error))?;
     begin(&dev.config);
     let state = State::open(&dev.config.state)
         .await
@@ -239,6 +247,7 @@ fn begin(config: &Config) {
             LogLevel::Warn => LevelFilter::WARN,
             LogLevel::Info => LevelFilter::INFO,
             LogLevel::Debug => LevelFilter::DEBUG,
+            LogLevel::Trace => LevelFilter::TRACE,
         },
     });
     lifecycle::raise_descriptor_limit();

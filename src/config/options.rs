@@ -218,7 +218,7 @@ pub const OPTIONS: &[Opt] = &[
     ),
     optional(
         "log.level",
-        Shape::Word(&["error", "warn", "info", "debug"]),
+        Shape::Word(&["error", "warn", "info", "debug", "trace"]),
         "The least severe lines that are written. One line per request is `info`. No level shows tokens, \
          cookies, passwords, bodies or query strings.",
     ),

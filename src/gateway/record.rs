@@ -125,7 +125,9 @@ impl Record {
     }
 
     pub(super) fn fail(&mut self, error: &Error) {
-        self.failure = Some((error.fault(), error.for_log()));
+        // The text of a refusal may quote a name out of the target.
+        let text = target::without_tokens(&error.for_log()).into_owned();
+        self.failure = Some((error.fault(), text));
     }
 
     pub(super) fn carried(&mut self, carried: Carried) {

@@ -15,7 +15,7 @@ use super::{
     tls::{self, TlsError},
 };
 use crate::{
-    config::{self, Config, yaml::Mistake},
+    config::{self, Config, LogLevel, yaml::Mistake},
     status::clock,
 };
 use aws_lc_rs::digest;
@@ -83,8 +83,13 @@ pub struct Dev {
     pub kubeconfig: PathBuf,
 }
 
-/// Makes what is missing in `folder`, for a gateway that listens at these addresses.
-pub fn prepare(folder: &Path, listen: SocketAddr, admin: SocketAddr) -> Result<Dev, DevError> {
+/// Makes what is missing in `folder`, for a gateway that listens at these addresses and logs from this level on.
+pub fn prepare(
+    folder: &Path,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    level: LogLevel,
+) -> Result<Dev, DevError> {
     make_folder(folder)?;
     let folder = std::path::absolute(folder).map_err(file_error(folder, "find"))?;
     let ca_file = folder.join("ca.pem");
@@ -96,7 +101,7 @@ pub fn prepare(folder: &Path, listen: SocketAddr, admin: SocketAddr) -> Result<D
     write(&folder.join("tls.pem"), &chain, 0o644)?;
     write(&folder.join("tls.key"), &key.serialize_pem(), 0o600)?;
     let config_file = folder.join("palisade.yaml");
-    let text = config_text(listen, admin);
+    let text = config_text(listen, admin, level);
     write(&config_file, &text, 0o644)?;
     let config = config::read(&text, &folder).map_err(|mistakes| {
         let nothing = || Mistake::at(&config::yaml::Node::empty(), "", "no mistake is named");
@@ -112,13 +117,14 @@ pub fn prepare(folder: &Path, listen: SocketAddr, admin: SocketAddr) -> Result<D
 }
 
 /// The configuration file of a development gateway.
-fn config_text(listen: SocketAddr, admin: SocketAddr) -> String {
+fn config_text(listen: SocketAddr, admin: SocketAddr, level: LogLevel) -> String {
     let host = match listen.ip() {
         ip if ip.is_loopback() || ip.is_unspecified() => "localhost".to_owned(),
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
     let port = listen.port();
+    let level = level.as_str();
     format!(
         "\
 # Made by `palisade serve --dev` at every start: changes here are lost.
@@ -131,6 +137,7 @@ state: {{store: state.db, key_file: keys}}
 drain: {{deadline: 2s}}
 # A cluster on this very machine is what one develops with.
 clusters: {{danger_allow_loopback_clusters: true}}
+log: {{level: {level}}}
 "
     )
 }
@@ -278,9 +285,9 @@ mod tests {
     fn a_second_start_keeps_the_authority_and_renews_the_certificate() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("dev");
-        let one = prepare(&path, loopback(8443), loopback(8444)).unwrap();
+        let one = prepare(&path, loopback(8443), loopback(8444), LogLevel::Info).unwrap();
         let leaf = fs::read(&one.config.tls.cert_file).unwrap();
-        let two = prepare(&path, loopback(9443), loopback(9444)).unwrap();
+        let two = prepare(&path, loopback(9443), loopback(9444), LogLevel::Info).unwrap();
         assert_eq!(one.ca_sum, two.ca_sum);
         assert_eq!(one.ca_sum.len(), 64);
         assert_ne!(leaf, fs::read(&two.config.tls.cert_file).unwrap());
@@ -317,20 +324,28 @@ mod tests {
     #[test]
     fn an_authority_that_ends_soon_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        let one = prepare(folder.path(), loopback(1), loopback(2)).unwrap();
+        let one = prepare(folder.path(), loopback(1), loopback(2), LogLevel::Info).unwrap();
         let soon = from_now(LEAF_LIFE - BEFORE);
         fs::write(folder.path().join("ca.until"), soon.to_string()).unwrap();
-        let two = prepare(folder.path(), loopback(1), loopback(2)).unwrap();
+        let two = prepare(folder.path(), loopback(1), loopback(2), LogLevel::Info).unwrap();
         assert_ne!(one.ca_sum, two.ca_sum);
     }
 
     #[test]
     fn other_addresses_are_named() {
-        let text = config_text("192.0.2.7:443".parse().unwrap(), loopback(2));
+        let text = config_text(
+            "192.0.2.7:443".parse().unwrap(),
+            loopback(2),
+            LogLevel::Info,
+        );
         assert!(text.contains("external_url: https://192.0.2.7:443\n"));
-        let text = config_text("[2001:db8::7]:443".parse().unwrap(), loopback(2));
+        let text = config_text(
+            "[2001:db8::7]:443".parse().unwrap(),
+            loopback(2),
+            LogLevel::Info,
+        );
         assert!(text.contains("external_url: https://[2001:db8::7]:443\n"));
-        let text = config_text("0.0.0.0:443".parse().unwrap(), loopback(2));
+        let text = config_text("0.0.0.0:443".parse().unwrap(), loopback(2), LogLevel::Info);
         assert!(text.contains("external_url: https://localhost:443\n"));
     }
 }

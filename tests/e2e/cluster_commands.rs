@@ -152,7 +152,7 @@ fn a_cluster_is_added_with_a_credential_that_stays_with_the_operator() {
         "{synced}"
     );
 
-    for folder in [gateway.folder(), &admin.path("config")] {
+    for folder in [&gateway.state_dir(), &admin.path("config")] {
         assert!(
             !holds(folder, &token),
             "the operator's token is below {}",
@@ -220,7 +220,7 @@ fn a_cluster_is_added_by_hand_with_one_short_token() {
     let said = admin.palisade(&add).succeeds();
     assert!(said.starts_with("cluster prod is ready"), "{said}");
     assert!(
-        !holds(gateway.folder(), token.trim()),
+        !holds(&gateway.state_dir(), token.trim()),
         "what was handed over is not kept"
     );
 

@@ -9,6 +9,7 @@
 
 mod admin;
 mod admin_commands;
+mod canary;
 mod config_check;
 mod dev;
 mod identity;

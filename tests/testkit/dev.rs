@@ -1,69 +1,15 @@
-//! `palisade serve --dev` as a process, and a person who uses it by commands.
+//! People who use a gateway of [`super::gateway`] by commands.
 
+use super::gateway::PALISADE;
 use std::{
-    fs::{self, File},
-    io::{BufRead, BufReader, Write},
+    io::Write,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
 };
 
-const PALISADE: &str = env!("CARGO_BIN_EXE_palisade");
-
-/// A development gateway on free ports; it ends with the value.
-pub(crate) struct DevGateway {
-    /// `https://localhost:PORT`
-    pub(crate) url: String,
-    /// Of its authority's certificate.
-    pub(crate) ca_sum: String,
-    /// Of the user `admin`.
-    pub(crate) password: String,
-    process: Child,
-    folder: tempfile::TempDir,
-}
+pub(crate) use super::gateway::GatewayProcess as DevGateway;
 
 impl DevGateway {
-    pub(crate) fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let log = File::create(folder.path().join("log")).expect("the log is made");
-        let mut process = Command::new(PALISADE)
-            .args(["serve", "--dev", "--listen", "127.0.0.1:0"])
-            .args(["--admin-listen", "127.0.0.1:0", "--state-dir"])
-            .arg(folder.path().join("state"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the gateway starts");
-        let mut lines = BufReader::new(process.stdout.take().expect("standard output"));
-        let mut welcome = String::new();
-        while !welcome.contains("Ctrl-C ends it") {
-            let read = lines.read_line(&mut welcome).expect("it prints text");
-            let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-            assert_ne!(read, 0, "it ended: {welcome}\n{}", log());
-        }
-        let word_after = |before: &str| {
-            let (_, rest) = welcome.split_once(before).expect(before);
-            rest.split_whitespace().next().expect(before).to_owned()
-        };
-        Self {
-            url: word_after("--server"),
-            ca_sum: word_after("--ca-sum"),
-            password: word_after("password (shown this once):"),
-            process,
-            folder,
-        }
-    }
-
-    /// What it has logged so far.
-    pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).expect("the log is text")
-    }
-
-    /// Everything that it writes is below this folder.
-    pub(crate) fn folder(&self) -> &std::path::Path {
-        self.folder.path()
-    }
-
     /// Somebody with a home of their own, not logged in.
     pub(crate) fn person(&self) -> Person<'_> {
         let home = tempfile::tempdir().expect("a temporary folder");
@@ -78,14 +24,6 @@ impl DevGateway {
         let person = self.person();
         person.log_in("admin", &self.password).succeeds();
         person
-    }
-}
-
-impl Drop for DevGateway {
-    fn drop(&mut self) {
-        // Gone already if it failed.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

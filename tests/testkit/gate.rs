@@ -1,7 +1,7 @@
 //! A gateway in this process: the real listener, request path, policy, index and registry, on a store in
 //! memory. What an operator would set up by commands is written straight into the store.
 
-use super::fake_api::FakeApi;
+use super::{canary, fake_api::FakeApi};
 use jiff::{SignedDuration, Timestamp};
 use palisade::{
     authn::TokenText,
@@ -31,6 +31,7 @@ pub(crate) struct Gate {
     pub(crate) ca_pem: String,
     pub(crate) store: Store,
     pub(crate) app: App,
+    admin_address: SocketAddr,
     keyring: Arc<Keyring>,
     _folder: tempfile::TempDir,
 }
@@ -42,6 +43,7 @@ impl Gate {
 
     /// With clusters by host name below `base_domain`.
     pub(crate) async fn start_with(base_domain: Option<&str>) -> Self {
+        canary::watch_log();
         let folder = tempfile::tempdir().unwrap();
         let (cert, key, ca_pem) = certificate(folder.path());
         let store = Store::memory();
@@ -59,7 +61,7 @@ impl Gate {
         let config = palisade::config::read(&config, folder.path()).unwrap();
         let any = ([127, 0, 0, 1], 0).into();
         let sockets = Sockets::bind(any, any).await.unwrap();
-        let address = sockets.address();
+        let (address, admin_address) = (sockets.address(), sockets.admin_address());
         let state = State {
             store: store.clone(),
             keyring: Arc::clone(&keyring),
@@ -72,6 +74,7 @@ impl Gate {
             ca_pem,
             store,
             app,
+            admin_address,
             keyring,
             _folder: folder,
         }
@@ -256,6 +259,35 @@ impl Gate {
         self.bind_subject(role, subject, cluster).await;
     }
 
+    /// A role of scope global for a user.
+    pub(crate) async fn bind_global(&self, role: &str, user: &str) {
+        let subject = Subject {
+            kind: SubjectKind::User,
+            name: user.to_owned(),
+            uid: self.uid(user).await,
+        };
+        let spec = BindingSpec {
+            role: role.to_owned(),
+            subject,
+            ..BindingSpec::default()
+        };
+        let name = format!("{role}-{user}");
+        self.put(Binding::new(name, spec), Nothing::default()).await;
+    }
+
+    /// What `/metrics` of the admin listener says.
+    pub(crate) async fn metrics(&self) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = tokio::net::TcpStream::connect(self.admin_address)
+            .await
+            .unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
     async fn bind_subject(&self, role: &str, subject: Subject, cluster: &str) {
         let name = format!("{role}-{}-{cluster}", subject.name);
         let spec = BindingSpec {
@@ -271,6 +303,8 @@ impl Gate {
     pub(crate) async fn stop(self) {
         let done = self.app.stop(tokio::time::sleep(PATIENCE)).await;
         assert_eq!(done, Drained::Clean, "every connection and stream ends");
+        // G8: of this gate, or of another one of the same program.
+        assert_eq!(canary::found_in_log(), Vec::<String>::new());
     }
 }
 

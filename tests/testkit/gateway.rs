@@ -1,6 +1,9 @@
 //! The gateway as people run it: the real program, started with `palisade serve --dev` on free ports.
 
-use super::process::{PATIENCE, Ran, Running, eventually, run_with};
+use super::{
+    canary,
+    process::{PATIENCE, Ran, Running, eventually, run_with},
+};
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -19,7 +22,7 @@ pub(crate) struct GatewayProcess {
     /// SHA-256 of the authority of its certificate, for `--ca-sum`.
     pub(crate) ca_sum: String,
     /// Password of the user `admin`.
-    pub(crate) admin_password: String,
+    pub(crate) password: String,
     /// `127.0.0.1:PORT` of the admin listener.
     admin_address: String,
     process: Running,
@@ -35,19 +38,20 @@ impl GatewayProcess {
         let mut command = Command::new(PALISADE);
         command
             .args(["serve", "--dev", "--listen", "127.0.0.1:0"])
-            .args(["--admin-listen", "127.0.0.1:0", "--state-dir"])
+            .args(["--admin-listen", "127.0.0.1:0", "--log-level", "trace"])
+            .arg("--state-dir")
             .arg(dir.path().join("state"));
         let process = Running::start(command);
         let url = word_after(&process.line("Palisade for development at"), " at ");
         process.line("password (shown this once)");
-        let admin_password = process.line("-").trim().to_owned();
+        let password = process.line("-").trim().to_owned();
         let ca_sum = word_after(&process.line("--ca-sum"), "--ca-sum ");
         let health = process.line("health and metrics at");
         let admin_address = word_after(&health, "http://");
         let gateway = Self {
             url,
             ca_sum,
-            admin_password,
+            password,
             admin_address: admin_address.trim_end_matches('.').to_owned(),
             process,
             logged: String::new(),
@@ -165,6 +169,25 @@ pub(crate) fn kubectl(program: &Path, kubeconfig: &Path) -> Command {
         .arg(kubeconfig.with_file_name(cache))
         .env_remove("KUBECONFIG");
     command
+}
+
+impl Drop for GatewayProcess {
+    /// The gateway has ended or is killed after this; nothing that it wrote holds a secret (G8, O6).
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let metrics = self.admin_get("/metrics").unwrap_or_default();
+        let log = self.log();
+        canary::assert_none(
+            &[
+                ("the log", log.as_bytes()),
+                ("the metrics", metrics.as_bytes()),
+            ],
+            Some(&self.state_dir()),
+            &[&self.password],
+        );
+    }
 }
 
 fn is_ok(answer: &str) -> bool {

@@ -1,5 +1,6 @@
 //! What the tests put around the gateway. Both test crates include this module and use a part each.
 
+pub(crate) mod canary;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod dev;

@@ -1,7 +1,7 @@
 //! What people may not, and what they read then: kubectl's own words, the reason, and the request's id.
 
 use super::world::{MEMBER, NOBODY, VIEWER, World, oldest_and_newest, raw, with_each};
-use crate::testkit::process::{Ran, run, run_with};
+use crate::testkit::process::{Ran, eventually, run, run_with};
 
 /// A pod, for whoever may not make one.
 const POD: &str = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mine"},
@@ -15,10 +15,9 @@ impl World {
         let id = said.rsplit_once("(request ").map(|(_, rest)| rest);
         let id = id.and_then(|rest| rest.split_once(')')).map(|(id, _)| id);
         let id = id.unwrap_or_else(|| panic!("no request id: {said}"));
-        assert!(
-            self.gateway.log().contains(id),
-            "{id} is not in the log: {said}"
-        );
+        // The line is written at the end of the answer: kubectl may be quicker to tell of it.
+        let logged = eventually(|| self.gateway.log().contains(id).then_some(()));
+        assert!(logged.is_some(), "{id} is not in the log: {said}");
     }
 }
 

@@ -108,9 +108,7 @@ impl World {
         let file = self.gateway.home("operator").join("pods.yaml");
         fs::write(&file, pods()).expect("it can be written");
         run(self.local.kubectl().args(["apply", "-f"]).arg(&file)).ok();
-        self.gateway
-            .login("admin", &self.gateway.admin_password)
-            .ok();
+        self.gateway.login("admin", &self.gateway.password).ok();
         let kubeconfig = self.local.admin_kubeconfig.to_str().expect("a path");
         self.admin(&[
             "cluster",
