@@ -12,6 +12,7 @@
 //!
 //! Left to others: who the caller is (`authn`), which bytes go out (`proxy`).
 
+mod acting;
 pub mod attributes;
 mod authorize;
 mod bits;
@@ -31,6 +32,7 @@ mod shards;
 pub mod source;
 mod table;
 
+pub use acting::{ActingError, Actor, Assumed};
 pub use attributes::Attributes;
 pub use authorize::Authz;
 pub use files::built_in_roles;

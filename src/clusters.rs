@@ -24,8 +24,6 @@ pub const NAMESPACE: &str = "palisade-system";
 pub const IMPERSONATOR: &str = "impersonator";
 /// The account that renews and writes.
 pub const RECONCILER: &str = "reconciler";
-/// Extras that the gateway sends with a user (`Impersonate-Extra-…`).
-pub const EXTRA_KEYS: &[&str] = &["palisade.dev/token-id"];
 /// What names of cluster-wide objects of ours start with.
 pub const PREFIX: &str = "palisade:";
 /// Label of every object of ours.

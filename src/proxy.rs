@@ -51,6 +51,11 @@ pub enum ProxyError {
     /// More grant groups than [`limits::GRANT_GROUPS`].
     #[error("more than {} roles on one cluster", limits::GRANT_GROUPS)]
     TooManyGroups,
+    /// The cluster lets the gateway's account send nothing of the kind yet.
+    #[error(
+        "cluster {0:?} was last synced by an older gateway, and refuses what acting as others (--as) takes: an operator has to run `palisade cluster sync {0}`"
+    )]
+    ActingNotSynced(Box<str>),
     /// The identity holds bytes that no header can hold.
     #[error("the identity does not fit into headers")]
     Identity,

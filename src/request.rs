@@ -11,8 +11,10 @@
 pub mod conn;
 pub mod head;
 pub mod id;
+pub mod impersonation;
 pub mod target;
 
 pub use head::{Head, HeadError, Upgrade};
 pub use id::RequestId;
+pub use impersonation::{Impersonation, ImpersonationError};
 pub use target::{ClusterTarget, Router, Target};

@@ -63,6 +63,14 @@ pub(super) fn check<K: Kind>(
     admin: bool,
     op: &Operation<'_>,
 ) -> Result<(), ApiError> {
+    // What outlives the request would outlive the right to act as somebody, and reach further: a token of
+    // theirs is good for clusters too.
+    if caller.acting.is_some() && lasts::<K>(op) {
+        return Err(ApiError::Forbidden(format!(
+            "{}: tokens and passwords are not given out while acting as somebody else (--as)",
+            sentence::<K>(caller, op)
+        )));
+    }
     let own = match *op {
         Operation::Get(_) | Operation::List => [Token::KIND, Cluster::KIND].contains(&K::KIND),
         Operation::Create | Operation::Delete(_) => K::KIND == Token::KIND,
@@ -83,6 +91,20 @@ pub(super) fn check<K: Kind>(
         )));
     }
     Ok(())
+}
+
+/// Whether it makes something that one can log in with.
+fn lasts<K: Kind>(op: &Operation<'_>) -> bool {
+    match *op {
+        Operation::Create => K::KIND == Token::KIND,
+        Operation::Sub(_, "password", _) => K::KIND == User::KIND,
+        Operation::Get(_)
+        | Operation::List
+        | Operation::Update(_)
+        | Operation::Patch(_)
+        | Operation::Delete(_)
+        | Operation::Sub(..) => false,
+    }
 }
 
 /// The refusal of everything that is not the caller's own, whether or not it is there.

@@ -1,6 +1,5 @@
 //! Who calls, and how far they reach.
 
-use crate::authn::Identity;
 use crate::authz::{OwnPermit, Reach};
 use crate::objects::TokenKind;
 use jiff::Timestamp;
@@ -11,6 +10,8 @@ pub struct Caller {
     pub(super) handle: Box<str>,
     /// Uids.
     pub(super) groups: Box<[Box<str>]>,
+    /// Handle of the one whose token it is, if they act as the caller.
+    pub(super) acting: Option<Box<str>>,
     pub(super) token_id: Box<str>,
     pub(super) token_kind: TokenKind,
     pub(super) token_clusters: Option<Box<[Box<str>]>>,
@@ -21,19 +22,18 @@ pub struct Caller {
 impl Caller {
     /// Whom the authoriser let through, and how far.
     pub fn permitted(permit: &OwnPermit) -> Self {
-        Self::new(permit.identity(), permit.reach())
-    }
-
-    fn new(identity: &Identity, reach: Reach) -> Self {
+        let actor = permit.actor();
+        let identity = actor.caller();
         Self {
-            user_uid: identity.user_uid().into(),
-            handle: identity.handle().into(),
-            groups: identity.groups().into(),
+            user_uid: actor.user_uid().into(),
+            handle: actor.handle().into(),
+            groups: actor.groups().into(),
+            acting: actor.assumed().map(|_| identity.handle().into()),
             token_id: identity.token_id().as_str().into(),
             token_kind: identity.token_kind(),
             token_clusters: identity.token_clusters().map(Into::into),
             token_expires_at: identity.expires_at(),
-            reach,
+            reach: permit.reach(),
         }
     }
 }

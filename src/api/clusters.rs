@@ -83,6 +83,7 @@ impl Resource for Cluster {
         if moved {
             // The credential was for the server that was there; another one must not be handed it.
             self.status.synced_roles.clear();
+            self.status.synced_version = 0;
             self.status.synced_at = None;
             return Ok(ClusterPrivate::default());
         }

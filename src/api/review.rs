@@ -15,6 +15,9 @@ pub(super) fn review(api: &Api, caller: &Caller, version: &str) -> Value {
     let mut tell = |key: &str, values: Vec<String>| {
         extra.insert(format!("palisade.dev/{key}"), values.into());
     };
+    if let Some(acting) = &caller.acting {
+        tell("acting-user", vec![acting.to_string()]);
+    }
     tell("token-id", vec![caller.token_id.to_string()]);
     let kind = match caller.token_kind {
         TokenKind::Pat => "pat",

@@ -249,6 +249,7 @@ fn caller(handle: &str, uid: &str, reach: Reach) -> Caller {
         user_uid: uid.into(),
         handle: handle.into(),
         groups: Box::default(),
+        acting: None,
         token_id: "abcdefgh01234567".into(),
         token_kind: TokenKind::Ses,
         token_clusters: None,

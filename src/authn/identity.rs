@@ -188,4 +188,14 @@ impl Authn {
         }
         Ok(Identity { user, token })
     }
+
+    /// The user with this handle, whoever asks. Proves nothing: what may be done with it is for `authz`.
+    pub fn user(&self, handle: &str) -> Option<Slot<UserEntry>> {
+        self.index.user_slot(handle)
+    }
+
+    /// The uid of the local group with this name.
+    pub fn group_uid(&self, name: &str) -> Option<Box<str>> {
+        self.index.group_uid(name)
+    }
 }

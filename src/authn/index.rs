@@ -86,6 +86,8 @@ pub struct Index {
     users: papaya::HashMap<Box<str>, Slot<UserEntry>>,
     /// Names of local groups by uid.
     group_names: papaya::HashMap<Box<str>, Box<str>>,
+    /// Uids of local groups by name.
+    group_uids: papaya::HashMap<Box<str>, Box<str>>,
     loaded: AtomicBool,
     writer: Mutex<Writer>,
 }
@@ -174,6 +176,11 @@ impl Index {
     /// The name of the local group with this uid: for people to read, uids count.
     pub fn group_name(&self, uid: &str) -> Option<Box<str>> {
         self.group_names.pin().get(uid).cloned()
+    }
+
+    /// The uid of the local group with this name.
+    pub fn group_uid(&self, name: &str) -> Option<Box<str>> {
+        self.group_uids.pin().get(name).cloned()
     }
 
     /// All readable tokens of a user. For the rare commands that end sessions, not for requests.
@@ -281,12 +288,18 @@ impl Index {
             Err(error) => (None, Some(error)),
         };
         let mut writer = self.writer();
-        let names = self.group_names.pin();
+        let (names, uids) = (self.group_names.pin(), self.group_uids.pin());
         if let Some(old) = writer.groups.get(name) {
             names.remove(&old.uid);
         }
-        if let Some(new) = &new {
-            names.insert(new.uid.clone(), name.into());
+        match &new {
+            Some(new) => {
+                names.insert(new.uid.clone(), name.into());
+                uids.insert(name.into(), new.uid.clone());
+            }
+            None => {
+                uids.remove(name);
+            }
         }
         for user in writer.replace_group(name, new) {
             self.refresh_groups(&writer, &user);

@@ -8,13 +8,16 @@
 //! value granted: it is taken out, and the log says so.
 
 use super::{
-    Asked, Attributes, AuthzError, OwnPermit, Pace, Permit, Permitted, Purpose, Reach, RequestInfo,
+    Actor, Asked, Attributes, AuthzError, OwnPermit, Pace, Permit, Permitted, Purpose, Reach,
+    RequestInfo,
+    permit::Shape,
     policy::{self, Place, Policy, Who},
     rules,
 };
 use crate::{
     authn::Identity,
     objects::{Binding, Cluster, Kind, Role, RoleSpec, Stored, rules::PolicyRule},
+    request::ClusterTarget,
     status::{Details, clock},
     store::follow::{Batch, Change},
 };
@@ -90,59 +93,55 @@ impl Authz {
     ///
     /// # Errors
     /// [`AuthzError`]: the request must be answered 403.
-    pub fn authorize(&self, identity: Identity, asked: Asked<'_>) -> Result<Permitted, AuthzError> {
-        if asked.impersonation {
-            return Err(AuthzError::Impersonation);
-        }
-        match &asked.purpose {
-            Purpose::Cluster(_) => self.to_cluster(identity, asked).map(Permitted::Cluster),
-            Purpose::Own => self.to_own(identity, &asked.info).map(Permitted::Own),
-        }
-    }
-
-    fn to_cluster(&self, identity: Identity, asked: Asked<'_>) -> Result<Permit, AuthzError> {
+    pub fn authorize(&self, actor: Actor, asked: Asked<'_>) -> Result<Permitted, AuthzError> {
         let Asked {
             purpose,
             info,
             follows,
-            ..
         } = asked;
-        let Purpose::Cluster(target) = purpose else {
-            return Err(AuthzError::TokenNotForOwn);
-        };
-        let cluster = target.name;
-        if let Some(scope) = identity.token_clusters()
-            && !scope.contains(&cluster)
-        {
-            return Err(AuthzError::TokenScope {
-                cluster: cluster.into_string(),
-            });
+        match purpose {
+            Purpose::Cluster(target) => {
+                let shape = Shape {
+                    pace: pace(&info, follows),
+                    proxied: info.subresource == "proxy" || info.verb == "proxy",
+                };
+                self.to_cluster(actor, target, &info, shape)
+                    .map(Permitted::Cluster)
+            }
+            Purpose::Own => self.to_own(actor, &info).map(Permitted::Own),
         }
+    }
+
+    fn to_cluster(
+        &self,
+        actor: Actor,
+        target: ClusterTarget,
+        info: &RequestInfo<'_>,
+        shape: Shape,
+    ) -> Result<Permit, AuthzError> {
+        let cluster = target.name;
+        within_scope(actor.caller(), &cluster)?;
         let policy = self.policy.load();
         let now = clock::now();
-        let who = Who {
-            user: identity.user_uid(),
-            groups: identity.groups(),
-        };
-        let decided = policy.decide_request(&who, Place::Cluster(&cluster), &info, now);
+        let who = actor.who();
+        let decided = policy.decide_request(&who, Place::Cluster(&cluster), info, now);
         let Some(role) = decided.role() else {
             // Not asked on the way to an allow: only a refusal needs to know which of the two it is.
             if !policy.holds_any(&who, &cluster, now) {
-                let user = identity.handle().to_owned();
-                return Err(AuthzError::NoGrant {
-                    user,
-                    cluster: cluster.into_string(),
-                });
+                return Err(AuthzError::no_grant(actor.handle(), &cluster));
             }
+            // Of several checks (exec by GET) the first that fails is the one to speak of.
+            let place = Place::Cluster(&cluster);
+            let failed = info
+                .checks()
+                .find(|attrs| !policy.decide(&who, place, attrs, now).allowed());
             return Err(denied(
-                &identity,
-                &info,
-                |attrs| {
-                    policy
-                        .decide(&who, Place::Cluster(&cluster), attrs, now)
-                        .allowed()
-                },
-                &format!("no role of yours on cluster {cluster:?} allows it"),
+                actor.handle(),
+                &failed.unwrap_or_else(|| info.attributes()),
+                &format!(
+                    "no role of {} on cluster {cluster:?} allows it",
+                    whose(&actor)
+                ),
             ));
         };
         let roles = policy
@@ -150,32 +149,22 @@ impl Authz {
             .names()
             .map(Arc::from)
             .collect();
-        let pace = pace(&info, follows);
-        let proxied = info.subresource == "proxy" || info.verb == "proxy";
-        Ok(Permit::new(
-            identity,
-            cluster,
-            target.cut,
-            roles,
-            policy.shared_role_name(role),
-            super::permit::Shape { pace, proxied },
-        ))
+        let allowed_by = policy.shared_role_name(role);
+        let cut = target.cut;
+        Ok(Permit::new(actor, cluster, cut, roles, allowed_by, shape))
     }
 
-    fn to_own(&self, identity: Identity, info: &RequestInfo<'_>) -> Result<OwnPermit, AuthzError> {
+    fn to_own(&self, actor: Actor, info: &RequestInfo<'_>) -> Result<OwnPermit, AuthzError> {
         let attrs = info.attributes();
-        if identity.token_clusters().is_some() && (attrs.api_group, attrs.resource) != WHOAMI {
+        let scoped = actor.caller().token_clusters().is_some();
+        if scoped && (attrs.api_group, attrs.resource) != WHOAMI {
             return Err(AuthzError::TokenNotForOwn);
         }
-        let who = Who {
-            user: identity.user_uid(),
-            groups: identity.groups(),
-        };
         let policy = self.policy.load();
-        let decided = policy.decide_request(&who, Place::Global, info, clock::now());
+        let decided = policy.decide_request(&actor.who(), Place::Global, info, clock::now());
         if let Some(role) = decided.role() {
             let allowed_by = policy.shared_role_name(role);
-            return Ok(OwnPermit::new(identity, Reach::All, allowed_by));
+            return Ok(OwnPermit::new(actor, Reach::All, allowed_by));
         }
         if self
             .everyones
@@ -183,13 +172,15 @@ impl Authz {
             .any(|rule| rules::allows(rule, &attrs))
         {
             let allowed_by = Arc::clone(&self.authenticated);
-            return Ok(OwnPermit::new(identity, Reach::Own, allowed_by));
+            return Ok(OwnPermit::new(actor, Reach::Own, allowed_by));
         }
         Err(denied(
-            &identity,
-            info,
-            |_| false,
-            "no role of yours on the gateway's own API allows it",
+            actor.handle(),
+            &attrs,
+            &format!(
+                "no role of {} on the gateway's own API allows it",
+                whose(&actor)
+            ),
         ))
     }
 
@@ -205,6 +196,26 @@ impl Authz {
         }
         let name = key.strip_prefix(&Cluster::prefix())?;
         Some(Edit::Cluster(name.to_owned(), read::<Cluster>(change)))
+    }
+}
+
+/// A token is good for the clusters that it names, whoever its user acts as (P12).
+pub(super) fn within_scope(caller: &Identity, cluster: &str) -> Result<(), AuthzError> {
+    match caller.token_clusters() {
+        Some(scope) if !scope.iter().any(|name| **name == *cluster) => {
+            Err(AuthzError::TokenScope {
+                cluster: cluster.to_owned(),
+            })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whose roles a refusal speaks of.
+fn whose(actor: &Actor) -> String {
+    match actor.assumed() {
+        Some(assumed) => format!("{:?}", assumed.handle()),
+        None => "yours".to_owned(),
     }
 }
 
@@ -250,18 +261,7 @@ fn read<K: Kind>(change: &Change) -> Option<K> {
 }
 
 /// Kubernetes' own words (apiserver `responsewriters/errors.go`), then the gateway's reason.
-fn denied(
-    identity: &Identity,
-    info: &RequestInfo<'_>,
-    allowed: impl Fn(&Attributes<'_>) -> bool,
-    why: &str,
-) -> AuthzError {
-    // Of several checks (exec by GET) the first that fails is the one to speak of.
-    let attrs = info
-        .checks()
-        .find(|attrs| !allowed(attrs))
-        .unwrap_or_else(|| info.attributes());
-    let user = identity.handle();
+pub(super) fn denied(user: &str, attrs: &Attributes<'_>, why: &str) -> AuthzError {
     let mut message = String::new();
     let mut details = Details::default();
     // Writing to a String cannot fail.

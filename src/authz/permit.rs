@@ -4,9 +4,8 @@
 //! [`super::Authz::authorize`]), a stranger who learns which clusters exist (an unknown cluster and one on which
 //! the caller holds nothing are the same error), a token used beyond its scope (asked before the policy).
 
-use super::RequestInfo;
+use super::{ActingError, Actor, RequestInfo};
 use crate::{
-    authn::Identity,
     request::{ClusterTarget, Head},
     status::Details,
 };
@@ -50,9 +49,18 @@ pub enum AuthzError {
     /// A cluster-scoped token on the gateway's own API.
     #[error("this token is valid for clusters only, not for the gateway's own API")]
     TokenNotForOwn,
-    /// The client asked to act as somebody else (H1).
-    #[error("acting as another user (--as) is not enabled on this gateway")]
-    Impersonation,
+    /// Nobody acts so (H1).
+    #[error(transparent)]
+    Acting(#[from] ActingError),
+}
+
+impl AuthzError {
+    pub(super) fn no_grant(user: &str, cluster: &str) -> Self {
+        Self::NoGrant {
+            user: user.to_owned(),
+            cluster: cluster.to_owned(),
+        }
+    }
 }
 
 /// The proof that a request may go to a cluster.
@@ -65,7 +73,7 @@ pub enum AuthzError {
 /// }
 /// ```
 pub struct Permit {
-    identity: Identity,
+    actor: Actor,
     cluster: Box<str>,
     cut: usize,
     roles: SmallVec<[Arc<str>; 8]>,
@@ -93,7 +101,7 @@ pub(super) struct Shape {
 
 impl Permit {
     pub(super) fn new(
-        identity: Identity,
+        actor: Actor,
         cluster: Box<str>,
         cut: usize,
         roles: SmallVec<[Arc<str>; 8]>,
@@ -101,7 +109,7 @@ impl Permit {
         shape: Shape,
     ) -> Self {
         Self {
-            identity,
+            actor,
             cluster,
             cut,
             roles,
@@ -110,9 +118,9 @@ impl Permit {
         }
     }
 
-    /// Whose request it is.
-    pub fn identity(&self) -> &Identity {
-        &self.identity
+    /// Whose request it is, and whose rights it has.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
     }
 
     /// Where it may go.
@@ -125,7 +133,7 @@ impl Permit {
         self.cut
     }
 
-    /// Names of the cluster roles that the user holds there: what grant groups are made of.
+    /// Names of the cluster roles that the one whose rights count holds there: what grant groups are made of.
     pub fn roles(&self) -> &[Arc<str>] {
         &self.roles
     }
@@ -148,23 +156,23 @@ impl Permit {
 
 /// The proof that a request may go to the gateway's own API.
 pub struct OwnPermit {
-    identity: Identity,
+    actor: Actor,
     reach: Reach,
     allowed_by: Arc<str>,
 }
 
 impl OwnPermit {
-    pub(super) fn new(identity: Identity, reach: Reach, allowed_by: Arc<str>) -> Self {
+    pub(super) fn new(actor: Actor, reach: Reach, allowed_by: Arc<str>) -> Self {
         Self {
-            identity,
+            actor,
             reach,
             allowed_by,
         }
     }
 
-    /// Whose request it is.
-    pub fn identity(&self) -> &Identity {
-        &self.identity
+    /// Whose request it is, and whose rights it has.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
     }
 
     /// How far it reaches.
@@ -197,14 +205,12 @@ impl Purpose {
     }
 }
 
-/// What is asked: where to, what for, and whether as somebody else.
+/// What is asked: where to, and what for.
 pub struct Asked<'h> {
     /// Where to.
     pub purpose: Purpose,
     /// What the addressee will make of it.
     pub info: RequestInfo<'h>,
-    /// Whether a header asks to act as another user.
-    pub impersonation: bool,
     /// Whether the query has `follow`, of logs: such an answer trickles.
     pub follows: bool,
 }

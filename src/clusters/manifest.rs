@@ -4,9 +4,10 @@
 //! ClusterRoleBinding to its grant group:
 //!
 //! - `impersonator` may act as any user name (RBAC cannot say "names that start with palisade:"), with any
-//!   uid, with our extras, and in our grant groups *by name*: not in `system:masters`, not as a service
-//!   account. The floor under user names is the gateway's outbound stage, which only makes
-//!   `<prefix><handle>`.
+//!   uid and any extra (nor "keys that a user may be given": `kubectl --as-user-extra`), and in our grant
+//!   groups *by name*: not in `system:masters`, not as a service account. The floor under names and extras
+//!   is the gateway: its outbound stage only makes `<prefix><handle>`, and only sends extras that the policy
+//!   lets the caller set.
 //! - `reconciler` reads all ClusterRoles and their bindings, and writes ours by name, itself included;
 //!   `escalate` and `bind` on those names let it write rules that it does not hold. It may ask for tokens
 //!   of the two accounts. Whoever holds its token can give itself everything: it is never on the data
@@ -18,13 +19,18 @@
 //! step past the gateway's own check (F4: such rules are the gateway's own).
 
 use super::{
-    EXTRA_KEYS, IMPERSONATOR, NAMESPACE, RECONCILER,
+    IMPERSONATOR, NAMESPACE, RECONCILER,
     object::{Object, ObjectKind},
 };
 use crate::objects::{RoleScope, RoleSpec, check_label, rules::PolicyRule};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Counts up when what a gateway sends takes more than an earlier version's objects allow. A cluster's status
+/// says which it holds; a sync brings the one of today.
+pub const VERSION: u32 = 2;
+/// From this version on a cluster takes any extra, and so whatever acting as others (`--as`) needs.
+pub const ACTING: u32 = 2;
 /// ClusterRole and ClusterRoleBinding of the account on the data path.
 pub const IMPERSONATOR_ROLE: &str = "palisade:impersonator";
 /// ClusterRole, ClusterRoleBinding, Role and RoleBinding of the account that writes.
@@ -79,14 +85,12 @@ pub fn grant(role: &str, rules: &[PolicyRule]) -> [Object; 2] {
 
 /// ClusterRole of the account on the data path, for these grant groups.
 pub fn impersonator(groups: &BTreeSet<String>) -> Object {
-    let extras = EXTRA_KEYS.iter().map(|key| format!("userextras/{key}"));
-    let mut identity = vec!["uids".to_owned()];
-    identity.extend(extras);
     let mut rules = vec![
         json!({ "apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"] }),
+        // `uids`, and `userextras/<key>`, which has no wildcard of its own. Nothing else has this verb there.
         json!({
             "apiGroups": ["authentication.k8s.io"],
-            "resources": identity,
+            "resources": ["*"],
             "verbs": ["impersonate"],
         }),
     ];

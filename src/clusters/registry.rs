@@ -8,6 +8,7 @@
 use super::{
     credential::{self, ClusterCredential},
     health::Report,
+    manifest,
 };
 use crate::{
     objects::{Cluster, Health, Kind, Role, RoleSpec, Stored},
@@ -286,7 +287,10 @@ impl Registry {
         };
         let endpoint = Endpoint::new(target, &credential.impersonator.token).map_err(unusable)?;
         let roles = cluster.status.synced_roles.iter().map(String::as_str);
-        let facts = Facts::new(cluster.spec.user_prefix(), roles);
+        let facts = Facts {
+            acting: cluster.status.synced_version >= manifest::ACTING,
+            ..Facts::new(cluster.spec.user_prefix(), roles)
+        };
         let upstream = Upstream::new(endpoint, facts, previous.map(|upstream| &**upstream));
         Ok((credential, upstream))
     }

@@ -232,6 +232,7 @@ impl Clusters {
             let forget = |stored: &mut Stored<Cluster>| {
                 stored.private.credential = None;
                 stored.object.status.synced_roles.clear();
+                stored.object.status.synced_version = 0;
                 stored.object.status.synced_at = None;
             };
             match self.write(stored, revision, forget).await {
@@ -358,6 +359,7 @@ async fn mint_one(
 
 fn note_sync(stored: &mut Stored<Cluster>, report: &SyncReport) {
     stored.object.status.synced_roles.clone_from(&report.roles);
+    stored.object.status.synced_version = manifest::VERSION;
     stored.object.status.synced_at = Some(clock::whole_seconds(clock::now()));
 }
 

@@ -7,10 +7,10 @@ use super::answer::{Answer, Fault};
 use crate::{
     api::{ApiError, Mistake, login::LoginError},
     authn::{AuthnError, Refusal},
-    authz::{AuthzError, request_info},
+    authz::{ActingError, AuthzError, request_info},
     clusters::NotReady,
     proxy::ProxyError,
-    request::HeadError,
+    request::{HeadError, ImpersonationError},
     status::Reason,
 };
 use http::StatusCode;
@@ -24,6 +24,9 @@ pub enum Error {
     /// The target can be read in two ways.
     #[error("bad target")]
     Target(#[from] request_info::Refusal),
+    /// As whom it is to be carried out.
+    #[error("bad impersonation")]
+    Impersonation(#[from] ImpersonationError),
     /// Who it is.
     #[error("authentication")]
     Authn(#[from] AuthnError),
@@ -53,6 +56,7 @@ impl Error {
         match self {
             Self::Head(_)
             | Self::Target(_)
+            | Self::Impersonation(_)
             | Self::Authn(_)
             | Self::Authz(_)
             | Self::Api(_)
@@ -88,6 +92,7 @@ impl Error {
             Self::Target(refusal) => {
                 bad_request(format!("the request target is refused: {refusal}"))
             }
+            Self::Impersonation(error) => impersonation(error),
             Self::Authn(error) => authn(error),
             Self::Authz(error) => authz(error),
             Self::Cluster(error) => unavailable(format!("cluster {error}")),
@@ -124,6 +129,24 @@ fn head(error: HeadError) -> Answer {
     }
 }
 
+/// Too many is a 403, as elsewhere: on discovery paths kubectl throws the text of a 400 away.
+fn impersonation(error: &ImpersonationError) -> Answer {
+    match error {
+        ImpersonationError::TooManyGroups | ImpersonationError::TooManyExtras => Answer::new(
+            StatusCode::FORBIDDEN,
+            Some(Reason::Forbidden),
+            error.to_string(),
+        ),
+        ImpersonationError::Unknown(_)
+        | ImpersonationError::NoUser
+        | ImpersonationError::Twice(_)
+        | ImpersonationError::Empty(_)
+        | ImpersonationError::Text(_)
+        | ImpersonationError::TooLong(_)
+        | ImpersonationError::NotHere => bad_request(error.to_string()),
+    }
+}
+
 /// One text for every stranger. Whoever held the right secret is told what became of it.
 fn authn(error: &AuthnError) -> Answer {
     let text = match error {
@@ -154,12 +177,29 @@ fn authz(error: &AuthzError) -> Answer {
     );
     match error {
         AuthzError::Denied { details, .. } => answer.details = Some((**details).clone()),
-        AuthzError::NoGrant { .. }
-        | AuthzError::TokenScope { .. }
-        | AuthzError::TokenNotForOwn
-        | AuthzError::Impersonation => {}
+        AuthzError::Acting(error) => return acting(error),
+        AuthzError::NoGrant { .. } | AuthzError::TokenScope { .. } | AuthzError::TokenNotForOwn => {
+        }
     }
     answer
+}
+
+fn acting(error: &ActingError) -> Answer {
+    match error {
+        ActingError::Unknown(..) => unavailable(format!("{error} at the moment; try again")),
+        ActingError::ServiceAccount(_)
+        | ActingError::System(_)
+        | ActingError::ClusterSide(_)
+        | ActingError::OwnExtra(_)
+        | ActingError::NoUser(_)
+        | ActingError::NoGroup(_)
+        | ActingError::Disabled(_)
+        | ActingError::WrongUid(_) => Answer::new(
+            StatusCode::FORBIDDEN,
+            Some(Reason::Forbidden),
+            error.to_string(),
+        ),
+    }
 }
 
 fn proxy(error: &ProxyError) -> Answer {
@@ -187,6 +227,7 @@ fn proxy(error: &ProxyError) -> Answer {
             Some(Reason::Timeout),
             "the cluster did not answer in time",
         ),
+        ProxyError::ActingNotSynced(_) => unavailable(error.to_string()),
         ProxyError::TooManyGroups => Answer::new(
             StatusCode::FORBIDDEN,
             Some(Reason::Forbidden),

@@ -7,7 +7,9 @@ use crate::{
     authz::{Asked, Authz, OwnPermit, Permit, Permitted, Purpose, RequestInfo},
     clusters::Registry,
     proxy::{Hop, Outbound, Session},
-    request::{Head, HeadError, Router, Target, Upgrade, conn::ConnInfo},
+    request::{
+        Head, HeadError, Impersonation, ImpersonationError, Router, Target, Upgrade, conn::ConnInfo,
+    },
     status::clock,
 };
 use arc_swap::ArcSwap;
@@ -102,7 +104,11 @@ impl Gateway {
         }
         let target = snapshot.router.route(&head); // refuses nothing: strangers learn no cluster's name
         record.head(&head, &target);
+        let impersonation = Impersonation::read(head.headers())?; // 400: headers that nobody can obey
         let purpose = match target {
+            Target::Root | Target::Login if impersonation.is_some() => {
+                return Err(ImpersonationError::NotHere.into());
+            }
             Target::Root => return Ok((root(), None)),
             Target::Login => return self.login(head, body).await,
             Target::Cluster(cluster) => Purpose::Cluster(cluster),
@@ -115,14 +121,16 @@ impl Gateway {
         let credential = Credential::extract(head.headers(), websocket(&head))?; // 401; 400: two of them
         let identity = self.parts.authn.authenticate(&credential, clock::now())?; // 401; 503: could not tell
         record.identify(&identity);
+        let Parts { authn, authz, .. } = &self.parts;
+        let actor = authz.act(identity, impersonation, &purpose, authn)?; // 403: not as somebody else
+        record.act(&actor);
         let asked = Asked {
             purpose,
             info,
-            impersonation: head.asks_impersonation(),
             follows: rest.contains("follow="),
         };
         // 403, also for an unknown cluster; the only maker of permits.
-        match self.parts.authz.authorize(identity, asked)? {
+        match authz.authorize(actor, asked)? {
             Permitted::Own(permit) => {
                 record.own_permit(&permit);
                 self.own(permit, head, body).await

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     authn::Identity,
-    authz::{OwnPermit, Pace, Permit, RequestInfo},
+    authz::{Actor, Assumed, OwnPermit, Pace, Permit, RequestInfo},
     proxy::upgrade::Carried,
     request::{Head, RequestId, Target, conn::ConnInfo},
 };
@@ -32,6 +32,8 @@ pub(super) struct Record {
     /// Parameters of the query that are not in [`Word::Target`].
     hidden: usize,
     who: Option<Identity>,
+    /// Whom they act as, if not as themselves.
+    acts_as: Option<Arc<Assumed>>,
     /// Name of the role that allowed it.
     allowed_by: Option<Arc<str>>,
     pace: Option<Pace>,
@@ -61,6 +63,7 @@ impl Record {
             words: Words::default(),
             hidden: 0,
             who: None,
+            acts_as: None,
             allowed_by: None,
             pace: None,
             code: None,
@@ -111,6 +114,10 @@ impl Record {
         self.who = Some(identity.clone());
     }
 
+    pub(super) fn act(&mut self, actor: &Actor) {
+        self.acts_as = actor.assumed().cloned();
+    }
+
     pub(super) fn permit(&mut self, permit: &Permit) {
         self.pace = Some(permit.pace());
         self.allowed_by = Some(Arc::clone(permit.allowed_by()));
@@ -153,6 +160,7 @@ impl Drop for Record {
             .split('?')
             .next()
             .unwrap_or_default();
+        let acts_as = self.acts_as.as_ref().map_or("-", |other| other.handle());
         let role = self.allowed_by.as_deref().unwrap_or("-");
         let kind = self.pace.map_or("-", |pace| match pace {
             Pace::Short => "request",
@@ -167,7 +175,7 @@ impl Drop for Record {
             ($level:ident) => {
                 tracing::$level!(
                     target: "palisade::request",
-                    id = %self.id, peer = %self.peer, user, token, cluster,
+                    id = %self.id, peer = %self.peer, user, token, acts_as, cluster,
                     method = %self.method, path, verb, kind, role,
                     code = self.code.map_or(CLIENT_GONE, |code| code.as_u16()), ms = millis,
                     sent = self.sent, received = self.received, cut = !self.ended,

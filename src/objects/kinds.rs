@@ -286,9 +286,20 @@ pub struct ClusterStatus {
     /// Names of the cluster roles whose grant groups the cluster knows (last sync). Only these are sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub synced_roles: Vec<String>,
+    /// Which version of the gateway's objects the cluster holds (last sync); 0 from before there were any.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub synced_version: u32,
     /// When `synced_roles` was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced_at: Option<Timestamp>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(version: &u32) -> bool {
+    *version == 0
 }
 
 /// The gateway's two accounts in a cluster, sealed.

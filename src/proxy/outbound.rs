@@ -18,6 +18,9 @@ const IMPERSONATE_GROUP: HeaderName = HeaderName::from_static("impersonate-group
 /// `palisade.dev/token-id`, escaped as client-go escapes keys (`transport/round_trippers.go`).
 const IMPERSONATE_TOKEN: HeaderName =
     HeaderName::from_static("impersonate-extra-palisade.dev%2ftoken-id");
+/// `palisade.dev/acting-user`: the handle of the one who acts as the user.
+const IMPERSONATE_ACTING: HeaderName =
+    HeaderName::from_static("impersonate-extra-palisade.dev%2facting-user");
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -56,7 +59,8 @@ impl Outbound {
     /// Builds the request for the cluster that the permit names; `facts` are that cluster's.
     ///
     /// # Errors
-    /// [`ProxyError::Identity`] if the identity does not fit into headers, [`ProxyError::TooManyGroups`].
+    /// [`ProxyError::Identity`] if the identity does not fit into headers, [`ProxyError::TooManyGroups`],
+    /// [`ProxyError::ActingNotSynced`].
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a permit is good for one request: used up here"
@@ -138,15 +142,25 @@ fn write_identity(
     permit: &Permit,
     facts: &Facts,
 ) -> Result<(), ProxyError> {
-    let identity = permit.identity();
-    let value = |text: &str| HeaderValue::try_from(text).map_err(|_| ProxyError::Identity);
-    headers.insert(
-        IMPERSONATE_USER,
-        HeaderValue::try_from(format!("{}{}", facts.user_prefix, identity.handle()))
-            .map_err(|_| ProxyError::Identity)?,
-    );
-    headers.insert(IMPERSONATE_UID, value(identity.user_uid())?);
-    headers.insert(IMPERSONATE_TOKEN, value(identity.token_id().as_str())?);
+    let actor = permit.actor();
+    let caller = actor.caller();
+    // From bytes: names and values may be any UTF-8.
+    let value =
+        |text: &str| HeaderValue::from_bytes(text.as_bytes()).map_err(|_| ProxyError::Identity);
+    if let Some(assumed) = actor.assumed() {
+        if !facts.acting {
+            return Err(ProxyError::ActingNotSynced(permit.cluster().into()));
+        }
+        // The authoriser lets nobody set a key of ours; what is ours is written after these.
+        for extra in assumed.extras() {
+            headers.append(extra.header.clone(), value(&extra.value)?);
+        }
+        headers.insert(IMPERSONATE_ACTING, value(caller.handle())?);
+    }
+    let name = format!("{}{}", facts.user_prefix, actor.handle());
+    headers.insert(IMPERSONATE_USER, value(&name)?);
+    headers.insert(IMPERSONATE_UID, value(actor.user_uid())?);
+    headers.insert(IMPERSONATE_TOKEN, value(caller.token_id().as_str())?);
     headers.remove(IMPERSONATE_GROUP);
     let mut sent = 0;
     for role in permit.roles() {

@@ -42,6 +42,8 @@ pub struct Facts {
     pub user_prefix: Box<str>,
     /// Grant group of each role that the cluster was told of, ready to be sent.
     pub groups: HashMap<Box<str>, HeaderValue>,
+    /// Whether it lets the gateway say that somebody acts as another.
+    pub acting: bool,
 }
 
 impl Facts {
@@ -57,6 +59,7 @@ impl Facts {
         Self {
             user_prefix: user_prefix.into(),
             groups,
+            acting: false,
         }
     }
 }

@@ -61,13 +61,7 @@ impl Head {
             return Err(HeadError::Method);
         }
         let host = host_of(&parts.uri, &parts.headers)?;
-        for name in [
-            "authorization",
-            "impersonate-user",
-            "impersonate-uid",
-            "content-type",
-            "upgrade",
-        ] {
+        for name in ["authorization", "content-type", "upgrade"] {
             if parts.headers.get_all(name).iter().nth(1).is_some() {
                 return Err(HeadError::Duplicate(name));
             }
@@ -127,14 +121,6 @@ impl Head {
     /// The protocol asked for, if any.
     pub fn upgrade(&self) -> Option<Upgrade> {
         self.upgrade.as_ref().map(|(kind, _)| *kind)
-    }
-
-    /// Whether any header asks to act as somebody else: every name that starts with `impersonate`, also
-    /// ones that Kubernetes does not know yet (H2, H3).
-    pub fn asks_impersonation(&self) -> bool {
-        self.headers
-            .keys()
-            .any(|name| name.as_str().starts_with("impersonate"))
     }
 
     /// Gives up the parts that an outbound request is made of.
@@ -300,8 +286,8 @@ mod tests {
 
     // H7: duplicates of headers that mean one thing.
     #[test]
-    fn duplicated_identity_headers_are_refused() {
-        for name in ["authorization", "impersonate-user"] {
+    fn duplicated_headers_of_one_meaning_are_refused() {
+        for name in ["authorization", "content-type"] {
             let request = Request::get("/api")
                 .header(name, "a")
                 .header(name, "b")

@@ -260,7 +260,8 @@ async fn impersonator_rules(world: &World) {
             false,
         ),
         ("palisade:jane", &["--as-group=system:nodes"], false),
-        ("palisade:jane", &["--as-user-extra=other.dev/key=t"], false),
+        // `kubectl --as-user-extra` through the gateway: which keys a person may set is its policy's affair.
+        ("palisade:jane", &["--as-user-extra=other.dev/key=t"], true),
         ("system:serviceaccount:kube-system:default", &[], false),
         (
             "system:serviceaccount:palisade-system:reconciler",

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod acting;
 mod admin;
 mod admin_commands;
 mod canary;

@@ -188,6 +188,7 @@ impl Gate {
         cluster.status.synced_roles = ["cluster-member", "cluster-owner", "cluster-viewer"]
             .map(ToOwned::to_owned)
             .into();
+        cluster.status.synced_version = palisade::clusters::manifest::VERSION;
         let held = |token: &str| HeldToken {
             token: Zeroizing::new(token.to_owned()),
             issued_at: clock::now(),
@@ -227,9 +228,13 @@ impl Gate {
             resources: vec![resource.to_owned()],
             ..PolicyRule::default()
         };
+        self.role_of(name, RoleScope::Cluster, vec![rule]).await;
+    }
+
+    pub(crate) async fn role_of(&self, name: &str, scope: RoleScope, rules: Vec<PolicyRule>) {
         let spec = RoleSpec {
-            scope: RoleScope::Cluster,
-            rules: vec![rule],
+            scope,
+            rules,
             ..RoleSpec::default()
         };
         self.put(Role::new(name, spec), Nothing::default()).await;

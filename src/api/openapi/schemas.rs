@@ -187,6 +187,10 @@ pub(super) fn cluster() -> Parts {
                     "syncedRoles",
                     array("Roles whose grant groups the cluster knows.", text("Name.")),
                 ),
+                (
+                    "syncedVersion",
+                    number("Version of the gateway's objects that the cluster holds."),
+                ),
                 ("syncedAt", time("When they were written.")),
             ],
         )),
@@ -286,6 +290,10 @@ fn member() -> Value {
 
 fn text(about: &str) -> Value {
     json!({"type": "string", "description": about})
+}
+
+fn number(about: &str) -> Value {
+    json!({"type": "integer", "format": "int64", "description": about})
 }
 
 fn flag(about: &str) -> Value {

@@ -73,7 +73,9 @@ fn gateway_errors() -> Vec<(&'static str, Error)> {
         "it cannot be told who asks",
         AuthnError::Unavailable(Unknowable::Loading).into(),
     ));
+    all.extend(impersonation_errors());
     all.extend(authz_errors());
+    all.extend(acting_errors());
     all.extend(cluster_errors());
     all
 }
@@ -111,11 +113,95 @@ fn authz_errors() -> Vec<(&'static str, Error)> {
             "a cluster-scoped token on the own API",
             AuthzError::TokenNotForOwn.into(),
         ),
-        (
-            "any `Impersonate-*` header (`kubectl --as`)",
-            AuthzError::Impersonation.into(),
-        ),
     ]
+}
+
+fn impersonation_errors() -> Vec<(&'static str, Error)> {
+    let name = |name: &'static str| (&http::HeaderName::from_static(name)).into();
+    let all = [
+        (
+            "a header named `Impersonate…` that is none of Kubernetes' four",
+            ImpersonationError::Unknown(name("impersonate-foo")),
+        ),
+        (
+            "`--as-group`, `--as-uid` or `--as-user-extra` without `--as`",
+            ImpersonationError::NoUser,
+        ),
+        (
+            "two users to act as",
+            ImpersonationError::Twice(name("impersonate-user")),
+        ),
+        (
+            "an empty name to act as, an extra without a key",
+            ImpersonationError::Empty(name("impersonate-user")),
+        ),
+        (
+            "a name, uid, key or value that is no clean text",
+            ImpersonationError::Text(name("impersonate-user")),
+        ),
+        (
+            "a very long one",
+            ImpersonationError::TooLong(name("impersonate-user")),
+        ),
+        ("many `--as-group`", ImpersonationError::TooManyGroups),
+        ("many `--as-user-extra`", ImpersonationError::TooManyExtras),
+        (
+            "`--as` on login or the front page",
+            ImpersonationError::NotHere,
+        ),
+    ];
+    all.map(|(when, error)| (when, error.into())).into()
+}
+
+fn acting_errors() -> Vec<(&'static str, Error)> {
+    let jane = || "jane".to_owned();
+    let denied = AuthzError::Denied {
+        message: "users \"jane\" is forbidden: User \"mia\" cannot impersonate resource \"users\" in API group \
+            \"\" at the cluster scope: no role of yours on cluster \"prod\" allows it"
+            .to_owned(),
+        details: Box::new(Details {
+            kind: "users".to_owned(),
+            ..Details::default()
+        }),
+    };
+    let mut all = vec![(
+        "`--as` somebody whom no role lets one act as, whether or not they exist",
+        denied.into(),
+    )];
+    let acting = [
+        (
+            "`--as` a service account",
+            ActingError::ServiceAccount("system:serviceaccount:a:b".to_owned()),
+        ),
+        (
+            "`--as`, `--as-group` with a name of Kubernetes' own",
+            ActingError::System("system:masters".to_owned()),
+        ),
+        (
+            "the same with a name that clusters see",
+            ActingError::ClusterSide("palisade:jane".to_owned()),
+        ),
+        (
+            "`--as-user-extra` with a key of the gateway's",
+            ActingError::OwnExtra("palisade.dev/token-id".to_owned()),
+        ),
+        (
+            "no such user, told to whoever may act as that name",
+            ActingError::NoUser(jane()),
+        ),
+        (
+            "no such group, told to whoever may act in that name",
+            ActingError::NoGroup("devs".to_owned()),
+        ),
+        ("`--as` a disabled user", ActingError::Disabled(jane())),
+        ("`--as-uid` of somebody else", ActingError::WrongUid(jane())),
+        (
+            "it cannot be told whom one acts as",
+            ActingError::Unknown(jane(), Unknowable::Unreadable),
+        ),
+    ];
+    all.extend(acting.map(|(when, error)| (when, AuthzError::Acting(error).into())));
+    all
 }
 
 fn cluster_errors() -> Vec<(&'static str, Error)> {
@@ -161,6 +247,10 @@ fn cluster_errors() -> Vec<(&'static str, Error)> {
         (
             "more grant groups than the bound",
             ProxyError::TooManyGroups.into(),
+        ),
+        (
+            "`--as` on a cluster that was synced before it was possible",
+            ProxyError::ActingNotSynced("prod".into()).into(),
         ),
         (
             "an identity that fits no header",

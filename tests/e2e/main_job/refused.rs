@@ -110,7 +110,7 @@ const MEMBER_ROWS: &[Row] = &[
     // H1: a group that the cluster believes, and a name that it believes.
     (
         &["get", "pods", "--as=admin"],
-        "acting as another user (--as) is not enabled",
+        "User \"mia\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
     ),
     (
         &[
@@ -119,7 +119,7 @@ const MEMBER_ROWS: &[Row] = &[
             "--as=palisade:mia",
             "--as-group=system:masters",
         ],
-        "acting as another user (--as)",
+        "\"palisade:mia\" is a name that clusters see",
     ),
 ];
 

@@ -91,7 +91,13 @@ impl Check<'_> {
             let why = "such a request says no name, so a rule with resourceNames never matches it";
             self.odd(&format!("{path}.resourceNames"), why);
         }
-        let served = |group: &String| group == "*" || OWN_GROUPS.contains(&group.as_str());
+        // Users and groups to act as are of the core group, there as here.
+        let acting = rule.verbs.iter().any(|verb| verb == "impersonate");
+        let served = |group: &String| match group.as_str() {
+            "*" => true,
+            "" => acting,
+            other => OWN_GROUPS.contains(&other),
+        };
         if scope == RoleScope::Global
             && !rule.api_groups.is_empty()
             && !rule.api_groups.iter().any(served)
