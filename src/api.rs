@@ -27,6 +27,7 @@ use crate::{
     authn::Index,
     authz::{self, Authz},
     clusters::Clusters,
+    config::live::Live,
     objects::Role,
     proxy::dial,
     store::{Store, follow::Follower},
@@ -109,7 +110,7 @@ pub struct Parts {
     /// What goes on when its request has ended; a stop waits for it.
     pub tasks: TaskTracker,
     /// What operators can set.
-    pub limits: Limits,
+    pub limits: Live<Limits>,
 }
 
 /// The own API: what every request to it needs, and nothing of the rest of the gateway.
@@ -123,7 +124,7 @@ pub struct Api {
     authz: Arc<Authz>,
     clusters: Arc<Clusters>,
     tasks: TaskTracker,
-    limits: Limits,
+    limits: Live<Limits>,
 }
 
 impl Api {
@@ -179,7 +180,7 @@ impl Api {
                     Method::PATCH => body::MERGE_PATCH,
                     _ => body::JSON,
                 };
-                body::read(body, &head.headers, accepted, self.limits.body_bytes).await?
+                body::read(body, &head.headers, accepted, self.limits.get().body_bytes).await?
             }
         };
         dispatch::answer(self, caller, &head, call, &bytes).await

@@ -11,20 +11,25 @@
 //!
 //! [`mod@env`] is the one door to the environment; the gateway itself takes nothing from there.
 
+use options::{OPTIONS, Opt};
+use serde::Serialize;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 mod check;
 pub mod docs;
 pub mod duration;
 pub mod env;
+mod file;
+pub mod live;
 pub mod options;
 pub mod raw;
 pub mod yaml;
 
 pub use check::{BaseDomain, ExternalUrl, read};
+pub use file::File;
 
 /// What `palisade serve` does, checked.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Config {
     /// Where clients connect (TLS).
     pub listen: SocketAddr,
@@ -54,8 +59,25 @@ pub struct Config {
     pub log: Log,
 }
 
+impl Config {
+    /// The options whose meaning is another in `other`; `5m` and `300s` are the same.
+    pub fn differing(&self, other: &Self) -> Vec<&'static Opt> {
+        // Texts, numbers and switches: they always serialise.
+        let [one, two] = [self, other].map(|config| serde_json::to_value(config).ok());
+        let value = |of: &Option<serde_json::Value>, option: &Opt| {
+            let pointer = format!("/{}", option.path.replace('.', "/"));
+            of.as_ref()
+                .and_then(|config| config.pointer(&pointer).cloned())
+        };
+        OPTIONS
+            .iter()
+            .filter(|option| value(&one, option) != value(&two, option))
+            .collect()
+    }
+}
+
 /// Certificate and handshake.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Tls {
     /// PEM, the server's certificate first, then its issuers.
     pub cert_file: PathBuf,
@@ -66,7 +88,7 @@ pub struct Tls {
 }
 
 /// Store and key file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct State {
     /// The embedded store's file.
     pub store: PathBuf,
@@ -75,7 +97,7 @@ pub struct State {
 }
 
 /// How long a login lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Sessions {
     /// From login or renewal.
     pub lifetime: Duration,
@@ -84,7 +106,7 @@ pub struct Sessions {
 }
 
 /// How long a token of a person may last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Tokens {
     /// Without a wish.
     pub default_lifetime: Duration,
@@ -93,7 +115,7 @@ pub struct Tokens {
 }
 
 /// Password logins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Login {
     /// Argon2id computations at the same time.
     pub hash_concurrency: usize,
@@ -102,7 +124,7 @@ pub struct Login {
 }
 
 /// Bounds of connections and requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Limits {
     /// Open at the same time.
     pub connections: usize,
@@ -121,14 +143,14 @@ pub struct Limits {
 }
 
 /// The stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Drain {
     /// From SIGTERM to the end of everything.
     pub deadline: Duration,
 }
 
 /// Clusters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Clusters {
     /// Between two probes of a cluster's health.
     pub health_interval: Duration,
@@ -137,7 +159,7 @@ pub struct Clusters {
 }
 
 /// Log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Log {
     /// Lines for people, or JSON.
     pub format: LogFormat,
@@ -146,7 +168,7 @@ pub struct Log {
 }
 
 /// Shape of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -156,9 +178,7 @@ pub enum LogFormat {
 }
 
 /// Severity.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Failures of the gateway itself.

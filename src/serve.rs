@@ -16,6 +16,7 @@ pub mod conn;
 pub mod dev;
 pub mod lifecycle;
 pub mod listen;
+pub mod reload;
 mod socket;
 pub mod state;
 pub mod tls;

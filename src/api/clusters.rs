@@ -64,7 +64,7 @@ impl Resource for Cluster {
         cx: &Context<'_>,
         draft: &mut Draft,
     ) -> Result<ClusterPrivate, ApiError> {
-        check_spec(&self.spec, cx.api.limits.reach, draft);
+        check_spec(&self.spec, cx.api.limits.get().reach, draft);
         self.status = ClusterStatus::default();
         Ok(ClusterPrivate::default())
     }
@@ -75,7 +75,7 @@ impl Resource for Cluster {
         old: &Stored<Self>,
         draft: &mut Draft,
     ) -> Result<ClusterPrivate, ApiError> {
-        check_spec(&self.spec, cx.api.limits.reach, draft);
+        check_spec(&self.spec, cx.api.limits.get().reach, draft);
         let (was, now) = (&old.object.spec, &self.spec);
         self.status = old.object.status.clone();
         let moved = (&was.server, &was.ca, &was.tls_server_name)

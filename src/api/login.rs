@@ -18,7 +18,7 @@ pub use password::Proof;
 use super::{Body, answer};
 use crate::{
     authn::{Authn, AuthnError, Credential, Index, Slot, UserEntry, WebSocket, passwords},
-    config::Sessions,
+    config::{BaseDomain, Sessions, live::Live},
     objects::{DecodeError, check_handle},
     status::{Reason, Status, clock},
     store::{Store, StoreError, follow::Follower},
@@ -54,9 +54,9 @@ pub struct Login {
     /// Checks passwords.
     pub passwords: passwords::Passwords,
     /// How long a login lasts.
-    pub sessions: Sessions,
+    pub sessions: Live<Sessions>,
     /// Clusters have host names under this domain: told to whoever writes a kubeconfig.
-    pub base_domain: Option<String>,
+    pub base_domain: Live<Option<BaseDomain>>,
 }
 
 /// Why there is no session.
@@ -265,7 +265,7 @@ impl Login {
                 flow: "password",
                 display_name: "Local account",
             }],
-            base_domain: self.base_domain.as_deref(),
+            base_domain: self.base_domain.get().as_ref().map(BaseDomain::as_str),
         })
     }
 

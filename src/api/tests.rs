@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     authn::{TokenText, passwords::Passwords},
     clusters::Registry,
-    config::Sessions,
+    config::{Sessions, live::Live},
     objects::{
         Binding, BindingSpec, Cluster, ClusterPrivate, Group, GroupSpec, Kind, Member, RoleScope,
         RoleSpec, Stored, Subject, SubjectKind, Token, TokenKind, TokenPrivate, User,
@@ -100,11 +100,11 @@ impl World {
             follower: follower.clone(),
             index: Arc::clone(&index),
             passwords: Passwords::new(2, 8).unwrap(),
-            sessions: Sessions {
+            sessions: Live::fixed(Sessions {
                 lifetime: Duration::from_hours(16),
                 max_age: Duration::from_hours(7 * 24),
-            },
-            base_domain: None,
+            }),
+            base_domain: Live::fixed(None),
         };
         let life = Duration::from_hours(1);
         let clusters = Clusters::new(registry, store.clone(), follower.clone(), keyring, life);
@@ -117,12 +117,12 @@ impl World {
             authz,
             clusters: Arc::new(clusters),
             tasks: TaskTracker::new(),
-            limits: Limits {
+            limits: Live::fixed(Limits {
                 token_life: Duration::from_hours(90 * 24),
                 token_max_life: Duration::from_hours(366 * 24),
                 body_bytes: 1024 * 1024,
                 reach,
-            },
+            }),
         });
         Self {
             api,

@@ -186,7 +186,7 @@ async fn for_whom(token: &mut Token, cx: &Context<'_>, draft: &mut Draft) -> Res
 /// up to the configured length.
 fn lifetime(token: &mut Token, cx: &Context<'_>, draft: &mut Draft) {
     let now = clock::now();
-    let limits = &cx.api.limits;
+    let limits = cx.api.limits.get();
     let longest = now
         .saturating_add(limits.token_max_life)
         .unwrap_or(Timestamp::MAX);

@@ -5,13 +5,15 @@
 //! a time, so many waiting, the rest are told to come back), and passwords of megabytes (refused before
 //! they are hashed).
 
-use crate::status::{Reason, Status};
+use crate::{
+    config::live::Bound,
+    status::{Reason, Status},
+};
 use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{self, PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
-use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use zeroize::Zeroizing;
 
 /// Argon2id, 19 MiB, two passes, one lane: the OWASP cheat sheet's first choice; some 60 ms of one core.
@@ -123,9 +125,9 @@ pub fn check_rules(handle: &str, password: &str) -> Result<(), RuleError> {
 #[derive(Clone)]
 pub struct Passwords {
     argon2: Argon2<'static>,
-    running: Arc<Semaphore>,
+    running: Bound,
     /// Running and waiting together.
-    admitted: Arc<Semaphore>,
+    admitted: Bound,
 }
 
 impl Passwords {
@@ -136,9 +138,16 @@ impl Passwords {
             .map_err(|_| PasswordError::Broken("parameters"))?;
         Ok(Self {
             argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
-            running: Arc::new(Semaphore::new(concurrent.max(1))),
-            admitted: Arc::new(Semaphore::new(concurrent.max(1).saturating_add(waiting))),
+            running: Bound::new(concurrent.max(1)),
+            admitted: Bound::new(concurrent.max(1).saturating_add(waiting)),
         })
+    }
+
+    /// Changes both numbers; what runs and waits goes on. Must be called within a runtime.
+    pub fn resize(&self, concurrent: usize, waiting: usize) {
+        self.running.resize(concurrent.max(1));
+        self.admitted
+            .resize(concurrent.max(1).saturating_add(waiting));
     }
 
     /// Whether `password` is the one of `hash`; without a hash (no such user, disabled, machine user) the
@@ -185,9 +194,9 @@ impl Passwords {
         &self,
         work: impl FnOnce(&Argon2<'static>) -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let admitted = Arc::clone(&self.admitted).try_acquire_owned();
+        let admitted = self.admitted.try_acquire();
         let admitted = admitted.map_err(|_| PasswordError::Busy)?;
-        let running = Arc::clone(&self.running).acquire_owned().await;
+        let running = self.running.acquire().await;
         let running = running.map_err(|_| PasswordError::Broken("stopped"))?;
         let argon2 = self.argon2.clone();
         // Both permits go with the work: a client that hangs up does not make room before its hash ends.

@@ -1,13 +1,15 @@
 //! `palisade admin`: what is done on the gateway's host, straight in the store.
 
 use super::{
-    config::read_file,
     run::{self, Failure, print},
     serve::said,
 };
-use crate::serve::{
-    admins::{self, Existing, Grants},
-    state::State,
+use crate::{
+    config::File,
+    serve::{
+        admins::{self, Existing, Grants},
+        state::State,
+    },
 };
 use std::{path::PathBuf, process::ExitCode};
 
@@ -49,7 +51,8 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 async fn init(args: &InitArgs) -> Result<(), Failure> {
-    let config = read_file(&args.config).map_err(|lines| Failure::said(lines.join("\n")))?;
+    let file = File::read(&args.config).map_err(|lines| Failure::said(lines.join("\n")))?;
+    let config = file.config;
     let given = if args.password_stdin {
         Some(run::read_line()?)
     } else {

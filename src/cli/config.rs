@@ -5,14 +5,8 @@
     reason = "a command speaks to a person"
 )]
 
-use crate::config::{self, Config, docs};
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
-
-/// A configuration file larger than this is another file.
-const MAX_BYTES: u64 = 1 << 20;
+use crate::config::{File, docs};
+use std::{path::PathBuf, process::ExitCode};
 
 /// Arguments of `palisade config`.
 #[derive(clap::Args)]
@@ -35,7 +29,7 @@ enum Command {
 /// Runs `palisade config`.
 pub fn run(args: &Args) -> ExitCode {
     match &args.command {
-        Command::Check { file } => match read_file(file) {
+        Command::Check { file } => match File::read(file) {
             Ok(_) => {
                 println!("{}: no mistakes", file.display());
                 ExitCode::SUCCESS
@@ -52,26 +46,4 @@ pub fn run(args: &Args) -> ExitCode {
             ExitCode::SUCCESS
         }
     }
-}
-
-/// Reads a configuration file; on failure the lines to show, one a mistake.
-pub fn read_file(file: &Path) -> Result<Config, Vec<String>> {
-    let name = file.display().to_string();
-    let cannot = |error: std::io::Error| vec![format!("cannot read {name}: {error}")];
-    let size = std::fs::metadata(file).map_err(cannot)?.len();
-    if size > MAX_BYTES {
-        return Err(vec![format!(
-            "cannot read {name}: it has {size} bytes, {MAX_BYTES} are the limit"
-        )]);
-    }
-    let text = std::fs::read_to_string(file).map_err(cannot)?;
-    // Absolute, so that the gateway's files do not move with its working folder.
-    let absolute = std::path::absolute(file).map_err(cannot)?;
-    let folder = absolute.parent().unwrap_or(Path::new("/"));
-    config::read(&text, folder).map_err(|mistakes| {
-        mistakes
-            .iter()
-            .map(|mistake| mistake.in_file(&name))
-            .collect()
-    })
 }

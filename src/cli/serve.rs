@@ -1,18 +1,18 @@
 //! `palisade serve`: the gateway, in the foreground, until SIGTERM or Ctrl-C.
 
 use super::{
-    config::read_file,
     kubeconfig,
     run::{Failure, print, tell},
 };
 use crate::{
-    config::{Config, LogFormat, LogLevel},
+    config::{Config, File, LogFormat, LogLevel},
     observe::log,
     serve::{
         admins::{self, Existing, Grants},
         app::{App, Sockets},
         dev::{self, Dev},
-        lifecycle::{self, Drained, Signals},
+        lifecycle::{self, Drained, Hangups, Signals},
+        reload,
         state::State,
     },
 };
@@ -22,7 +22,6 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use tracing_subscriber::filter::LevelFilter;
 
 /// User of the development gateway.
 const DEV_ADMIN: &str = "admin";
@@ -64,8 +63,8 @@ pub struct Args {
 pub fn run(args: &Args) -> ExitCode {
     let config = match &args.config {
         None => None,
-        Some(file) => match read_file(file) {
-            Ok(config) => Some(config),
+        Some(path) => match File::read(path) {
+            Ok(file) => Some((file.config, path)),
             Err(lines) => {
                 for line in lines {
                     tell(&line);
@@ -80,7 +79,7 @@ pub fn run(args: &Args) -> ExitCode {
     let ended = match runtime {
         Ok(runtime) => {
             let ended = match config {
-                Some(config) => runtime.block_on(serve(&config)),
+                Some((config, file)) => runtime.block_on(serve(&config, file)),
                 None => runtime.block_on(serve_dev(args)),
             };
             // Cuts what the drain left: streams whose other end does not move.
@@ -98,9 +97,10 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-async fn serve(config: &Config) -> Result<(), Failure> {
+async fn serve(config: &Config, file: &Path) -> Result<(), Failure> {
     begin(config);
     let signals = Signals::take().map_err(|error| said(&error))?;
+    let hangups = Hangups::take().map_err(|error| said(&error))?;
     let sockets = Sockets::bind(config.listen, config.admin_listen).await;
     let sockets = sockets.map_err(|error| said(&error))?;
     let state = State::open(&config.state)
@@ -119,6 +119,8 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let app = App::start(config, sockets, state)
         .await
         .map_err(|error| said(&error))?;
+    let reloader = app.reloader(file.to_owned());
+    app.beside(|stop| reloader.run(Some(hangups), stop));
     tracing::info!(%address, %admin, url = config.external_url.as_str(), "serving");
     until_signal(app, signals).await;
     Ok(())
@@ -144,6 +146,9 @@ async fn serve_dev(args: &Args) -> Result<(), Failure> {
     let app = App::start(&dev.config, sockets, state)
         .await
         .map_err(|error| said(&error))?;
+    // SIGHUP is left as it is: whoever closes the terminal wants it to end.
+    let reloader = app.reloader(dev.config_file.clone());
+    app.beside(|stop| reloader.run(None, stop));
     write_kubeconfig(&dev, &app)?;
     print(&welcome(&dev, admin_address, &admin))?;
     until_signal(app, signals).await;
@@ -242,13 +247,7 @@ async fn until_signal(app: App, mut signals: Signals) {
 fn begin(config: &Config) {
     log::start(log::Settings {
         json: config.log.format == LogFormat::Json,
-        level: match config.log.level {
-            LogLevel::Error => LevelFilter::ERROR,
-            LogLevel::Warn => LevelFilter::WARN,
-            LogLevel::Info => LevelFilter::INFO,
-            LogLevel::Debug => LevelFilter::DEBUG,
-            LogLevel::Trace => LevelFilter::TRACE,
-        },
+        level: reload::level(config.log.level),
     });
     lifecycle::raise_descriptor_limit();
 }

@@ -10,7 +10,7 @@ use super::{
     registry::{Entry, Registry},
     service::Clusters,
 };
-use crate::{objects::Health, status::clock};
+use crate::{config::live::Live, objects::Health, status::clock};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
@@ -38,7 +38,7 @@ const SPREAD: Duration = Duration::from_millis(500);
 const LONG: Duration = Duration::from_hours(1);
 
 /// Runs until `stop`: every registered cluster has its task, and no other.
-pub async fn run(clusters: Arc<Clusters>, interval: Duration, stop: CancellationToken) {
+pub async fn run(clusters: Arc<Clusters>, interval: Live<Duration>, stop: CancellationToken) {
     let registry = Arc::clone(clusters.registry());
     let mut news = registry.changes();
     let mut tasks = JoinSet::new();
@@ -56,7 +56,7 @@ pub async fn run(clusters: Arc<Clusters>, interval: Duration, stop: Cancellation
         for key in wanted {
             running.entry(key).or_insert_with_key(|(name, uid)| {
                 let token = stop.child_token();
-                let keeper = Keeper::new(&clusters, name, uid, interval);
+                let keeper = Keeper::new(&clusters, name, uid, interval.clone());
                 tasks.spawn(keeper.run(token.clone()));
                 token
             });
@@ -84,7 +84,7 @@ struct Keeper {
     clusters: Arc<Clusters>,
     name: Box<str>,
     uid: String,
-    interval: Duration,
+    interval: Live<Duration>,
     prober: Option<Prober>,
     probe_at: Instant,
     probed_at: Option<Instant>,
@@ -95,7 +95,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(clusters: &Arc<Clusters>, name: &str, uid: &str, interval: Duration) -> Self {
+    fn new(clusters: &Arc<Clusters>, name: &str, uid: &str, interval: Live<Duration>) -> Self {
         Self {
             clusters: Arc::clone(clusters),
             name: name.into(),
@@ -161,10 +161,11 @@ impl Keeper {
         if let (Health::Ready, Some(problem)) = (report.health, &self.renew_problem) {
             report.message = format!("its tokens cannot be renewed: {problem}");
         }
+        let interval = self.interval.get();
         let pause = match report.health {
-            Health::Ready => share(self.interval, 800, 1200),
+            Health::Ready => share(interval, 800, 1200),
             Health::Down | Health::Refused | Health::Unknown | Health::Pending => {
-                share(PROBE_DOWN.min(self.interval), 800, 1200)
+                share(PROBE_DOWN.min(interval), 800, 1200)
             }
         };
         entry.found(report);

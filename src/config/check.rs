@@ -6,6 +6,7 @@ use super::{
     raw,
     yaml::{self, Mistake, Node},
 };
+use serde::Serialize;
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -13,7 +14,7 @@ use std::{
 };
 
 /// An `https://host[:port]` without path, query or user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExternalUrl {
     text: String,
     host: String,
@@ -60,7 +61,7 @@ impl ExternalUrl {
 }
 
 /// A DNS name in lower case, without a dot at its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BaseDomain(Box<str>);
 
 impl BaseDomain {

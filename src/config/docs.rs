@@ -2,7 +2,7 @@
 
 use super::{
     duration,
-    options::{OPTIONS, Opt, Shape},
+    options::{Change, OPTIONS, Opt, Shape},
     raw,
 };
 use serde_json::Value;
@@ -17,10 +17,11 @@ pub fn markdown() -> String {
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "\n### `{}`\n\n{}. {}.\n\n{}\n",
+            "\n### `{}`\n\n{}. {}. {}.\n\n{}\n",
             option.path,
             shape_in_words(option.shape),
             default_in_words(option, &defaults),
+            change_in_words(option.change),
             option.doc
         );
     }
@@ -51,6 +52,11 @@ state:
 Relative paths start at the folder of the configuration file. Durations are written `500ms`, `90s`, `1h30m`,
 `7d`. What opens a door that is better kept shut has `danger` in its name and is off.
 
+The file is read again on SIGHUP, and within some seconds of a change. An option that *reloads* then counts for
+whatever begins after it: connections, requests, logins, tokens, probes. A file with a mistake, or with a change of an
+option that *takes a restart*, is not taken at all: nothing of it counts, the log names every reason with its line,
+and the gateway goes on as before ([operations.md](operations.md#reload)).
+
 ## Options
 ";
 
@@ -71,6 +77,13 @@ fn shape_in_words(shape: Shape) -> String {
             let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
             format!("One of {}", words.join(", "))
         }
+    }
+}
+
+fn change_in_words(change: Change) -> &'static str {
+    match change {
+        Change::Reload => "Reloads",
+        Change::Restart => "Takes a restart",
     }
 }
 

@@ -23,6 +23,15 @@ pub enum Shape {
     Word(&'static [&'static str]),
 }
 
+/// What it takes for a change of an option to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A reload: SIGHUP, or the file itself.
+    Reload,
+    /// A start. A reload with such a change is refused as a whole.
+    Restart,
+}
+
 /// One option.
 #[derive(Clone, Copy, Debug)]
 pub struct Opt {
@@ -32,6 +41,8 @@ pub struct Opt {
     pub shape: Shape,
     /// Whether a file without it is refused.
     pub required: bool,
+    /// What it takes for a change to count.
+    pub change: Change,
     /// What it is for, and why its default is what it is.
     pub doc: &'static str,
 }
@@ -45,6 +56,7 @@ const fn optional(path: &'static str, shape: Shape, doc: &'static str) -> Opt {
         path,
         shape,
         required: false,
+        change: Change::Restart,
         doc,
     }
 }
@@ -54,7 +66,18 @@ const fn required(path: &'static str, shape: Shape, doc: &'static str) -> Opt {
         path,
         shape,
         required: true,
+        change: Change::Restart,
         doc,
+    }
+}
+
+impl Opt {
+    /// A change of it counts from the next reload on.
+    const fn reloads(self) -> Self {
+        Self {
+            change: Change::Reload,
+            ..self
+        }
     }
 }
 
@@ -79,31 +102,36 @@ pub const OPTIONS: &[Opt] = &[
         Shape::Url,
         "How clients reach the gateway, through whatever balancer stands before it. Generated kubeconfigs \
          name it, and the certificate must be good for its host.",
-    ),
+    )
+    .reloads(),
     optional(
         "base_domain",
         Shape::Domain,
         "If set, every cluster is also reached as `<cluster>.<base domain>`, and generated kubeconfigs use \
          that: a wildcard DNS record and a wildcard certificate are then needed. Empty: clusters are \
          reached by the path `/k8s/clusters/<cluster>` alone.",
-    ),
+    )
+    .reloads(),
     required(
         "tls.cert_file",
         Shape::Path,
         "PEM file with the server's certificate first and its issuers behind it. It must not be a CA \
          certificate itself, and needs subject alternative names.",
-    ),
+    )
+    .reloads(),
     required(
         "tls.key_file",
         Shape::Path,
         "PEM file with the certificate's private key.",
-    ),
+    )
+    .reloads(),
     optional(
         "tls.handshake_timeout",
         seconds(1, 60),
         "Time from an accepted connection to the end of its TLS handshake. Ten seconds let a slow line \
          lose packets twice; more would let strangers hold connections for nothing.",
-    ),
+    )
+    .reloads(),
     required(
         "state.store",
         Shape::Path,
@@ -122,44 +150,52 @@ pub const OPTIONS: &[Opt] = &[
         seconds(60, 7 * DAY),
         "How long a login is good without a renewal. `palisade credential` renews after half of it, so who \
          works every day logs in once per `sessions.max_age`.",
-    ),
+    )
+    .reloads(),
     optional(
         "sessions.max_age",
         seconds(60, 90 * DAY),
         "How long a login is good however often it is renewed. Not below `sessions.lifetime`.",
-    ),
+    )
+    .reloads(),
     optional(
         "tokens.default_lifetime",
         seconds(60, 366 * DAY),
         "Life of a token for which no expiry was asked. Not above `tokens.max_lifetime`.",
-    ),
+    )
+    .reloads(),
     optional(
         "tokens.max_lifetime",
         seconds(60, 3660 * DAY),
         "The longest life that may be asked for a token.",
-    ),
+    )
+    .reloads(),
     optional(
         "login.hash_concurrency",
         Shape::Number(1, 256),
         "Password hashes (Argon2id) computed at the same time. Each takes 19 MiB and a core for about \
          20 ms, so this also bounds the memory that strangers can make the gateway use.",
-    ),
+    )
+    .reloads(),
     optional(
         "login.hash_queue",
         Shape::Number(0, 10_000),
         "Logins that wait for their turn; further ones are told to try again (429).",
-    ),
+    )
+    .reloads(),
     optional(
         "limits.connections",
         Shape::Number(10, 1_000_000),
         "Client connections at the same time; further ones wait in the kernel's queue. An idle one takes \
          about 40 KiB. The process needs as many file descriptors and half as many again.",
-    ),
+    )
+    .reloads(),
     optional(
         "limits.header_timeout",
         seconds(1, 300),
         "Time from the end of the TLS handshake to the end of the first request's head.",
-    ),
+    )
+    .reloads(),
     optional(
         "limits.idle_timeout",
         seconds(10, 86_400),
@@ -167,43 +203,50 @@ pub const OPTIONS: &[Opt] = &[
          clients give up an idle connection themselves, so that none is closed while a request is on its \
          way. It also bounds the head of a later HTTP/1.1 request: sending one slowly gains nothing over \
          being idle.",
-    ),
+    )
+    .reloads(),
     optional(
         "limits.header_bytes",
         Shape::Number(8 << 10, 1 << 20),
         "Bytes of one request's head. Kubernetes clients stay far below 16 KiB; long label selectors are \
          what needs more.",
-    ),
+    )
+    .reloads(),
     optional(
         "limits.h2_streams",
         Shape::Number(1, 10_000),
         "Requests at the same time on one HTTP/2 connection, watches included. kube-apiserver grants 100; \
          dashboards with many watches on one connection want more.",
-    ),
+    )
+    .reloads(),
     optional(
         "limits.h2_ping_interval",
         seconds(5, 3_600),
         "Time between PINGs on an HTTP/2 connection; a peer that does not answer within 20 s is gone. \
          This is what ends watches of laptops that were shut.",
-    ),
+    )
+    .reloads(),
     optional(
         "limits.body_bytes",
         Shape::Number(64 << 10, 64 << 20),
         "Body of a request to the gateway's own API; 3 MiB is what kube-apiserver takes. Bodies for \
          clusters are not bounded here, they stream.",
-    ),
+    )
+    .reloads(),
     optional(
         "drain.deadline",
         seconds(0, 3_600),
         "Time from SIGTERM to the end. Requests that are under way may finish within it; what is still \
          open then is closed. Keep it below the supervisor's own patience (Kubernetes: 30 s).",
-    ),
+    )
+    .reloads(),
     optional(
         "clusters.health_interval",
         seconds(1, 300),
         "Time between two probes of each cluster. A cluster that is known to be down is answered with 503 \
          at once; this is how long its return may go unnoticed.",
-    ),
+    )
+    .reloads(),
     optional(
         "clusters.danger_allow_loopback_clusters",
         Shape::Switch,
@@ -221,5 +264,6 @@ pub const OPTIONS: &[Opt] = &[
         Shape::Word(&["error", "warn", "info", "debug", "trace"]),
         "The least severe lines that are written. One line per request is `info`. No level shows tokens, \
          cookies, passwords, bodies or query strings.",
-    ),
+    )
+    .reloads(),
 ];

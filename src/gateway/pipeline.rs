@@ -62,6 +62,11 @@ impl Gateway {
         }
     }
 
+    /// From the next request on, this view counts.
+    pub fn replace(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
     /// Answers every request: the one place where an error becomes HTTP.
     pub async fn handle(&self, conn: &ConnInfo, request: Request<Incoming>) -> Response<Body> {
         let mut record = Record::begin(conn);

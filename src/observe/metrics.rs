@@ -9,6 +9,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
+mod reload;
+
+pub use reload::{From as ReloadFrom, Reloads, Try as ReloadTry};
+
 /// All metrics of this process.
 pub struct Metrics {
     registry: Registry,
@@ -18,6 +22,8 @@ pub struct Metrics {
     pub connections: Family<Handshake, Counter>,
     /// Requests that came in.
     pub requests: Counter,
+    /// What is read again while the gateway runs.
+    pub reloads: Reloads,
 }
 
 /// Label of [`Metrics::connections`].
@@ -58,11 +64,14 @@ impl Metrics {
         );
         let requests = Counter::default();
         registry.register("requests", "Requests that came in", requests.clone());
+        let reloads = Reloads::default();
+        reloads.register(&mut registry);
         Self {
             registry,
             connections_open,
             connections,
             requests,
+            reloads,
         }
     }
 

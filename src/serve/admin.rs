@@ -57,10 +57,20 @@ impl Check {
     }
 }
 
+/// Something to know that is no reason to take no requests.
+pub struct Note {
+    /// A word for `/readyz?verbose`.
+    pub name: &'static str,
+    /// How it is, or what is wrong. Quick.
+    pub tell: Box<dyn Fn() -> Result<String, String> + Send + Sync>,
+}
+
 /// What the admin listener shows.
 pub struct Admin {
     /// All must pass for `/readyz`.
     pub checks: Vec<Check>,
+    /// What `/readyz?verbose` tells besides; a failure here is no reason to take no requests.
+    pub notes: Vec<Note>,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
 }
@@ -167,6 +177,12 @@ impl Admin {
                     failed += 1;
                     writeln!(text, "[-]{} failed: {reason}", check.name)
                 }
+            };
+        }
+        for note in self.notes.iter().filter(|_| verbose) {
+            let _ = match (note.tell)() {
+                Ok(how) => writeln!(text, "[+]{} ok: {how}", note.name),
+                Err(problem) => writeln!(text, "[!]{}: {problem}", note.name),
             };
         }
         if failed == 0 {

@@ -6,24 +6,29 @@
 //! last, so that operators see the drain.
 
 use super::{
-    admin::{Admin, AdminListener, Check},
+    admin::{Admin, AdminListener, Check, Note},
     conn::Settings,
     lifecycle::{self, Drained},
     listen::{Listener, Shared},
+    reload::{self, Reloader, Source},
     state::{State, StateError},
     tls::{self, TlsError},
 };
 use crate::{
     authn::passwords::{PasswordError, Passwords},
     clusters::{Registry, keeper},
-    config::Config,
+    config::{
+        Config,
+        live::{Bound, Live, LiveConfig},
+    },
     observe::metrics::Metrics,
     store::{
         Store,
         follow::{Behind, Follower},
     },
 };
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use arc_swap::ArcSwap;
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 mod wiring;
@@ -106,14 +111,21 @@ impl Sockets {
 pub struct App {
     store: Store,
     follower: Follower,
+    tasks: Tasks,
+    deadline: Live<Duration>,
+    views: Views,
+    reloads: reload::Parts,
+}
+
+/// What runs, and how it is ended.
+#[derive(Default)]
+struct Tasks {
     /// Ends accepting, and then connections.
     stop: CancellationToken,
     open: TaskTracker,
     /// Ends what works behind the connections.
     end: CancellationToken,
     background: TaskTracker,
-    deadline: Duration,
-    views: Views,
 }
 
 impl App {
@@ -123,76 +135,72 @@ impl App {
         sockets: Sockets,
         state: State,
     ) -> Result<Self, StartError> {
-        let tls = tls::server_config(&config.tls.cert_file, &config.tls.key_file)?;
+        let served = tls::load(&config.tls.cert_file, &config.tls.key_file)?;
         let passwords = Passwords::new(config.login.hash_concurrency, config.login.hash_queue)?;
-        let app = Self {
-            store: state.store.clone(),
-            follower: Follower::new(state.store.clone()),
-            stop: CancellationToken::new(),
-            open: TaskTracker::new(),
-            end: CancellationToken::new(),
-            background: TaskTracker::new(),
-            deadline: config.drain.deadline,
-            views: Views::new(config, &state),
-        };
-        let follower = app.follower.clone();
+        let live = LiveConfig::new(config.clone());
+        let (views, tasks) = (Views::new(config, &state), Tasks::default());
+        let follower = Follower::new(state.store.clone());
         let metrics = Arc::new(Metrics::new());
+        let status = Arc::new(reload::Status::new(Arc::clone(&metrics)));
         let Sockets { main, admin } = sockets;
-        app.background.spawn(admin.run(
-            Arc::new(Admin {
-                checks: app.checks(&follower),
-                metrics: Arc::clone(&metrics),
-            }),
-            app.end.clone(),
-        ));
-        app.background
-            .spawn(follower.clone().run(app.views.sink(), app.end.clone()));
+        let admin_shows = Admin {
+            checks: checks(&follower, &tasks.stop),
+            notes: notes(&status),
+            metrics: Arc::clone(&metrics),
+        };
+        let background = &tasks.background;
+        background.spawn(admin.run(Arc::new(admin_shows), tasks.end.clone()));
+        background.spawn(follower.clone().run(views.sink(), tasks.end.clone()));
         follower.wait_for(0, FIRST_VIEW).await?;
 
         let wiring = Wiring {
-            config,
+            config: &live,
             state: &state,
-            views: &app.views,
+            views: &views,
             follower: &follower,
-            background: &app.background,
+            background,
         };
         let clusters = wiring.clusters();
-        app.background.spawn(keeper::run(
+        let interval = live.part(|config| config.clusters.health_interval);
+        background.spawn(keeper::run(
             Arc::clone(&clusters),
-            config.clusters.health_interval,
-            app.end.clone(),
+            interval,
+            tasks.end.clone(),
         ));
-        let gateway = Arc::new(wiring.gateway(clusters, passwords, app.open.clone()));
-        let shared = Shared {
-            tls,
-            settings: settings(config),
+        let open = tasks.open.clone();
+        let reloads = reload::Parts {
+            gateway: Arc::new(wiring.gateway(clusters, passwords.clone(), open)),
+            tls: Arc::new(ArcSwap::from_pointee(served)),
+            places: Bound::new(config.limits.connections),
+            config: live,
+            passwords,
+            status,
             metrics,
-            stop: app.stop.clone(),
-            open: app.open.clone(),
         };
-        app.background.spawn(main.run(shared, move |conn, request| {
-            let gateway = Arc::clone(&gateway);
-            async move { gateway.handle(&conn, request).await }
-        }));
-        Ok(app)
+        reloads.tell_certificate();
+        serve(main, &reloads, &tasks);
+        Ok(Self {
+            deadline: reloads.config.part(|config| config.drain.deadline),
+            store: state.store,
+            follower,
+            tasks,
+            views,
+            reloads,
+        })
     }
 
-    /// What must be so before this replica takes requests.
-    fn checks(&self, follower: &Follower) -> Vec<Check> {
-        let (follower, stop) = (follower.clone(), self.stop.clone());
-        vec![
-            Check::new("store", move || match follower.age() {
-                Some(age) if age <= VIEW_AGE => Ok(()),
-                Some(age) => Err(format!("no contact for {} s", age.as_secs())),
-                None => Err("not read yet".to_owned()),
-            }),
-            Check::new("drain", move || {
-                let draining = stop.is_cancelled();
-                (!draining)
-                    .then_some(())
-                    .ok_or_else(|| "stopping".to_owned())
-            }),
-        ]
+    /// What reads the configuration, which is in this file, and the certificate again.
+    pub fn reloader(&self, file: PathBuf) -> Reloader {
+        Reloader::new(file, self.reloads.clone())
+    }
+
+    /// Runs something until the stop.
+    pub fn beside<F>(&self, work: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let work = work(self.tasks.end.clone());
+        self.tasks.background.spawn(work);
     }
 
     /// Says how far this replica's memory is behind the store.
@@ -212,19 +220,67 @@ impl App {
 
     /// Ends it: drains until the configured deadline or `hurry`, then stops the rest and closes the store.
     pub async fn stop(self, hurry: impl Future<Output = ()>) -> Drained {
-        let drained = lifecycle::drain(&self.stop, &self.open, self.deadline, hurry).await;
-        self.end.cancel();
-        self.background.close();
+        let tasks = &self.tasks;
+        let drained = lifecycle::drain(&tasks.stop, &tasks.open, self.deadline.get(), hurry).await;
+        tasks.end.cancel();
+        tasks.background.close();
         // What is still running then ends with the process.
-        let _ = tokio::time::timeout(BACKGROUND_END, self.background.wait()).await;
+        let _ = tokio::time::timeout(BACKGROUND_END, tasks.background.wait()).await;
         self.store.close().await;
         drained
     }
 }
 
+/// What must be so before this replica takes requests.
+fn checks(follower: &Follower, stop: &CancellationToken) -> Vec<Check> {
+    let (follower, stop) = (follower.clone(), stop.clone());
+    vec![
+        Check::new("store", move || match follower.age() {
+            Some(age) if age <= VIEW_AGE => Ok(()),
+            Some(age) => Err(format!("no contact for {} s", age.as_secs())),
+            None => Err("not read yet".to_owned()),
+        }),
+        Check::new("drain", move || {
+            let draining = stop.is_cancelled();
+            (!draining)
+                .then_some(())
+                .ok_or_else(|| "stopping".to_owned())
+        }),
+    ]
+}
+
+/// What became of the last reload of each source.
+fn notes(status: &Arc<reload::Status>) -> Vec<Note> {
+    let note = |source: Source| {
+        let status = Arc::clone(status);
+        Note {
+            name: source.name(),
+            tell: Box::new(move || status.line(source)),
+        }
+    };
+    Source::ALL.map(note).into()
+}
+
+/// Takes connections from now on.
+fn serve(listener: Listener, parts: &reload::Parts, tasks: &Tasks) {
+    let shared = Shared {
+        tls: Arc::clone(&parts.tls),
+        places: parts.places.clone(),
+        settings: parts.config.part(settings),
+        metrics: Arc::clone(&parts.metrics),
+        stop: tasks.stop.clone(),
+        open: tasks.open.clone(),
+    };
+    let gateway = Arc::clone(&parts.gateway);
+    let accepting = listener.run(shared, move |conn, request| {
+        let gateway = Arc::clone(&gateway);
+        async move { gateway.handle(&conn, request).await }
+    });
+    tasks.background.spawn(accepting);
+}
+
 fn settings(config: &Config) -> Settings {
     Settings {
-        connections: config.limits.connections,
         handshake_timeout: config.tls.handshake_timeout,
         header_timeout: config.limits.header_timeout,
         idle_timeout: config.limits.idle_timeout,

@@ -54,8 +54,6 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bounds of connections; see the options of the same names (docs/config.md).
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// `limits.connections`
-    pub connections: usize,
     /// `tls.handshake_timeout`
     pub handshake_timeout: Duration,
     /// `limits.header_timeout`
@@ -82,7 +80,8 @@ pub(super) async fn serve<H, F, B>(
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    let Some(stream) = handshake(stream, &info, &shared).await else {
+    let settings = shared.settings.get();
+    let Some(stream) = handshake(stream, &info, &shared, settings.handshake_timeout).await else {
         return;
     };
     let (_, tls) = stream.get_ref();
@@ -104,14 +103,14 @@ pub(super) async fn serve<H, F, B>(
     let watch = Watch {
         stop: &shared.stop,
         activity: &activity,
-        settings: shared.settings,
+        settings,
     };
     let ended = if info.h2 {
         watch
-            .until_end(h2(&shared.settings).serve_connection(io, service))
+            .until_end(h2(&settings).serve_connection(io, service))
             .await
     } else {
-        let connection = h1(&shared.settings).serve_connection(io, service);
+        let connection = h1(&settings).serve_connection(io, service);
         watch.until_end(connection.with_upgrades()).await
     };
     match ended {
@@ -128,12 +127,13 @@ async fn handshake(
     stream: TcpStream,
     info: &ConnInfo,
     shared: &Shared,
+    limit: Duration,
 ) -> Option<TlsStream<TcpStream>> {
-    let accept = TlsAcceptor::from(Arc::clone(&shared.tls)).accept(stream);
+    let accept = TlsAcceptor::from(Arc::clone(&shared.tls.load().config)).accept(stream);
     // A handshake under way at the stop is nobody's request: it is dropped.
     let ended = shared
         .stop
-        .run_until_cancelled(timeout(shared.settings.handshake_timeout, accept))
+        .run_until_cancelled(timeout(limit, accept))
         .await?;
     match ended {
         Ok(Ok(stream)) => {

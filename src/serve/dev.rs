@@ -298,7 +298,7 @@ mod tests {
             assert_eq!(found & 0o777, mode, "{file}");
         }
         // The pair is one that the server takes, with the authority at the end of the chain.
-        tls::server_config(&two.config.tls.cert_file, &two.config.tls.key_file).unwrap();
+        tls::load(&two.config.tls.cert_file, &two.config.tls.key_file).unwrap();
         let chain = tls::read_chain(&two.config.tls.cert_file).unwrap();
         assert_eq!(chain[1], tls::read_chain(&two.ca_file).unwrap()[0]);
         is_taken_by_clients(&chain);

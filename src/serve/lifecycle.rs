@@ -36,6 +36,21 @@ impl Signals {
     }
 }
 
+/// SIGHUP, the wish to read everything again.
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Takes SIGHUP over, which ends a process that does not.
+    pub fn take() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one; several at once are one.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
 /// Raises the soft limit of file descriptors to the hard one: shells and systemd set the soft one to 1024 for
 /// the sake of programs that use `select`.
 pub fn raise_descriptor_limit() {

@@ -3,14 +3,18 @@
 use super::{
     conn::{self, Settings},
     socket::Place,
+    tls::Served,
 };
-use crate::{observe::metrics::Metrics, request::conn::ConnInfo};
+use crate::{
+    config::live::{Bound, Live},
+    observe::metrics::Metrics,
+    request::conn::ConnInfo,
+};
+use arc_swap::ArcSwap;
 use hyper::{Request, Response, body::Incoming};
-use rustls::ServerConfig;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,10 +36,12 @@ pub struct Listener {
 /// What every connection gets.
 #[derive(Clone)]
 pub struct Shared {
-    /// The server's TLS.
-    pub tls: Arc<ServerConfig>,
-    /// Bounds.
-    pub settings: Settings,
+    /// The certificate, and the server's TLS with it. A handshake takes what is here when it begins.
+    pub tls: Arc<ArcSwap<Served>>,
+    /// Connections at the same time.
+    pub places: Bound,
+    /// Bounds; a connection keeps those that it began with.
+    pub settings: Live<Settings>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Ends accepting, and asks open connections to finish.
@@ -68,13 +74,12 @@ impl Listener {
             + Send
             + 'static,
     {
-        let places = Arc::new(Semaphore::new(shared.settings.connections));
         let mut id = 0;
         loop {
             // The place first: what is over the bound stays in the kernel's queue.
             let Some(Ok(permit)) = shared
                 .stop
-                .run_until_cancelled(Arc::clone(&places).acquire_owned())
+                .run_until_cancelled(shared.places.acquire())
                 .await
             else {
                 return;

@@ -13,6 +13,7 @@ use palisade::{
         registry::target,
         sync,
     },
+    config::live::Live,
     objects::{
         Cluster, ClusterPrivate, ClusterSpec, Health, Kind, Role, RoleScope, RoleSpec, Stored,
         rules::PolicyRule,
@@ -72,7 +73,7 @@ impl World {
             Arc::clone(&keyring),
             life,
         ));
-        let interval = Duration::from_millis(200);
+        let interval = Live::fixed(Duration::from_millis(200));
         tokio::spawn(keeper::run(Arc::clone(&clusters), interval, stop.clone()));
         let world = Self {
             local,

@@ -2,7 +2,7 @@
 
 use palisade::{
     observe::metrics::Metrics,
-    serve::admin::{Admin, AdminListener, Check},
+    serve::admin::{Admin, AdminListener, Check, Note},
 };
 use std::{
     net::SocketAddr,
@@ -42,6 +42,16 @@ impl Server {
                         .ok_or("no contact for 12s".to_owned())
                 }),
                 Check::new("listener", || Ok(())),
+            ],
+            notes: vec![
+                Note {
+                    name: "config",
+                    tell: Box::new(|| Ok("generation 1".to_owned())),
+                },
+                Note {
+                    name: "certificate",
+                    tell: Box::new(|| Err("the old one is kept".to_owned())),
+                },
             ],
             metrics: Arc::new(Metrics::new()),
         };
@@ -88,7 +98,11 @@ async fn livez_readyz_and_metrics_answer() {
         "{head}\n{body}"
     );
     let (_, body) = server.ask("GET /readyz?verbose").await;
-    assert_eq!(body, "[+]store ok\n[+]listener ok\nok\n");
+    assert_eq!(
+        body,
+        "[+]store ok\n[+]listener ok\n\
+         [+]config ok: generation 1\n[!]certificate: the old one is kept\nok\n"
+    );
     let (head, body) = server.ask("GET /metrics").await;
     assert!(head.contains("application/openmetrics-text"), "{head}");
     assert!(

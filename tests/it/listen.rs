@@ -6,6 +6,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper::{Request, Response, Version, body::Incoming, client::conn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use palisade::{
+    config::live::{Bound, Live},
     observe::metrics::Metrics,
     request::conn::ConnInfo,
     serve::{
@@ -34,7 +35,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 fn settings() -> Settings {
     Settings {
-        connections: 100,
         handshake_timeout: PATIENCE,
         header_timeout: PATIENCE,
         idle_timeout: PATIENCE,
@@ -60,7 +60,8 @@ impl Server {
         let address = listener.address();
         let shared = Shared {
             tls: config,
-            settings,
+            places: Bound::new(100),
+            settings: Live::fixed(settings),
             metrics: Arc::new(Metrics::new()),
             stop: CancellationToken::new(),
             open: TaskTracker::new(),
@@ -340,9 +341,9 @@ async fn streams_over_the_bound_wait() {
 
 #[tokio::test]
 async fn connections_over_the_bound_wait_for_a_place() {
-    let mut settings = settings();
-    settings.connections = 1;
-    let server = Server::start(settings).await;
+    let server = Server::start(settings()).await;
+    // The accept loop holds one already, which is the one that stays.
+    server.shared.places.resize(1);
     let mut first = server.h1().await;
     text(first.send_request(get("/")).await.unwrap()).await;
     let config = server.client(&["http/1.1"]);
@@ -350,7 +351,14 @@ async fn connections_over_the_bound_wait_for_a_place() {
     tokio::task::yield_now().await;
     assert!(!second.is_finished());
     drop(first);
-    timeout(PATIENCE, second).await.unwrap().unwrap().unwrap();
+    let second = timeout(PATIENCE, second).await.unwrap().unwrap().unwrap();
+    let third = tokio::spawn(tls::connect(server.address, server.client(&["http/1.1"])));
+    tokio::task::yield_now().await;
+    assert!(!third.is_finished());
+    // A reload that raises the bound lets in who waits.
+    server.shared.places.resize(2);
+    timeout(PATIENCE, third).await.unwrap().unwrap().unwrap();
+    drop(second);
 }
 
 #[tokio::test]

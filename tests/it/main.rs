@@ -18,6 +18,7 @@ mod listen;
 mod modules;
 mod paths;
 mod policy;
+mod reload;
 mod streams;
 #[path = "../testkit/mod.rs"]
 #[expect(dead_code, reason = "each test crate uses a part of the kit")]

@@ -1,7 +1,9 @@
 //! Certificates for tests, and a TLS client that trusts them.
 
+use arc_swap::ArcSwap;
+use palisade::serve::tls::{Served, load};
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
+    ClientConfig, RootCertStore, SupportedProtocolVersion,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, ServerName},
 };
@@ -10,14 +12,17 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// A server's TLS, made through the program's own file reader, and its certificate.
-pub(crate) fn server() -> (Arc<ServerConfig>, CertificateDer<'static>) {
+pub(crate) fn server() -> (Arc<ArcSwap<Served>>, CertificateDer<'static>) {
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let (cert, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let config = palisade::serve::tls::server_config(&cert, &key).unwrap();
-    (config, made.cert.der().clone())
+    let served = load(&cert, &key).unwrap();
+    (
+        Arc::new(ArcSwap::from_pointee(served)),
+        made.cert.der().clone(),
+    )
 }
 
 /// A client's TLS.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming};
 use palisade::{
+    config::live::{Bound, Live},
     observe::metrics::Metrics,
     request::conn::ConnInfo,
     serve::{
@@ -48,15 +49,15 @@ impl Server {
         let address = listener.address();
         let shared = Shared {
             tls: config,
-            settings: Settings {
-                connections: 10,
+            places: Bound::new(10),
+            settings: Live::fixed(Settings {
                 handshake_timeout: PATIENCE,
                 header_timeout: PATIENCE,
                 idle_timeout: PATIENCE,
                 header_bytes: 16 << 10,
                 h2_streams: 100,
                 h2_ping_interval: PATIENCE,
-            },
+            }),
             metrics: Arc::new(Metrics::new()),
             stop: CancellationToken::new(),
             open: TaskTracker::new(),

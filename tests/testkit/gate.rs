@@ -19,7 +19,12 @@ use palisade::{
     status::clock,
     store::{Store, Txn, seal::Keyring},
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use zeroize::Zeroizing;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,9 +36,10 @@ pub(crate) struct Gate {
     pub(crate) ca_pem: String,
     pub(crate) store: Store,
     pub(crate) app: App,
-    admin_address: SocketAddr,
+    /// `HOST:PORT` of the admin listener.
+    pub(crate) admin_address: SocketAddr,
     keyring: Arc<Keyring>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Gate {
@@ -58,6 +64,7 @@ impl Gate {
             cert.display(),
             key.display()
         );
+        std::fs::write(folder.path().join("gate.yaml"), &config).unwrap();
         let config = palisade::config::read(&config, folder.path()).unwrap();
         let any = ([127, 0, 0, 1], 0).into();
         let sockets = Sockets::bind(any, any).await.unwrap();
@@ -76,8 +83,13 @@ impl Gate {
             app,
             admin_address,
             keyring,
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// Where `gate.yaml`, the configuration, is, with the files `cert.pem` and `key.pem`.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Writes an object and waits until the gateway has seen it.
@@ -313,7 +325,8 @@ impl Gate {
     }
 }
 
-fn certificate(folder: &std::path::Path) -> (std::path::PathBuf, std::path::PathBuf, String) {
+/// Makes `cert.pem` and `key.pem`; returns their paths, and the certificate, which is its own authority.
+pub(crate) fn certificate(folder: &Path) -> (PathBuf, PathBuf, String) {
     let names = vec!["localhost".to_owned(), "*.gate.test".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));

@@ -37,8 +37,9 @@ impl Login {
     ) -> Result<New, LoginError> {
         let text = TokenText::generate(TokenKind::Ses)?;
         let now = clock::whole_seconds(now);
-        let expires_at = later(now, self.sessions.lifetime);
-        let renewable_until = later(now, self.sessions.max_age).max(expires_at);
+        let sessions = self.sessions.get();
+        let expires_at = later(now, sessions.lifetime);
+        let renewable_until = later(now, sessions.max_age).max(expires_at);
         let spec = TokenSpec {
             user: Member {
                 name: user.handle.to_string(),
@@ -117,7 +118,7 @@ impl Login {
             if now >= end {
                 return Err(ended());
             }
-            let wanted = later(clock::whole_seconds(now), self.sessions.lifetime).min(latest);
+            let wanted = later(clock::whole_seconds(now), self.sessions.get().lifetime).min(latest);
             let gain = end.duration_until(wanted);
             let worth_writing = gain >= WORTH_WRITING || wanted == latest;
             if !gain.is_positive() || !worth_writing {

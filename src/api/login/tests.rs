@@ -43,8 +43,8 @@ impl World {
             follower,
             index,
             passwords: passwords::Passwords::new(2, 8).unwrap(),
-            sessions: Sessions { lifetime, max_age },
-            base_domain: None,
+            sessions: Live::fixed(Sessions { lifetime, max_age }),
+            base_domain: Live::fixed(None),
         };
         let world = Self {
             login,

@@ -5,12 +5,11 @@ use crate::{
     authn::{Authn, Index, passwords::Passwords},
     authz::{Authz, files},
     clusters::{Clusters, Registry, service},
-    config::Config,
-    gateway::{self, Gateway, Snapshot},
+    config::{Config, live::LiveConfig},
+    gateway::{self, Gateway},
     objects::{Role, RoleSpec},
     proxy::dial::Reach,
-    request::Router,
-    serve::state::State,
+    serve::{reload, state::State},
     store::follow::{Batch, Follower},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -62,7 +61,7 @@ impl Views {
 
 /// What there is when the parts are put together.
 pub(super) struct Wiring<'a> {
-    pub(super) config: &'a Config,
+    pub(super) config: &'a LiveConfig,
     pub(super) state: &'a State,
     pub(super) views: &'a Views,
     pub(super) follower: &'a Follower,
@@ -89,16 +88,13 @@ impl Wiring<'_> {
         passwords: Passwords,
         streams: TaskTracker,
     ) -> Gateway {
-        let base_domain = self.config.base_domain.as_ref();
-        let base_domain = base_domain.map(|domain| domain.as_str().to_owned());
-        let router = Router::new(base_domain.as_deref());
         let login = Arc::new(Login {
             store: self.state.store.clone(),
             follower: self.follower.clone(),
             index: Arc::clone(&self.views.index),
             passwords,
-            sessions: self.config.sessions,
-            base_domain,
+            sessions: self.config.part(|config| config.sessions),
+            base_domain: self.config.part(|config| config.base_domain.clone()),
         });
         let parts = gateway::Parts {
             authn: Authn::new(Arc::clone(&self.views.index)),
@@ -108,7 +104,7 @@ impl Wiring<'_> {
             login,
             streams,
         };
-        Gateway::new(parts, Snapshot { router })
+        Gateway::new(parts, reload::snapshot(&self.config.load()))
     }
 
     fn api(&self, clusters: Arc<Clusters>, login: Arc<Login>) -> Api {
@@ -121,12 +117,12 @@ impl Wiring<'_> {
             authz: Arc::clone(&self.views.authz),
             clusters,
             tasks: self.background.clone(),
-            limits: api::Limits {
-                token_life: self.config.tokens.default_lifetime,
-                token_max_life: self.config.tokens.max_lifetime,
-                body_bytes: self.config.limits.body_bytes,
-                reach: reach(self.config),
-            },
+            limits: self.config.part(|config| api::Limits {
+                token_life: config.tokens.default_lifetime,
+                token_max_life: config.tokens.max_lifetime,
+                body_bytes: config.limits.body_bytes,
+                reach: reach(config),
+            }),
         })
     }
 }

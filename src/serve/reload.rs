@@ -1,0 +1,367 @@
+//! Reading again what can change while the gateway runs: the configuration file and the certificate.
+//!
+//! Each source is taken whole or not at all. What is wrong with one holds up no other: a configuration that
+//! waits for a restart must not let the certificate run out. What can fail happens first ([`Found::read`],
+//! beside the requests); then [`Reloader::take`] puts it in place, which cannot fail.
+//!
+//! A reload comes by SIGHUP, or because a file has changed ([`looks`]). What is refused is logged once, with
+//! every mistake, shown by `/readyz?verbose` and a metric, and tried again every [`RETRY`]: a file that was
+//! half written, or a clock that was behind. The gateway stays ready: it works, with what it had.
+//!
+//! What could go wrong: a certificate and a key of different pairs, in the moment between two writes (they
+//! are read when both are at rest, refused if they do not fit, and tried again); a certificate that has ended
+//! or has not begun (the old one is kept); an option that a part read only at its start (its row says that
+//! it takes a restart, and the file is refused).
+
+mod expiry;
+mod looks;
+mod status;
+
+pub use status::{Problem, Source, Status};
+
+use super::{
+    lifecycle::Hangups,
+    tls::{self, Served, Sum},
+};
+use crate::{
+    authn::passwords::Passwords,
+    config::{
+        BaseDomain, Config, File, LogLevel,
+        live::{Bound, LiveConfig},
+    },
+    gateway::{Gateway, Snapshot},
+    observe::{log, metrics::Metrics},
+    request::Router,
+    status::clock,
+};
+use arc_swap::ArcSwap;
+use expiry::{Expiry, Warning};
+use jiff::Timestamp;
+use looks::{Look, Looks};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Between two looks at the files. A change counts after the second look that sees it.
+const LOOK: Duration = Duration::from_secs(2);
+/// Between two tries to take what was refused.
+const RETRY: Duration = Duration::from_mins(1);
+
+/// What a reload changes.
+#[derive(Clone)]
+pub struct Parts {
+    /// What the options say.
+    pub config: LiveConfig,
+    /// The server's certificate.
+    pub tls: Arc<ArcSwap<Served>>,
+    /// `limits.connections`
+    pub places: Bound,
+    /// `login.hash_concurrency` and `login.hash_queue`
+    pub passwords: Passwords,
+    /// Which hosts and paths are clusters.
+    pub gateway: Arc<Gateway>,
+    /// What became of it.
+    pub status: Arc<Status>,
+    /// Where the certificate's end is shown.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Reads again when it is time to.
+pub struct Reloader {
+    file: PathBuf,
+    parts: Parts,
+    looks: Looks,
+    retry_at: Instant,
+    expiry: Expiry,
+}
+
+impl Reloader {
+    /// For a gateway whose configuration was read from `file`.
+    pub fn new(file: PathBuf, parts: Parts) -> Self {
+        // Nothing was seen yet, so that a change since the start is news.
+        let looks = Looks::new(Look::default());
+        Self {
+            file,
+            parts,
+            looks,
+            retry_at: Instant::now(),
+            expiry: Expiry::default(),
+        }
+    }
+
+    /// Reloads on each SIGHUP and each change, until `stop`. Without signals on changes alone.
+    pub async fn run(mut self, mut hangups: Option<Hangups>, stop: CancellationToken) {
+        let work = async {
+            loop {
+                self.look_at_certificate();
+                let hangup = async {
+                    match &mut hangups {
+                        Some(hangups) => hangups.next().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = hangup => {
+                        tracing::info!("SIGHUP: reading everything again");
+                        if self.reload().await.is_empty() {
+                            tracing::info!("nothing new was taken");
+                        }
+                    }
+                    () = sleep(LOOK) => {
+                        let news = self.looks.is_news(self.look().await);
+                        let retry = self.parts.status.has_problem() && Instant::now() >= self.retry_at;
+                        if news || retry {
+                            self.reload().await;
+                        }
+                    }
+                }
+            }
+        };
+        let _ = stop.run_until_cancelled(work).await;
+    }
+
+    /// Reads everything and takes what is good and new; which sources were.
+    pub async fn reload(&mut self) -> Vec<Source> {
+        let look = self.look().await;
+        self.looks.reading(look);
+        self.retry_at = Instant::now() + RETRY;
+        let (file, running) = (self.file.clone(), self.parts.config.load());
+        let serving = self.parts.tls.load().sum();
+        let found = spawn_blocking(move || Found::read(&file, &running, &serving)).await;
+        match found {
+            Ok(found) => self.take(found),
+            Err(error) => {
+                tracing::error!(%error, "the files could not be read");
+                Vec::new()
+            }
+        }
+    }
+
+    async fn look(&self) -> Look {
+        let config = self.parts.config.load();
+        let file = self.file.clone();
+        let look = move || {
+            let tls = &config.tls;
+            Look::at([file.as_path(), &tls.cert_file, &tls.key_file])
+        };
+        // A look that fails has seen nothing, which is a change: reading then says what is wrong.
+        spawn_blocking(look).await.unwrap_or_default()
+    }
+
+    /// Puts what was found in place; nothing here can fail.
+    fn take(&self, found: Found) -> Vec<Source> {
+        let mut taken = Vec::new();
+        let status = &self.parts.status;
+        match found.config {
+            New::Found(config) => {
+                self.parts.take_config(*config);
+                taken.push(Source::Config);
+            }
+            New::AsBefore => self.as_before(Source::Config),
+            New::Refused(problem) => self.refused(Source::Config, &problem),
+        }
+        match found.certificate {
+            New::Found(served) => {
+                self.parts.tls.store(Arc::new(*served));
+                taken.push(Source::Certificate);
+            }
+            New::AsBefore => self.as_before(Source::Certificate),
+            New::Refused(problem) => self.refused(Source::Certificate, &problem),
+        }
+        if !taken.is_empty() {
+            let generation = status.taken(&taken);
+            let names: Vec<&str> = taken.iter().map(|source| source.name()).collect();
+            tracing::info!(taken = names.join(","), generation, "reloaded");
+            self.parts.tell_certificate();
+        }
+        taken
+    }
+
+    fn as_before(&self, source: Source) {
+        if self.parts.status.as_before(source) {
+            let source = source.name();
+            tracing::info!(source, "mended: it says again what counts already");
+        }
+    }
+
+    fn refused(&self, source: Source, problem: &Problem) {
+        if self.parts.status.refused(source, problem) {
+            let source = source.name();
+            for mistake in &problem.lines {
+                tracing::error!(source, mistake, "refused: what counted before is kept");
+            }
+        }
+    }
+
+    /// Warns of its end.
+    fn look_at_certificate(&mut self) {
+        let Some(validity) = self.parts.tls.load().validity else {
+            return;
+        };
+        let warning = self.expiry.due(validity, clock::now());
+        let not_after = validity.not_after;
+        match warning {
+            Some(Warning::Ends) => tracing::warn!(%not_after, "the server's certificate ends soon"),
+            Some(Warning::Ended) => {
+                tracing::error!(%not_after, "the server's certificate has ended: clients refuse it");
+            }
+            None => {}
+        }
+    }
+}
+
+impl Parts {
+    fn take_config(&self, config: Config) {
+        self.places.resize(config.limits.connections);
+        let login = config.login;
+        self.passwords
+            .resize(login.hash_concurrency, login.hash_queue);
+        log::set_level(level(config.log.level));
+        self.gateway.replace(snapshot(&config));
+        self.config.replace(config);
+    }
+
+    /// What is to be known of the certificate that is shown from now on.
+    pub fn tell_certificate(&self) {
+        let served = self.tls.load();
+        if let Some(validity) = served.validity {
+            let ends = validity.not_after.as_second();
+            self.metrics.reloads.certificate_not_after.set(ends);
+        }
+        let url = self.config.load().external_url.clone();
+        if !served.is_for(url.host()) {
+            tracing::warn!(
+                host = url.host(),
+                "the certificate is not good for the host of external_url: clients will refuse it"
+            );
+        }
+    }
+}
+
+/// What requests see of a configuration.
+pub fn snapshot(config: &Config) -> Snapshot {
+    let base_domain = config.base_domain.as_ref().map(BaseDomain::as_str);
+    Snapshot {
+        router: Router::new(base_domain),
+    }
+}
+
+/// The same level in the log's own words.
+pub fn level(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+/// What one source says.
+enum New<T> {
+    /// Something else than what counts, and good.
+    Found(Box<T>),
+    /// What counts already.
+    AsBefore,
+    /// Nothing that can be taken.
+    Refused(Problem),
+}
+
+/// What all sources say.
+struct Found {
+    config: New<Config>,
+    certificate: New<Served>,
+}
+
+impl Found {
+    /// Reads everything. A configuration that names another certificate is taken with that one or not at
+    /// all; without it, the certificate is still looked for where it was.
+    fn read(file: &Path, running: &Config, serving: &Sum) -> Self {
+        let config = match read_config(file, running) {
+            New::Found(config) => config,
+            kept @ (New::AsBefore | New::Refused(_)) => {
+                return Self {
+                    config: kept,
+                    certificate: read_certificate(running, serving),
+                };
+            }
+        };
+        let elsewhere = config.tls.cert_file != running.tls.cert_file
+            || config.tls.key_file != running.tls.key_file;
+        match read_certificate(&config, serving) {
+            New::Refused(problem) if elsewhere => Self {
+                config: New::Refused(problem),
+                certificate: read_certificate(running, serving),
+            },
+            certificate @ (New::Found(_) | New::AsBefore | New::Refused(_)) => Self {
+                config: New::Found(config),
+                certificate,
+            },
+        }
+    }
+}
+
+fn read_config(file: &Path, running: &Config) -> New<Config> {
+    let file = match File::read(file) {
+        Ok(file) => file,
+        Err(lines) => return New::Refused(Problem { lines }),
+    };
+    let lines = file.need_restart(running);
+    if !lines.is_empty() {
+        New::Refused(Problem { lines })
+    } else if file.config == *running {
+        New::AsBefore
+    } else {
+        New::Found(Box::new(file.config))
+    }
+}
+
+fn read_certificate(config: &Config, serving: &Sum) -> New<Served> {
+    let tls = &config.tls;
+    let read = || {
+        let files = tls::Files::read(&tls.cert_file, &tls.key_file)?;
+        if files.sum() == *serving {
+            return Ok(None);
+        }
+        files.serve().map(Some)
+    };
+    let served = match read() {
+        Ok(Some(served)) => served,
+        Ok(None) => return New::AsBefore,
+        Err(error) => return New::Refused(Problem::of(error.to_string())),
+    };
+    match served
+        .validity
+        .and_then(|validity| out_of_time(validity, clock::now()))
+    {
+        None => New::Found(Box::new(served)),
+        Some(why) => {
+            let cert = tls.cert_file.display();
+            New::Refused(Problem::of(format!("{cert}: the certificate {why}")))
+        }
+    }
+}
+
+/// Why clients would refuse it at this moment. At the start such a certificate is served all the same:
+/// there is no better one.
+fn out_of_time(validity: tls::Validity, now: Timestamp) -> Option<String> {
+    let tls::Validity {
+        not_before,
+        not_after,
+    } = validity;
+    if now < not_before {
+        Some(format!("is good from {not_before} on, and not yet"))
+    } else if now > not_after {
+        Some(format!("has ended: {not_after}"))
+    } else {
+        None
+    }
+}
