@@ -12,14 +12,17 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
+pub mod grant_group;
 mod kinds;
 mod names;
+pub mod namespaces;
 pub mod rules;
 
 pub use kinds::{
     Binding, BindingSpec, Cluster, ClusterPrivate, ClusterSpec, ClusterStatus, Group, GroupSpec,
-    Health, Member, Nothing, Principal, Role, RoleScope, RoleSpec, Subject, SubjectKind, Token,
-    TokenKind, TokenPrivate, TokenSpec, TokenStatus, User, UserPrivate, UserSpec, UserStatus,
+    Health, Member, Nothing, Principal, Project, ProjectSpec, Role, RoleScope, RoleSpec, Subject,
+    SubjectKind, Token, TokenKind, TokenPrivate, TokenSpec, TokenStatus, User, UserPrivate,
+    UserSpec, UserStatus,
 };
 pub use names::{NameError, check_handle, check_label};
 

@@ -170,6 +170,8 @@ async fn role_and_place(
         ("spec.allClusters", spec.all_clusters),
         ("spec.clusters", !spec.clusters.is_empty()),
         ("spec.clusterSelector", !spec.cluster_selector.is_empty()),
+        ("spec.project", !spec.project.is_empty()),
+        ("spec.projectUid", !spec.project_uid.is_empty()),
     ];
     let set: Vec<&str> = forms
         .iter()

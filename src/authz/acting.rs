@@ -221,7 +221,8 @@ impl Authz {
                     &shown,
                     &format!("no role of yours on cluster {cluster:?} allows it"),
                 ),
-                Place::Global => denied(
+                // Nobody goes to a project: its roles let nobody act as anybody.
+                Place::Global | Place::Project(_) => denied(
                     caller.handle(),
                     &shown,
                     "no role of yours on the gateway's own API allows it",

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     authn::Identity,
-    objects::{Binding, Cluster, Kind, Role, RoleSpec, Stored, rules::PolicyRule},
+    objects::{Binding, Cluster, Kind, Project, Role, RoleSpec, Stored, rules::PolicyRule},
     request::ClusterTarget,
     status::{Details, clock},
     store::follow::{Batch, Change},
@@ -194,6 +194,9 @@ impl Authz {
         if let Some(name) = key.strip_prefix(&Binding::prefix()) {
             return Some(Edit::Binding(name.to_owned(), read::<Binding>(change)));
         }
+        if let Some(name) = key.strip_prefix(&Project::prefix()) {
+            return Some(Edit::Project(name.to_owned(), read::<Project>(change)));
+        }
         let name = key.strip_prefix(&Cluster::prefix())?;
         Some(Edit::Cluster(name.to_owned(), read::<Cluster>(change)))
     }
@@ -234,6 +237,7 @@ enum Edit {
     Role(String, Option<Role>),
     Binding(String, Option<Binding>),
     Cluster(String, Option<Cluster>),
+    Project(String, Option<Project>),
 }
 
 impl Edit {
@@ -247,6 +251,8 @@ impl Edit {
                 policy::Change::PutCluster(name, &cluster.metadata.labels)
             }
             Self::Cluster(name, None) => policy::Change::RemoveCluster(name),
+            Self::Project(_, Some(project)) => policy::Change::PutProject(project),
+            Self::Project(name, None) => policy::Change::RemoveProject(name),
         }
     }
 }

@@ -40,19 +40,18 @@ impl Bits {
 
     /// The lowest common member.
     pub(super) fn first_common(&self, other: &Self) -> Option<u32> {
+        self.common(other).next()
+    }
+
+    /// The common members, lowest first.
+    pub(super) fn common<'b>(&'b self, other: &'b Self) -> impl Iterator<Item = u32> + 'b {
         let words = self.0.iter().zip(&other.0).zip(0_u32..);
-        words
-            .map(|((ours, theirs), word)| (ours & theirs, word))
-            .find(|&(common, _)| common != 0)
-            .map(|(common, word)| word * WORD + common.trailing_zeros())
+        words.flat_map(|((ours, theirs), word)| members(ours & theirs, word))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.0.iter().zip(0_u32..).flat_map(|(&bits, word)| {
-            (0..WORD)
-                .filter(move |bit| bits >> bit & 1 == 1)
-                .map(move |bit| word * WORD + bit)
-        })
+        let words = self.0.iter().zip(0_u32..);
+        words.flat_map(|(&bits, word)| members(bits, word))
     }
 }
 
@@ -64,6 +63,18 @@ impl FromIterator<u32> for Bits {
         }
         bits
     }
+}
+
+/// The members that one word says.
+fn members(mut bits: u64, word: u32) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        if bits == 0 {
+            return None;
+        }
+        let bit = bits.trailing_zeros();
+        bits &= bits - 1;
+        Some(word * WORD + bit)
+    })
 }
 
 fn word_of(member: u32) -> usize {

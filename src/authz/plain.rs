@@ -79,7 +79,7 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         prop::bool::weighted(0.75),
         one_of(&["get", "list", "create", "delete", "", "*", "frob"]),
         one_of(&["", "apps", "*"]),
-        one_of(&["", "n1", "n2", "default"]),
+        one_of(&["", "n1", "n2", "default", "kube-system"]),
         one_of(&["pods", "nodes", "*", "pods/log", ""]),
         one_of(&["", "", "log", "scale", "*", "a/b"]),
         one_of(&["", "x", "y", "*"]),

@@ -1,10 +1,11 @@
-//! The gateway's own policy: roles, bindings, clusters, compiled to a table by subject.
+//! The gateway's own policy: roles, bindings, clusters and projects, compiled to a table by subject.
 //!
 //! Guarantees: a [`Policy`] is immutable behind whoever shares it; a clone costs a few pointers, and changing
 //! the clone copies only what the change touches. A decision looks up one subject, then one role set per
 //! group and place, whatever the number of bindings, and allocates nothing. Only two things are walked over:
 //! the distinct label selectors that one subject holds, and the distinct expiring roles of one place. A
 //! binding past its `expiresAt` never counts, from that very instant on, and no rebuild is needed for it.
+//! Which project a namespace belongs to is a matter of a few look-ups, however many projects there are.
 //!
 //! What could go wrong: a role of one scope counting in another (each scope has a table of its own, a role
 //! is entered in one only); a role that cannot be resolved granting something (unknown, circular and
@@ -12,6 +13,9 @@
 //! nothing and is reported). `system:masters` has no meaning here.
 
 mod grants;
+mod held;
+mod problems;
+mod projects;
 mod roles;
 mod targets;
 mod view;
@@ -19,26 +23,31 @@ mod view;
 use super::Attributes;
 use super::request_info::RequestInfo;
 use super::shards::ShardMap;
-use crate::objects::{BindingSpec, RoleSpec, SubjectKind};
+use super::table::Allowing;
+use crate::objects::{BindingSpec, Project, RoleScope, RoleSpec, SubjectKind};
 use grants::{Grant, Holdings, PlaceKey};
 use hashbrown::DefaultHashBuilder;
+pub use held::{Carried, Grants, HeldGrant, HeldRoles};
 use jiff::Timestamp;
+pub use problems::Problem;
+use projects::Projects;
 use roles::Roles;
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use targets::{Clusters, Selectors};
-pub use view::{GrantView, HeldRoles, Problem, RoleView, ScopeView};
+pub use view::{GrantView, ProjectGrant, ProjectView, RoleView, ScopeView};
 
 /// Whoever holds a grant on a cluster holds the rules of the cluster role of this name there too.
 pub const BASIC: &str = "basic";
 
-/// All roles and bindings of the gateway, and the clusters they can apply to.
+/// All roles and bindings of the gateway, and the clusters and projects they can apply to.
 #[derive(Clone, Default)]
 pub struct Policy {
     hasher: DefaultHashBuilder,
     roles: Roles,
     clusters: Clusters,
+    projects: Projects,
     selectors: Selectors,
     subjects: ShardMap<Arc<Holdings>>,
     bindings: ShardMap<Arc<Grant>>,
@@ -58,8 +67,32 @@ pub struct Who<'a> {
 pub enum Place<'a> {
     /// The gateway's own API: roles of scope global alone count.
     Global,
-    /// A cluster by name: roles of scope cluster alone count. A cluster that was never put is nobody's.
+    /// A cluster by name: roles of scope cluster count, and for a request in a namespace those of scope project
+    /// that are held in the project of the namespace. A cluster that was never put is nobody's.
     Cluster(&'a str),
+    /// A project by uid, whatever the namespace: what is held in it, and on its cluster.
+    Project(&'a str),
+}
+
+/// A place as the tables know it.
+#[derive(Clone, Copy)]
+struct Spot {
+    /// The gateway's own API, or a cluster.
+    at: PlaceKey,
+    /// Whose roles count besides.
+    project: Option<u32>,
+}
+
+impl Spot {
+    fn scope(self) -> RoleScope {
+        match self.at {
+            PlaceKey::Global => RoleScope::Global,
+            PlaceKey::Everywhere
+            | PlaceKey::Cluster(_)
+            | PlaceKey::Project(_)
+            | PlaceKey::Selector(_) => RoleScope::Cluster,
+        }
+    }
 }
 
 /// A role, as a decision names it; see [`Policy::role_name`].
@@ -97,6 +130,10 @@ pub enum Change<'a> {
     PutCluster(&'a str, &'a BTreeMap<String, String>),
     /// A cluster is gone.
     RemoveCluster(&'a str),
+    /// A new or changed project. Its cluster may come later.
+    PutProject(&'a Project),
+    /// A project is gone, by its name; bindings in it grant nothing.
+    RemoveProject(&'a str),
 }
 
 impl Policy {
@@ -121,6 +158,11 @@ impl Policy {
                 Change::RemoveBinding(name) => self.replace_binding(name, None, &mut pending),
                 Change::PutCluster(name, labels) => self.put_cluster(name, Some(labels)),
                 Change::RemoveCluster(name) => self.put_cluster(name, None),
+                Change::PutProject(project) => {
+                    let cluster = self.clusters.id(&project.spec.cluster);
+                    self.projects.put(project, cluster);
+                }
+                Change::RemoveProject(name) => self.projects.remove(name),
             }
         }
         for (subject, edits) in pending {
@@ -136,30 +178,36 @@ impl Policy {
         attrs: &Attributes<'_>,
         now: Timestamp,
     ) -> Decision {
-        let Some(at) = self.resolve(place) else {
+        let Some(spot) = self.spot(place, attrs.namespace) else {
             return Decision::Deny;
         };
-        let allowing = self.roles.table(place).allowing(attrs);
-        if allowing.is_empty() {
+        let allowing = self.roles.table(spot.scope()).allowing(attrs);
+        let in_project = match spot.project {
+            Some(_) => self.roles.table(RoleScope::Project).allowing(attrs),
+            None => Allowing::default(),
+        };
+        if allowing.is_empty() && in_project.is_empty() {
             return Decision::Deny;
         }
         let now = grants::instant(now);
-        let basic = self
-            .roles
-            .basic(place)
-            .filter(|&role| allowing.contains(role));
-        let mut holds_any = false;
         for holdings in self.holdings_of(who) {
-            for held in holdings.at(at, &self.selectors) {
-                if let Some(role) = held.first_in(&allowing, now) {
-                    return Decision::Allow(RoleId(role));
-                }
-                holds_any |= basic.is_some() && held.live(now).any(|role| self.counts(role, place));
+            let mut held = holdings.at(spot.at, &self.selectors);
+            if let Some(role) = held.find_map(|held| held.first_in(&allowing, now)) {
+                return Decision::Allow(RoleId(role));
+            }
+            let held = spot
+                .project
+                .and_then(|project| holdings.in_project(project));
+            if let Some(role) = held.and_then(|held| held.first_in(&in_project, now)) {
+                return Decision::Allow(RoleId(role));
             }
         }
-        match basic {
-            Some(role) if holds_any => Decision::Allow(RoleId(role)),
-            _ => Decision::Deny,
+        // Asked last: it is about discovery and reviews alone.
+        match self.basic(spot) {
+            Some(role) if allowing.contains(role) && self.holds_any_at(who, spot.at, now) => {
+                Decision::Allow(RoleId(role))
+            }
+            Some(_) | None => Decision::Deny,
         }
     }
 
@@ -183,39 +231,11 @@ impl Policy {
         first.unwrap_or(Decision::Deny)
     }
 
-    /// The cluster roles that `who` holds on a cluster, each once: what grant groups are made of.
-    pub fn cluster_roles(&self, who: &Who<'_>, cluster: &str, now: Timestamp) -> HeldRoles<'_> {
-        let place = Place::Cluster(cluster);
-        let now = grants::instant(now);
-        let mut roles = super::bits::Bits::default();
-        if let Some(at) = self.resolve(place) {
-            for holdings in self.holdings_of(who) {
-                for held in holdings.at(at, &self.selectors) {
-                    for role in held.live(now).filter(|&role| self.counts(role, place)) {
-                        roles.insert(role);
-                    }
-                }
-            }
-        }
-        HeldRoles::new(&self.roles, roles)
-    }
-
-    /// Whether `who` holds any role on the cluster.
-    pub fn holds_any(&self, who: &Who<'_>, cluster: &str, now: Timestamp) -> bool {
-        let place = Place::Cluster(cluster);
-        let now = grants::instant(now);
-        self.resolve(place).is_some_and(|at| {
-            self.holdings_of(who).any(|holdings| {
-                holdings
-                    .at(at, &self.selectors)
-                    .any(|held| held.live(now).any(|role| self.counts(role, place)))
-            })
-        })
-    }
-
-    /// A role counts where its scope is, if it exists and is not circular.
-    fn counts(&self, role: u32, place: Place<'_>) -> bool {
-        self.roles.counts(role, place)
+    /// The role that whoever holds anything there has too.
+    fn basic(&self, spot: Spot) -> Option<u32> {
+        self.roles
+            .basic()
+            .filter(|_| spot.scope() == RoleScope::Cluster)
     }
 
     fn holdings_of<'p>(&'p self, who: &Who<'p>) -> impl Iterator<Item = &'p Holdings> {
@@ -239,11 +259,27 @@ impl Policy {
         self.hasher.hash_one((kind, id))
     }
 
-    fn resolve(&self, place: Place<'_>) -> Option<PlaceKey> {
-        match place {
-            Place::Global => Some(PlaceKey::Global),
-            Place::Cluster(name) => self.clusters.registered(name).map(PlaceKey::Cluster),
-        }
+    /// Where a request in this namespace (empty: in none) is decided.
+    fn spot(&self, place: Place<'_>, namespace: &str) -> Option<Spot> {
+        let (at, project) = match place {
+            Place::Global => (PlaceKey::Global, None),
+            Place::Cluster(name) => {
+                let cluster = self.clusters.registered(name)?;
+                let project = match namespace {
+                    "" => None,
+                    namespace => self.projects.holding(cluster, namespace),
+                };
+                (PlaceKey::Cluster(cluster), project)
+            }
+            Place::Project(uid) => {
+                let project = self.projects.find(uid)?;
+                let cluster = self.projects.record(project)?.cluster;
+                let name = self.clusters.name(cluster);
+                let cluster = self.clusters.registered(name)?;
+                (PlaceKey::Cluster(cluster), Some(project))
+            }
+        };
+        Some(Spot { at, project })
     }
 
     fn put_cluster(&mut self, name: &str, labels: Option<&BTreeMap<String, String>>) {
@@ -263,7 +299,12 @@ impl Policy {
         let subject = known
             .or_else(|| pending.subject(kind, id))
             .unwrap_or_else(|| grants::subject_key(kind, id));
-        let scope = grants::Scope::of(spec, &mut self.clusters, &mut self.selectors);
+        let scope = grants::Scope::of(
+            spec,
+            &mut self.clusters,
+            &mut self.selectors,
+            &mut self.projects,
+        );
         Arc::new(Grant {
             name: name.into(),
             subject,

@@ -191,6 +191,7 @@ fn binding(args: BindArgs) -> Result<Binding, Failure> {
             .map(|labels| labels.0)
             .unwrap_or_default(),
         expires_at,
+        ..BindingSpec::default()
     };
     Ok(Binding::new(name, spec))
 }

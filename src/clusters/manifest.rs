@@ -22,7 +22,9 @@ use super::{
     IMPERSONATOR, NAMESPACE, RECONCILER,
     object::{Object, ObjectKind},
 };
-use crate::objects::{RoleScope, RoleSpec, check_label, rules::PolicyRule};
+use crate::objects::{
+    RoleScope, RoleSpec, check_label, grant_group::GrantGroup, rules::PolicyRule,
+};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +43,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// The group that a cluster sees for a role held there; also the name of its ClusterRole and binding.
 pub fn grant_group(role: &str) -> String {
-    format!("palisade:cluster:{role}")
+    GrantGroup::Cluster { role }.to_string()
 }
 
 /// The flattened rules of each role of scope cluster that a cluster is told of.

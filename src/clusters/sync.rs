@@ -16,7 +16,7 @@ use super::{
     manifest::{self, IMPERSONATOR_ROLE, RECONCILER_ROLE},
     object::{Object, ObjectKind},
 };
-use crate::objects::rules::PolicyRule;
+use crate::objects::{grant_group, rules::PolicyRule};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -30,8 +30,6 @@ use tokio::time::{Instant, sleep};
 pub const PROPAGATION: Duration = Duration::from_secs(5);
 /// Wait between two tries within [`PROPAGATION`].
 const RETRY: Duration = Duration::from_millis(100);
-/// What a grant group's objects are called.
-const GRANT_PREFIX: &str = "palisade:cluster:";
 
 /// What a sync did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,7 +193,7 @@ async fn unwanted(
 ) -> Result<Vec<String>, StepError> {
     let ours = kube::list_ours(client, kind).await;
     let mut ours = ours.map_err(StepError::new(format!("list {kind}s")))?;
-    ours.retain(|name| name.starts_with(GRANT_PREFIX) && !groups.contains(name));
+    ours.retain(|name| name.starts_with(grant_group::CLUSTER) && !groups.contains(name));
     Ok(ours)
 }
 

@@ -1,4 +1,4 @@
-//! The six kinds: User, Group, Token, Cluster, Role, Binding.
+//! The seven kinds: User, Group, Token, Cluster, Project, Role, Binding.
 
 use super::{Kind, Meta, rules::PolicyRule};
 use jiff::Timestamp;
@@ -84,6 +84,10 @@ kind!(
 kind!(
     /// A registered API server.
     Cluster, "clusters", "cluster", &[], ClusterSpec, ClusterStatus, ClusterPrivate
+);
+kind!(
+    /// A named set of namespaces of one cluster. Its uid names its grant groups.
+    Project, "projects", "project", &[], ProjectSpec, Nothing, Nothing
 );
 kind!(
     /// Named rules with a scope.
@@ -311,6 +315,21 @@ pub struct ClusterPrivate {
     pub credential: Option<String>,
 }
 
+/// Which namespaces a project holds, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProjectSpec {
+    /// Name of the one cluster.
+    pub cluster: String,
+    /// Names, and globs with one `*` ([`super::namespaces::Pattern`]). Each namespace of a cluster belongs to at most
+    /// one project.
+    #[serde(default)]
+    pub namespaces: Vec<String>,
+    /// For people to read.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+}
+
 /// Where a role applies.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
@@ -370,7 +389,7 @@ pub struct Subject {
 }
 
 /// Role + subject + scope. For a role of scope cluster exactly one of `allClusters`, `clusters`,
-/// `clusterSelector` is set; for one of scope global none.
+/// `clusterSelector` is set, for one of scope project `project`, for one of scope global none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BindingSpec {
@@ -387,6 +406,13 @@ pub struct BindingSpec {
     /// Clusters that carry all of these labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cluster_selector: BTreeMap<String, String>,
+    /// The namespaces of this project, by its name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub project: String,
+    /// What counts of the project. Filled by the gateway; in policy folders that are only checked offline it may be
+    /// empty, and the name stands for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub project_uid: String,
     /// From this instant on the binding counts no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,

@@ -16,6 +16,7 @@ use super::{
     pool::{self, Lane, Lease, Pool},
     upgrade,
 };
+use crate::objects::grant_group::GrantGroup;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -52,7 +53,7 @@ impl Facts {
         let groups = roles
             .into_iter()
             .filter_map(|role| {
-                let group = format!("palisade:cluster:{role}");
+                let group = GrantGroup::Cluster { role }.to_string();
                 Some((role.into(), HeaderValue::try_from(group).ok()?))
             })
             .collect();

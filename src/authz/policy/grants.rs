@@ -5,6 +5,7 @@
 
 use super::super::bits::Bits;
 use super::super::table::Allowing;
+use super::projects::{self, Projects};
 use super::targets::{Clusters, Selectors};
 use crate::objects::{BindingSpec, Subject, SubjectKind};
 use hashbrown::{HashMap, HashSet};
@@ -15,6 +16,8 @@ use std::sync::Arc;
 pub(super) const NEVER: i64 = i64::MAX;
 /// Above this number of roles in one place they are kept as bits too, so that the number costs nothing.
 const MANY_ROLES: usize = 8;
+/// The same for the projects that one subject is in.
+const MANY_PROJECTS: usize = 8;
 
 /// One binding.
 pub(super) struct Grant {
@@ -40,6 +43,7 @@ pub(super) enum Scope {
     )]
     Clusters(Box<Vec<u32>>),
     Selector(u32),
+    Project(u32),
     /// More than one of the scope's fields is set: nothing is granted.
     Contradictory,
 }
@@ -49,21 +53,24 @@ impl Scope {
         spec: &BindingSpec,
         clusters: &mut Clusters,
         selectors: &mut Selectors,
+        projects: &mut Projects,
     ) -> Self {
         let named = !spec.clusters.is_empty();
         let selected = !spec.cluster_selector.is_empty();
-        match (spec.all_clusters, named, selected) {
-            (false, false, false) => Self::Global,
-            (true, false, false) => Self::Everywhere,
-            (false, true, false) => match spec.clusters.as_slice() {
+        let in_project = !spec.project.is_empty() || !spec.project_uid.is_empty();
+        match (spec.all_clusters, named, selected, in_project) {
+            (false, false, false, false) => Self::Global,
+            (true, false, false, false) => Self::Everywhere,
+            (false, true, false, false) => match spec.clusters.as_slice() {
                 [one] => Self::Cluster(clusters.id(one)),
                 many => Self::Clusters(Box::new(
                     many.iter().map(|name| clusters.id(name)).collect(),
                 )),
             },
-            (false, false, true) => {
+            (false, false, true, false) => {
                 Self::Selector(selectors.acquire(&spec.cluster_selector, clusters))
             }
+            (false, false, false, true) => Self::Project(projects.id(projects::id_in(spec))),
             _ => Self::Contradictory,
         }
     }
@@ -75,6 +82,7 @@ impl Scope {
             Self::Cluster(id) => (Some(PlaceKey::Cluster(*id)), [].as_slice()),
             Self::Clusters(ids) => (None, ids.as_slice()),
             Self::Selector(id) => (Some(PlaceKey::Selector(*id)), [].as_slice()),
+            Self::Project(id) => (Some(PlaceKey::Project(*id)), [].as_slice()),
             Self::Contradictory => (None, [].as_slice()),
         };
         let many = many.iter().map(|&id| PlaceKey::Cluster(id));
@@ -82,12 +90,13 @@ impl Scope {
     }
 }
 
-/// A place where roles are held. Sorted: global, everywhere, clusters, selectors.
+/// A place where roles are held. Sorted: global, everywhere, clusters, projects, selectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PlaceKey {
     Global,
     Everywhere,
     Cluster(u32),
+    Project(u32),
     Selector(u32),
 }
 
@@ -96,6 +105,8 @@ pub(super) struct Holdings {
     subject: Arc<str>,
     grants: Box<[Arc<Grant>]>,
     places: Box<[(PlaceKey, Held)]>,
+    /// The projects among the places, if they are many.
+    projects: Option<Box<Bits>>,
 }
 
 /// The roles held in one place.
@@ -126,7 +137,7 @@ impl Holdings {
         &self.grants
     }
 
-    /// What is held at a place: on a cluster by its name, by its labels, and everywhere.
+    /// What is held at a place that is no project: on a cluster by its name, by its labels, and everywhere.
     pub(super) fn at<'h>(
         &'h self,
         at: PlaceKey,
@@ -134,7 +145,10 @@ impl Holdings {
     ) -> impl Iterator<Item = &'h Held> {
         let cluster = match at {
             PlaceKey::Cluster(id) => Some(id),
-            PlaceKey::Global | PlaceKey::Everywhere | PlaceKey::Selector(_) => None,
+            PlaceKey::Global
+            | PlaceKey::Everywhere
+            | PlaceKey::Project(_)
+            | PlaceKey::Selector(_) => None,
         };
         let everywhere = cluster.and_then(|_| self.find(PlaceKey::Everywhere));
         let selected = cluster.into_iter().flat_map(move |id| {
@@ -145,10 +159,46 @@ impl Holdings {
                     PlaceKey::Selector(_)
                     | PlaceKey::Global
                     | PlaceKey::Everywhere
-                    | PlaceKey::Cluster(_) => None,
+                    | PlaceKey::Cluster(_)
+                    | PlaceKey::Project(_) => None,
                 })
         });
         everywhere.into_iter().chain(self.find(at)).chain(selected)
+    }
+
+    /// What is held in one project.
+    pub(super) fn in_project(&self, project: u32) -> Option<&Held> {
+        self.find(PlaceKey::Project(project))
+    }
+
+    /// What is held in those of `projects` where anything is.
+    pub(super) fn in_projects<'h>(
+        &'h self,
+        projects: &'h Bits,
+    ) -> impl Iterator<Item = (u32, &'h Held)> {
+        let from = self
+            .places
+            .partition_point(|(key, _)| *key < PlaceKey::Project(0));
+        let to = self
+            .places
+            .partition_point(|(key, _)| *key < PlaceKey::Selector(0));
+        let few = match self.projects {
+            Some(_) => &[],
+            None => self.places.get(from..to).unwrap_or_default(),
+        };
+        let few = few.iter().filter_map(|(key, held)| match key {
+            PlaceKey::Project(project) => projects.contains(*project).then_some((*project, held)),
+            PlaceKey::Global
+            | PlaceKey::Everywhere
+            | PlaceKey::Cluster(_)
+            | PlaceKey::Selector(_) => None,
+        });
+        let many = self
+            .projects
+            .iter()
+            .flat_map(move |held| held.common(projects))
+            .filter_map(|project| Some((project, self.in_project(project)?)));
+        few.chain(many)
     }
 
     fn find(&self, at: PlaceKey) -> Option<&Held> {
@@ -180,9 +230,11 @@ impl Holdings {
         if grants.is_empty() {
             return None;
         }
+        let places = places_of(&grants);
         Some(Self {
             subject: old.map_or(subject, Self::subject).clone(),
-            places: places_of(&grants),
+            projects: many_projects(&places),
+            places,
             grants,
         })
     }
@@ -202,6 +254,16 @@ fn places_of(grants: &[Arc<Grant>]) -> Box<[(PlaceKey, Held)]> {
     all.chunk_by(|(a, ..), (b, ..)| a == b)
         .filter_map(|roles| roles.first().map(|&(place, ..)| (place, Held::of(roles))))
         .collect()
+}
+
+fn many_projects(places: &[(PlaceKey, Held)]) -> Option<Box<Bits>> {
+    let projects = places.iter().filter_map(|(key, _)| match key {
+        PlaceKey::Project(project) => Some(*project),
+        PlaceKey::Global | PlaceKey::Everywhere | PlaceKey::Cluster(_) | PlaceKey::Selector(_) => {
+            None
+        }
+    });
+    (projects.clone().count() > MANY_PROJECTS).then(|| Box::new(projects.collect()))
 }
 
 impl Held {

@@ -1,9 +1,9 @@
-//! Roles, what they inherit, and the two tables that their rules are entered in.
+//! Roles, what they inherit, and the three tables that their rules are entered in, one per scope.
 
 use super::super::bits::Bits;
 use super::super::table::Table;
+use super::BASIC;
 use super::targets::{Names, index};
-use super::{BASIC, Place};
 use crate::objects::rules::PolicyRule;
 use crate::objects::{RoleScope, RoleSpec};
 use std::sync::Arc;
@@ -15,6 +15,7 @@ pub(super) struct Roles {
     records: Arc<Vec<Option<Arc<Role>>>>,
     global: Table,
     cluster: Table,
+    project: Table,
     basic: Option<u32>,
 }
 
@@ -59,24 +60,23 @@ impl Roles {
         self.record(id).is_some_and(|role| role.reach.contains(id))
     }
 
-    pub(super) fn table(&self, place: Place<'_>) -> &Table {
-        match place {
-            Place::Global => &self.global,
-            Place::Cluster(_) => &self.cluster,
+    pub(super) fn table(&self, scope: RoleScope) -> &Table {
+        match scope {
+            RoleScope::Global => &self.global,
+            RoleScope::Cluster => &self.cluster,
+            RoleScope::Project => &self.project,
         }
     }
 
-    /// The role that every holder of a grant has there too.
-    pub(super) fn basic(&self, place: Place<'_>) -> Option<u32> {
-        match place {
-            Place::Global => None,
-            Place::Cluster(_) => self.basic,
-        }
+    /// The role that every holder of a grant on a cluster has there too.
+    pub(super) fn basic(&self) -> Option<u32> {
+        self.basic
     }
 
-    pub(super) fn counts(&self, id: u32, place: Place<'_>) -> bool {
+    /// A role counts where its scope is, if it exists and is not circular.
+    pub(super) fn counts(&self, id: u32, scope: RoleScope) -> bool {
         self.record(id)
-            .is_some_and(|role| role.spec.scope == scope_of(place) && !role.reach.contains(id))
+            .is_some_and(|role| role.spec.scope == scope && !role.reach.contains(id))
     }
 
     /// The rules of a role, its own and inherited ones, each with the role that it comes from.
@@ -135,10 +135,9 @@ impl Roles {
     }
 
     fn leave_table(&mut self, id: u32, before: &Self) {
-        if let Some(role) = before.record(id)
-            && let Some(table) = self.table_mut(role.spec.scope)
-        {
-            table.remove(id, before.rules(role).map(|(.., rule)| rule));
+        if let Some(role) = before.record(id) {
+            let rules = before.rules(role).map(|(.., rule)| rule);
+            self.table_mut(role.spec.scope).remove(id, rules);
         }
     }
 
@@ -152,17 +151,14 @@ impl Roles {
             .iter()
             .filter_map(|&from| record(&records, from))
             .flat_map(|role| role.spec.rules.iter());
-        if let Some(table) = self.table_mut(role.spec.scope) {
-            table.add(id, rules);
-        }
+        self.table_mut(role.spec.scope).add(id, rules);
     }
 
-    /// Roles of a project are in no table until a place asks for them.
-    fn table_mut(&mut self, scope: RoleScope) -> Option<&mut Table> {
+    fn table_mut(&mut self, scope: RoleScope) -> &mut Table {
         match scope {
-            RoleScope::Global => Some(&mut self.global),
-            RoleScope::Cluster => Some(&mut self.cluster),
-            RoleScope::Project => None,
+            RoleScope::Global => &mut self.global,
+            RoleScope::Cluster => &mut self.cluster,
+            RoleScope::Project => &mut self.project,
         }
     }
 
@@ -230,12 +226,4 @@ impl Roles {
 
 fn record(records: &[Option<Arc<Role>>], id: u32) -> Option<&Role> {
     records.get(index(id))?.as_deref()
-}
-
-/// The scope of the roles that count at a place.
-fn scope_of(place: Place<'_>) -> RoleScope {
-    match place {
-        Place::Global => RoleScope::Global,
-        Place::Cluster(_) => RoleScope::Cluster,
-    }
 }

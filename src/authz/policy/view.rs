@@ -1,50 +1,21 @@
-//! A policy as people see it: names instead of numbers, for reasons, near misses and checks.
+//! A policy as people see it: names instead of numbers, for reasons, near misses and what clusters are told.
 //!
-//! Nothing here is on the request path but [`HeldRoles`].
+//! Nothing here is on the request path.
 
-use super::super::bits::Bits;
-use super::grants::{Grant, Held, Holdings, NEVER, PlaceKey, Scope};
-use super::roles::Roles;
-use super::{Decision, Place, Policy, RoleId, Who, grants};
+use super::grants::{Grant, Holdings, NEVER, PlaceKey, Scope};
+use super::{Decision, Place, Policy, RoleId, Who, grants, projects};
+use crate::objects::grant_group::GrantGroup;
+use crate::objects::namespaces::Pattern;
 use crate::objects::rules::PolicyRule;
 use crate::objects::{RoleScope, RoleSpec, SubjectKind};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The roles that somebody holds on a cluster, each once.
-pub struct HeldRoles<'p> {
-    roles: &'p Roles,
-    held: Bits,
-}
-
-impl<'p> HeldRoles<'p> {
-    pub(super) fn new(roles: &'p Roles, held: Bits) -> Self {
-        Self { roles, held }
-    }
-
-    /// Their names, in no order that means anything.
-    pub fn names(&self) -> impl Iterator<Item = &'p str> + '_ {
-        self.held.iter().map(|role| self.roles.name(role))
-    }
-
-    /// The same, shared: nothing is copied.
-    pub fn shared_names(&self) -> impl Iterator<Item = Arc<str>> + '_ {
-        self.held
-            .iter()
-            .filter_map(|role| self.roles.shared_name(role))
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
-    }
-}
-
 /// One binding.
 pub struct GrantView<'p> {
     policy: &'p Policy,
-    grant: &'p Grant,
+    pub(super) grant: &'p Grant,
 }
 
 /// Where a binding's role is held.
@@ -58,6 +29,8 @@ pub enum ScopeView<'p> {
     Clusters(Vec<&'p str>),
     /// On clusters that carry these labels.
     Selector(&'p BTreeMap<String, String>),
+    /// In a project, by its uid (in a folder that has none by its name).
+    Project(&'p str),
     /// Nowhere: the binding names its scope in more than one way.
     Contradictory,
 }
@@ -93,6 +66,7 @@ impl<'p> GrantView<'p> {
                 .selectors
                 .labels(*id)
                 .map_or(ScopeView::Contradictory, ScopeView::Selector),
+            Scope::Project(id) => ScopeView::Project(self.policy.projects.uid(*id)),
             Scope::Contradictory => ScopeView::Contradictory,
         }
     }
@@ -110,25 +84,79 @@ impl<'p> GrantView<'p> {
         Timestamp::from_nanosecond(self.grant.expires_at.into()).ok()
     }
 
-    /// Whether its scope covers the place. Its role counts there only if the role's scope does too.
+    /// Whether its scope covers the place. Its role counts there only if the role's scope does too. What is held
+    /// on a cluster covers its projects, never the other way.
     pub fn reaches(&self, place: Place<'_>) -> bool {
-        match (&self.grant.scope, self.policy.resolve(place)) {
-            (Scope::Global, Some(PlaceKey::Global))
-            | (Scope::Everywhere, Some(PlaceKey::Cluster(_))) => true,
-            (Scope::Cluster(id), Some(PlaceKey::Cluster(at))) => *id == at,
-            (Scope::Clusters(ids), Some(PlaceKey::Cluster(at))) => ids.contains(&at),
-            (Scope::Selector(id), Some(PlaceKey::Cluster(at))) => {
-                self.policy.selectors.selects(*id, at)
-            }
+        let Some(spot) = self.policy.spot(place, "") else {
+            return false;
+        };
+        match (&self.grant.scope, spot.at) {
+            (Scope::Global, PlaceKey::Global) | (Scope::Everywhere, PlaceKey::Cluster(_)) => true,
+            (Scope::Cluster(id), PlaceKey::Cluster(at)) => *id == at,
+            (Scope::Clusters(ids), PlaceKey::Cluster(at)) => ids.contains(&at),
+            (Scope::Selector(id), PlaceKey::Cluster(at)) => self.policy.selectors.selects(*id, at),
+            (Scope::Project(id), _) => spot.project == Some(*id),
             _ => false,
         }
+    }
+}
+
+/// One project that exists.
+#[derive(Clone, Copy)]
+pub struct ProjectView<'p> {
+    policy: &'p Policy,
+    id: u32,
+    record: &'p projects::Record,
+}
+
+impl<'p> ProjectView<'p> {
+    /// Its name.
+    pub fn name(&self) -> &'p str {
+        &self.record.name
+    }
+
+    /// Its uid; its name in a folder that has none.
+    pub fn uid(&self) -> &'p str {
+        self.policy.projects.uid(self.id)
+    }
+
+    /// Name of its cluster, registered or not.
+    pub fn cluster(&self) -> &'p str {
+        self.policy.clusters.name(self.record.cluster)
+    }
+
+    /// Its namespaces, by name and by glob. What it really holds [`Policy::project_of`] says: a namespace that
+    /// another project claims as well is nobody's.
+    pub fn namespaces(&self) -> &'p [Pattern] {
+        &self.record.namespaces
+    }
+}
+
+/// What a cluster is told of one role of one project: in each namespace of the project (whatever
+/// [`Policy::project_of`] says) a RoleBinding of the role to the group.
+pub struct ProjectGrant<'p> {
+    /// The project.
+    pub project: ProjectView<'p>,
+    /// Name of the role.
+    pub role: &'p str,
+}
+
+impl ProjectGrant<'_> {
+    /// The group that holds the role there.
+    pub fn group(&self) -> String {
+        let uid = self.project.uid();
+        GrantGroup::Project {
+            uid,
+            role: self.role,
+        }
+        .to_string()
     }
 }
 
 /// One role that exists.
 pub struct RoleView<'p> {
     policy: &'p Policy,
-    id: u32,
+    pub(super) id: u32,
     role: &'p super::roles::Role,
 }
 
@@ -153,58 +181,57 @@ impl<'p> RoleView<'p> {
     }
 }
 
-/// What is wrong with a policy: each makes the policy grant less than was meant, never more.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// A role inherits from itself.
-    #[error("role {role:?} inherits from itself: it grants nothing")]
-    Circular {
-        /// The role.
-        role: String,
-    },
-    /// A parent that does not exist.
-    #[error("role {role:?} inherits from {parent:?}, which does not exist")]
-    UnknownParent {
-        /// The role.
-        role: String,
-        /// Its parent.
-        parent: String,
-    },
-    /// A parent of another scope.
-    #[error("role {role:?} inherits from {parent:?}, which is of another scope: it adds nothing")]
-    ForeignParent {
-        /// The role.
-        role: String,
-        /// Its parent.
-        parent: String,
-    },
-    /// A binding's role does not exist.
-    #[error("binding {binding:?} names the role {role:?}, which does not exist")]
-    UnknownRole {
-        /// The binding.
-        binding: String,
-        /// Its role.
-        role: String,
-    },
-    /// More than one of `allClusters`, `clusters`, `clusterSelector`.
-    #[error(
-        "binding {binding:?} sets more than one of allClusters, clusters and clusterSelector: it grants nothing"
-    )]
-    Contradictory {
-        /// The binding.
-        binding: String,
-    },
-    /// A global role bound on clusters, or a cluster role bound on none.
-    #[error("binding {binding:?} holds the role {role:?} where roles of its scope do not count")]
-    Misplaced {
-        /// The binding.
-        binding: String,
-        /// Its role.
-        role: String,
-    },
-}
-
 impl Policy {
+    /// The projects of a cluster.
+    pub fn projects_on<'p>(
+        &'p self,
+        cluster: &str,
+    ) -> impl Iterator<Item = ProjectView<'p>> + use<'p> {
+        let ids = self
+            .clusters
+            .registered(cluster)
+            .and_then(|id| self.projects.on(id));
+        ids.into_iter()
+            .flat_map(super::super::bits::Bits::iter)
+            .filter_map(|id| self.project_view(id))
+    }
+
+    /// The one project that holds a namespace of a cluster.
+    pub fn project_of(&self, cluster: &str, namespace: &str) -> Option<ProjectView<'_>> {
+        let cluster = self.clusters.registered(cluster)?;
+        self.project_view(self.projects.holding(cluster, namespace)?)
+    }
+
+    /// A project by its name.
+    pub fn project(&self, name: &str) -> Option<ProjectView<'_>> {
+        self.project_view(self.projects.named(name)?)
+    }
+
+    fn project_view(&self, id: u32) -> Option<ProjectView<'_>> {
+        let record = self.projects.record(id)?;
+        Some(ProjectView {
+            policy: self,
+            id,
+            record,
+        })
+    }
+
+    /// Every project of a cluster with every role of scope project: who holds them does not matter, so that a new
+    /// member touches no cluster.
+    pub fn project_grants<'p>(
+        &'p self,
+        cluster: &str,
+    ) -> impl Iterator<Item = ProjectGrant<'p>> + use<'p> {
+        self.projects_on(cluster).flat_map(|project| {
+            self.roles()
+                .filter(|role| self.roles.counts(role.id, RoleScope::Project))
+                .map(move |role| ProjectGrant {
+                    project,
+                    role: role.name(),
+                })
+        })
+    }
+
     /// The name of a role that a decision named.
     pub fn role_name(&self, role: RoleId) -> &str {
         self.roles.name(role.0)
@@ -288,31 +315,23 @@ impl Policy {
         )
     }
 
-    /// Whether a role of this name counts at the place: it exists, its scope is the place's, and it is not
-    /// circular.
-    pub fn role_counts(&self, name: &str, place: Place<'_>) -> bool {
-        self.roles
-            .find(name)
-            .is_some_and(|id| self.roles.counts(id, place))
-    }
-
     /// All rules that `who` holds at a place now, with those of [`super::BASIC`]: what covering is asked of.
     pub fn rules_of(&self, who: &Who<'_>, place: Place<'_>, now: Timestamp) -> Vec<PolicyRule> {
         let now = grants::instant(now);
-        let mut held = Bits::default();
-        if let Some(at) = self.resolve(place) {
-            for holdings in self.holdings_of(who) {
-                let live = holdings.at(at, &self.selectors);
-                for role in live.flat_map(|held: &Held| held.live(now)) {
-                    if self.roles.counts(role, place) {
-                        held.insert(role);
-                    }
-                }
-            }
+        let Some(spot) = self.spot(place, "") else {
+            return Vec::new();
+        };
+        let mut held = self.roles_at(who, spot.at, now);
+        for role in spot
+            .project
+            .iter()
+            .flat_map(|&project| self.roles_in(who, project, now).iter().collect::<Vec<_>>())
+        {
+            held.insert(role);
         }
         if !held.is_empty()
-            && let Some(basic) = self.roles.basic(place)
-            && self.roles.counts(basic, place)
+            && let Some(basic) = self.basic(spot)
+            && self.roles.counts(basic, RoleScope::Cluster)
         {
             held.insert(basic);
         }
@@ -320,70 +339,6 @@ impl Policy {
             .filter_map(|role| self.roles.record(role))
             .flat_map(|role| self.roles.rules(role).map(|(.., rule)| rule.clone()))
             .collect()
-    }
-
-    /// Everything that is wrong, for `policy check`. Walks all bindings.
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut found = Vec::new();
-        for role in self.roles() {
-            self.role_problems(&role, &mut found);
-        }
-        for binding in self.bindings() {
-            found.extend(self.binding_problem(&binding));
-        }
-        found
-    }
-
-    fn role_problems(&self, role: &RoleView<'_>, found: &mut Vec<Problem>) {
-        let name = || role.name().to_owned();
-        if self.roles.is_circular(role.id) {
-            found.push(Problem::Circular { role: name() });
-        }
-        for parent in &role.spec().inherits {
-            let (role, parent_name) = (name(), parent.clone());
-            match self.role(parent) {
-                None => found.push(Problem::UnknownParent {
-                    role,
-                    parent: parent_name,
-                }),
-                Some(parent) if parent.spec().scope != self.scope_of(&role) => {
-                    found.push(Problem::ForeignParent {
-                        role,
-                        parent: parent_name,
-                    });
-                }
-                Some(_) => {}
-            }
-        }
-    }
-
-    fn scope_of(&self, role: &str) -> RoleScope {
-        self.role(role)
-            .map_or_else(RoleScope::default, |role| role.spec().scope)
-    }
-
-    fn binding_problem(&self, binding: &GrantView<'_>) -> Option<Problem> {
-        let name = || binding.name().to_owned();
-        let role = || binding.role().to_owned();
-        if binding.grant.scope == Scope::Contradictory {
-            return Some(Problem::Contradictory { binding: name() });
-        }
-        let Some(record) = self.role(binding.role()) else {
-            return Some(Problem::UnknownRole {
-                binding: name(),
-                role: role(),
-            });
-        };
-        let on_clusters = binding.grant.scope != Scope::Global;
-        let fits = match record.spec().scope {
-            RoleScope::Global => !on_clusters,
-            RoleScope::Cluster => on_clusters,
-            RoleScope::Project => true,
-        };
-        (!fits).then(|| Problem::Misplaced {
-            binding: name(),
-            role: role(),
-        })
     }
 }
 
