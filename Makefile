@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint fmt docs
+.PHONY: help build demo test bench lint fmt docs
 
 CACHE := $(or $(PALISADE_CACHE),$(HOME)/.cache/palisade)
 CARGO_DENY_VERSION := 0.20.2
@@ -23,14 +23,19 @@ test: ## Run all tests, against a real API server too. The first run builds that
 	@control_plane=$$($(CONTROL_PLANE)); export PALISADE_CONTROLPLANE="$$control_plane"; \
 	set -x; cargo test --locked
 
+bench: ## Measure beside HAProxy, nginx and a bare proxy, to bench/results/ (docs/performance.md). QUICK=1: minutes.
+	bench/load/run.sh $(if $(QUICK),--quick)
+
 lint: $(CARGO_DENY) ## Check format, lints, documentation and dependencies.
 	cargo fmt --all --check
+	cargo fmt --manifest-path bench/load/Cargo.toml --all --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
 	$(CARGO_DENY) --log-level warn --locked check bans licenses sources
 
 fmt: ## Format the sources.
 	cargo fmt --all
+	cargo fmt --manifest-path bench/load/Cargo.toml --all
 
 docs: ## Renew the documents that are made from the program.
 	cargo run --locked --quiet -- config docs > docs/config.md

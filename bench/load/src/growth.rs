@@ -1,0 +1,189 @@
+//! Large stores beside small ones: a request must not pay for what others have.
+
+use crate::{
+    cells::{Window, measured_ratio},
+    load::{Aim, Gets, Profile, Proto, closed},
+    proc,
+    results::{Growth, Sample},
+    stats::Figure,
+    suite::Suite,
+    world::{Proxy, Side, Sizes, prefixes},
+};
+use anyhow::{Context as _, Result};
+use http::HeaderValue;
+use std::{sync::Arc, time::Instant};
+
+mod effect;
+
+/// Bindings, and groups, of the one user who has many.
+const HEAVY: usize = 4_000;
+
+const SMALL: Sizes = Sizes {
+    users: 1_000,
+    tokens: 1_000,
+    bindings: 1_000,
+    clusters: 10,
+};
+
+fn large(suite: &Suite) -> Sizes {
+    if suite.options.quick {
+        Sizes {
+            users: 5_000,
+            tokens: 100_000,
+            bindings: 100_000,
+            clusters: 200,
+        }
+    } else {
+        Sizes {
+            users: 20_000,
+            tokens: 1_000_000,
+            bindings: 1_000_000,
+            clusters: 2_000,
+        }
+    }
+}
+
+/// Measures everything.
+pub async fn run(suite: &Suite) -> Result<Vec<Growth>> {
+    let mut found = Vec::new();
+    let small = start(suite, "small", SMALL, 10, &mut found).await?;
+    memory(suite, &small, &mut found).await?;
+    let big = start(suite, "large", large(suite), HEAVY, &mut found).await?;
+    let resident = resident(&big)? / f64::from(1 << 20);
+    found.push(one("memory of the large one", resident, "MiB"));
+    for side in [Side::H1, Side::H2] {
+        let of = |proxy: &Proxy| aim(suite, proxy, side, None);
+        let pair = [(&big, of(&big)?), (&small, of(&small)?)];
+        let what = format!("px/up, large over small, {side:?} upstream");
+        found.push(compared(suite, side, what, &pair).await?);
+    }
+    let gateway = big.gateway.as_ref().context("a gateway")?;
+    let ordinary = gateway.tokens[..1].to_vec();
+    for (what, token) in [
+        (
+            "px/up, user with 4,000 bindings over ordinary",
+            &gateway.heavy,
+        ),
+        ("px/up, user in 4,000 groups over ordinary", &gateway.crowd),
+    ] {
+        let many = aim(suite, &big, Side::H1, Some(vec![token.clone()]))?;
+        let few = aim(suite, &big, Side::H1, Some(ordinary.clone()))?;
+        let pair = [(&big, many), (&big, few)];
+        found.push(compared(suite, Side::H1, what.to_owned(), &pair).await?);
+    }
+    found.extend(effect::run(suite, &big).await?);
+    Ok(found)
+}
+
+/// Bytes of a token and of a binding: a store with many of them alone, less the small one.
+async fn memory(suite: &Suite, small: &Proxy, found: &mut Vec<Growth>) -> Result<()> {
+    let base = resident(small)?;
+    let large = large(suite);
+    let tokens = Sizes {
+        tokens: large.tokens,
+        ..SMALL
+    };
+    let bindings = Sizes {
+        bindings: large.bindings,
+        ..SMALL
+    };
+    for (name, sizes, count, what) in [
+        ("tokens", tokens, large.tokens, "memory of a token"),
+        ("bindings", bindings, large.bindings, "memory of a binding"),
+    ] {
+        let proxy = start(suite, name, sizes, 10, found).await?;
+        let each = (resident(&proxy)? - base) / (count - 1_000) as f64;
+        found.push(one(what, each, "bytes"));
+        drop(proxy);
+        std::fs::remove_dir_all(suite.world.folder.join("growth").join(name))?;
+    }
+    Ok(())
+}
+
+fn one(what: &str, value: f64, unit: &'static str) -> Growth {
+    Growth {
+        what: what.to_owned(),
+        figure: Figure::of([value]).unwrap_or_default(),
+        unit,
+    }
+}
+
+fn resident(proxy: &Proxy) -> Result<f64> {
+    Ok(proc::resident(proxy.pid())? as f64)
+}
+
+async fn start(
+    suite: &Suite,
+    name: &str,
+    sizes: Sizes,
+    heavy: usize,
+    found: &mut Vec<Growth>,
+) -> Result<Proxy> {
+    eprintln!("growth: {name}");
+    let store = suite.world.seed(&format!("growth/{name}"), sizes, heavy)?;
+    let began = Instant::now();
+    let proxy = suite.world.gateway(&store, None)?;
+    found.push(Growth {
+        what: format!("start of the {name} store"),
+        figure: Figure::of([began.elapsed().as_secs_f64()]).unwrap_or_default(),
+        unit: "s",
+    });
+    // The first probes of two thousand clusters.
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    Ok(proxy)
+}
+
+fn aim(suite: &Suite, proxy: &Proxy, side: Side, tokens: Option<Vec<HeaderValue>>) -> Result<Aim> {
+    let gateway = proxy.gateway.as_ref().context("a gateway")?;
+    let tokens = tokens.map_or_else(|| Arc::clone(&gateway.tokens), Arc::new);
+    let mut of = prefixes(side, 2);
+    of.truncate(1);
+    let address = proxy.address(side).context("no address")?;
+    suite.world.aim(address, &tokens, of)
+}
+
+/// px/up of the first over the second, round by round.
+async fn compared(
+    suite: &Suite,
+    side: Side,
+    what: String,
+    pair: &[(&Proxy, Aim); 2],
+) -> Result<Growth> {
+    let gets = Gets {
+        proto: Proto::H1,
+        connections: 64,
+        streams: 1,
+        requests: 10_000,
+        profile: Profile::Controller,
+        path: "/api/v1/namespaces/default/pods/b1024".to_owned(),
+        bytes: 1024,
+    };
+    let mut samples = [Vec::new(), Vec::new()];
+    for round in 0..suite.rounds.max(6) {
+        suite.settle()?;
+        for turn in 0..2 {
+            let at = (turn + round) % 2;
+            let (proxy, aim) = &pair[at];
+            let mut window = Window::new(Some(proxy.pid()), suite.world.upstream(side).pid());
+            let burst = closed(aim, &gets, &mut window).await?;
+            let (seconds, proxy_nanos, upstream) = window.took;
+            samples[at].push(Sample {
+                round,
+                done: burst.done,
+                seconds,
+                proxy: proxy_nanos,
+                upstream,
+                bytes: burst.bytes,
+                handshakes: 0,
+                latency: [0.0; 3],
+            });
+            proxy.trim()?;
+        }
+    }
+    let figure = measured_ratio(&samples[0], &samples[1]);
+    Ok(Growth {
+        what,
+        figure: figure.context("no rounds")?,
+        unit: "ratio",
+    })
+}

@@ -1,0 +1,150 @@
+//! Resident memory of what idles: a fresh process for each figure, since no proxy gives memory back soon.
+
+use crate::{
+    load::{Aim, Gets, Meter, Profile, Proto, Watches, closed, hold, idle},
+    proc,
+    results::Memory,
+    suite::{Suite, Target},
+    world::{Kind, Proxy, Side, prefixes},
+};
+use anyhow::{Context as _, Result};
+use std::time::Duration;
+
+const TARGETS: [(Kind, Side); 7] = [
+    (Kind::HAProxy, Side::H1),
+    (Kind::Nginx, Side::H1),
+    (Kind::Rp, Side::H1),
+    (Kind::Gateway, Side::H1),
+    (Kind::HAProxy, Side::H2),
+    (Kind::Rp, Side::H2),
+    (Kind::Gateway, Side::H2),
+];
+
+/// What idles.
+#[derive(Clone, Copy)]
+enum What {
+    /// Connections after their handshake.
+    Bare,
+    /// Connections after one small GET.
+    AfterGet(Proto),
+    /// Connections after one list of 50 KiB.
+    AfterList(Proto),
+    /// Watches, so many on a connection.
+    Watch(Proto, usize),
+}
+
+impl What {
+    fn name(self) -> String {
+        let proto = |proto| if proto == Proto::H1 { "h1" } else { "h2" };
+        match self {
+            Self::Bare => "idle connection, handshake only".to_owned(),
+            Self::AfterGet(of) => format!("idle connection after 1 KiB, {}", proto(of)),
+            Self::AfterList(of) => format!("idle connection after a 50 KiB list, {}", proto(of)),
+            Self::Watch(of, streams) => {
+                format!("idle watch, {}, {streams} a connection", proto(of))
+            }
+        }
+    }
+}
+
+const ALL: [What; 7] = [
+    What::Bare,
+    What::AfterGet(Proto::H1),
+    What::AfterGet(Proto::H2),
+    What::AfterList(Proto::H2),
+    What::Watch(Proto::H1, 1),
+    What::Watch(Proto::H2, 1),
+    What::Watch(Proto::H2, 50),
+];
+
+/// Measures all.
+pub async fn run(suite: &Suite) -> Result<Vec<Memory>> {
+    let count = if suite.options.quick { 1_000 } else { 2_000 };
+    let mut all = Vec::new();
+    for what in ALL {
+        eprintln!("memory: {}", what.name());
+        for (kind, side) in TARGETS {
+            let name = Target { kind, side }.name();
+            let found = one(suite, kind, side, what, count).await;
+            all.push(found.with_context(|| format!("{} {name}", what.name()))?);
+        }
+    }
+    Ok(all)
+}
+
+async fn one(suite: &Suite, kind: Kind, side: Side, what: What, count: usize) -> Result<Memory> {
+    let proxy = match kind {
+        Kind::HAProxy => suite.world.haproxy()?,
+        Kind::Nginx => suite.world.nginx()?,
+        Kind::Rp | Kind::Direct => suite.world.rp(None)?,
+        Kind::Gateway => suite.world.gateway(&suite.store, None)?,
+    };
+    let aim = aim(suite, &proxy, side)?;
+    // What is allocated once is no connection's.
+    for proto in [Proto::H1, Proto::H2] {
+        let warm = Gets {
+            proto,
+            connections: 1,
+            streams: 1,
+            requests: 200,
+            profile: Profile::Kubectl,
+            path: "/api/v1/namespaces/default/pods/b1024".to_owned(),
+            bytes: 1024,
+        };
+        closed(&aim, &warm, &mut Nothing).await?;
+    }
+    let before = resident(&proxy).await?;
+    let list = "/api/v1/namespaces/default/pods?limit=51200";
+    let get = "/api/v1/namespaces/default/pods/b1024";
+    let after = match what {
+        What::Bare => kept(&proxy, idle(&aim, Proto::H1, count, None).await?).await?,
+        What::AfterGet(proto) => kept(&proxy, idle(&aim, proto, count, Some(get)).await?).await?,
+        What::AfterList(proto) => kept(&proxy, idle(&aim, proto, count, Some(list)).await?).await?,
+        What::Watch(proto, streams) => {
+            let watches = Watches {
+                proto,
+                connections: count / streams,
+                streams,
+                every: 0,
+            };
+            kept(&proxy, hold(&aim, watches).await?).await?
+        }
+    };
+    Ok(Memory {
+        what: what.name(),
+        target: Target { kind, side }.name(),
+        base_mib: before as f64 / f64::from(1 << 20),
+        kib_each: after.saturating_sub(before) as f64 / 1024.0 / count as f64,
+    })
+}
+
+/// Resident memory while something is held.
+async fn kept(proxy: &Proxy, held: impl Sized) -> Result<u64> {
+    let found = resident(proxy).await;
+    drop(held);
+    found
+}
+
+/// After a moment in which the last bytes settle.
+async fn resident(proxy: &Proxy) -> Result<u64> {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    proc::resident(proxy.pid())
+}
+
+struct Nothing;
+
+impl Meter for Nothing {
+    fn start(&mut self) -> Result<()> {
+        Ok(())
+    }
+    fn stop(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn aim(suite: &Suite, proxy: &Proxy, side: Side) -> Result<Aim> {
+    let mut of = prefixes(side, 2);
+    of.truncate(1);
+    let address = proxy.address(side).context("no address")?;
+    suite.world.aim(address, &suite.tokens, of)
+}
