@@ -39,6 +39,7 @@ fmt: ## Format the sources.
 
 docs: ## Renew the documents that are made from the program.
 	cargo run --locked --quiet -- config docs > docs/config.md
+	cargo run --locked --quiet -- config metrics > docs/metrics.md
 
 # The advisory database cannot be fetched everywhere, so deny's Git support is not built.
 $(CARGO_DENY):

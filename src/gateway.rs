@@ -7,6 +7,7 @@
 mod answer;
 mod body;
 mod error;
+mod measure;
 mod pipeline;
 mod record;
 

@@ -10,6 +10,7 @@ pub mod body;
 pub mod dial;
 pub mod endpoint;
 mod headers;
+pub mod held;
 pub mod limits;
 pub mod outbound;
 pub mod pool;

@@ -69,7 +69,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let keyring = Arc::new(Keyring::generate(&folder.path().join("keys")).unwrap());
         let reach = dial::Reach::Clusters;
-        let registry = Arc::new(Registry::new(Arc::clone(&keyring), reach, [].into()));
+        let registry = Registry::new(keyring.clone(), reach, [].into(), Arc::default());
+        let registry = Arc::new(registry);
         let built_in = vec![
             built_in("admin", RoleScope::Global),
             built_in("viewer", RoleScope::Cluster),

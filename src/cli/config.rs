@@ -5,7 +5,10 @@
     reason = "a command speaks to a person"
 )]
 
-use crate::config::{File, docs};
+use crate::{
+    config::{File, docs},
+    observe::metrics,
+};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Arguments of `palisade config`.
@@ -24,6 +27,8 @@ enum Command {
     },
     /// Print docs/config.md: every option, its default and what it is for.
     Docs,
+    /// Print docs/metrics.md: every metric, its labels and what it tells.
+    Metrics,
 }
 
 /// Runs `palisade config`.
@@ -43,6 +48,10 @@ pub fn run(args: &Args) -> ExitCode {
         },
         Command::Docs => {
             print!("{}", docs::markdown());
+            ExitCode::SUCCESS
+        }
+        Command::Metrics => {
+            print!("{}", metrics::docs::markdown());
             ExitCode::SUCCESS
         }
     }

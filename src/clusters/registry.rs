@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     objects::{Cluster, Health, Kind, Role, RoleSpec, Stored},
+    observe::metrics::{Meter, Meters},
     proxy::{
         Facts, Upstream,
         dial::Reach,
@@ -61,6 +62,7 @@ pub struct Entry {
     pub(super) old_key: bool,
     upstream: Option<Arc<Upstream>>,
     report: Arc<ArcSwap<Report>>,
+    meter: Arc<Meter>,
 }
 
 impl Entry {
@@ -108,19 +110,27 @@ pub struct Registry {
     base: Mutex<BTreeMap<String, RoleSpec>>,
     stored_roles: Mutex<BTreeMap<String, RoleSpec>>,
     keyring: Arc<Keyring>,
+    meters: Arc<Meters>,
     reach: Reach,
     changed: watch::Sender<u64>,
 }
 
 impl Registry {
-    /// An empty one. `roles` are the built-in roles; `reach` guards every connection to a cluster.
-    pub fn new(keyring: Arc<Keyring>, reach: Reach, roles: BTreeMap<String, RoleSpec>) -> Self {
+    /// An empty one. `roles` are the built-in roles; `reach` guards every connection to a cluster; every
+    /// cluster counts in a meter of its own among `meters`.
+    pub fn new(
+        keyring: Arc<Keyring>,
+        reach: Reach,
+        roles: BTreeMap<String, RoleSpec>,
+        meters: Arc<Meters>,
+    ) -> Self {
         Self {
             clusters: ArcSwap::default(),
             roles: ArcSwap::from_pointee(roles.clone()),
             base: Mutex::new(roles),
             stored_roles: Mutex::default(),
             keyring,
+            meters,
             reach,
             changed: watch::Sender::new(0),
         }
@@ -163,6 +173,13 @@ impl Registry {
         }
     }
 
+    /// Where requests to this name count, whether it is registered or not.
+    pub fn meter(&self, name: &str) -> Arc<Meter> {
+        let clusters = self.clusters.load();
+        let entry = clusters.get(name);
+        Arc::clone(entry.map_or(&self.meters.unknown, |entry| &entry.meter))
+    }
+
     /// A cluster by name.
     pub fn entry(&self, name: &str) -> Option<Arc<Entry>> {
         self.clusters.load().get(name).cloned()
@@ -201,7 +218,7 @@ impl Registry {
 
     fn apply_cluster(&self, map: &mut Map<Arc<Entry>>, name: &str, change: &Change) {
         let Change::Put(kv) = change else {
-            map.remove(name);
+            self.forget(map, name);
             return;
         };
         match Stored::<Cluster>::decode(&kv.key, &kv.value, kv.mod_revision) {
@@ -212,8 +229,14 @@ impl Registry {
             // What was known of it may be wrong by now: it is not served, and the log says why.
             Err(error) => {
                 tracing::error!(cluster = name, %error, "a cluster's registration cannot be read");
-                map.remove(name);
+                self.forget(map, name);
             }
+        }
+    }
+
+    fn forget(&self, map: &mut Map<Arc<Entry>>, name: &str) {
+        if let Some(entry) = map.remove(name) {
+            self.meters.give_back(&entry.meter);
         }
     }
 
@@ -229,9 +252,14 @@ impl Registry {
             ..
         } = stored;
         let before = before.filter(|entry| entry.cluster.metadata.uid == cluster.metadata.uid);
+        let meter = match before {
+            Some(entry) => Arc::clone(&entry.meter),
+            None => self.meters.take(&cluster.metadata.name),
+        };
         let mut entry = Entry {
             cluster,
             revision,
+            meter,
             credential: None,
             old_key: false,
             upstream: None,
@@ -243,7 +271,7 @@ impl Registry {
         let Some(sealed) = private.credential else {
             return entry;
         };
-        match self.connect(&entry.cluster, &sealed, before) {
+        match self.connect(&entry, &sealed, before) {
             Ok((credential, upstream)) => {
                 let same = before
                     .and_then(|entry| Some((entry, entry.upstream()?)))
@@ -270,10 +298,11 @@ impl Registry {
 
     fn connect(
         &self,
-        cluster: &Cluster,
+        entry: &Entry,
         sealed: &str,
         before: Option<&Arc<Entry>>,
     ) -> Result<(ClusterCredential, Upstream), String> {
+        let cluster = &entry.cluster;
         let credential = credential::open(&self.keyring, cluster, sealed)
             .map_err(|error| format!("its credential cannot be opened: {error}"))?;
         let unusable = |error: EndpointError| format!("its settings cannot be used: {error}");
@@ -291,7 +320,8 @@ impl Registry {
             acting: cluster.status.synced_version >= manifest::ACTING,
             ..Facts::new(cluster.spec.user_prefix(), roles)
         };
-        let upstream = Upstream::new(endpoint, facts, previous.map(|upstream| &**upstream));
+        let meter = Arc::clone(&entry.meter);
+        let upstream = Upstream::new(endpoint, facts, meter, previous.map(|upstream| &**upstream));
         Ok((credential, upstream))
     }
 

@@ -64,6 +64,7 @@ impl Body {
     fn count(&mut self, bytes: usize) {
         if let Some(record) = &mut self.record {
             record.sent += bytes as u64;
+            record.measure.sent(bytes as u64);
         }
     }
 

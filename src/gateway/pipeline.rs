@@ -6,6 +6,7 @@ use crate::{
     authn::{Authn, Credential, WebSocket},
     authz::{Asked, Authz, OwnPermit, Permit, Permitted, Purpose, RequestInfo},
     clusters::Registry,
+    observe::metrics::{Meter, Metrics, Times},
     proxy::{Hop, Outbound, Session},
     request::{
         Head, HeadError, Impersonation, ImpersonationError, Router, Target, Upgrade, conn::ConnInfo,
@@ -45,6 +46,8 @@ pub struct Parts {
     pub login: Arc<Login>,
     /// Upgraded streams that still run; a stop waits for them.
     pub streams: TaskTracker,
+    /// Where requests are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// One gateway.
@@ -69,7 +72,7 @@ impl Gateway {
 
     /// Answers every request: the one place where an error becomes HTTP.
     pub async fn handle(&self, conn: &ConnInfo, request: Request<Incoming>) -> Response<Body> {
-        let mut record = Record::begin(conn);
+        let mut record = Record::begin(conn, &self.parts.metrics);
         let id = record.id;
         let head_only = *request.method() == Method::HEAD;
         let (mut response, session) = match self.serve(conn, request, &mut record).await {
@@ -84,9 +87,9 @@ impl Gateway {
         match session {
             // The record is written when the stream ends …
             Some(session) => {
-                self.parts
-                    .streams
-                    .spawn(async move { record.carried(session.run().await) });
+                self.parts.streams.spawn(async move {
+                    record.carried(session.run(record.measure.stream()).await);
+                });
                 response
             }
             // … or when the body does, or is dropped.
@@ -108,7 +111,7 @@ impl Gateway {
             return Err(HeadError::Upgrade.into()); // a body would be lost on the way
         }
         let target = snapshot.router.route(&head); // refuses nothing: strangers learn no cluster's name
-        record.head(&head, &target);
+        record.head(&head, &target, self.meter(&target));
         let impersonation = Impersonation::read(head.headers())?; // 400: headers that nobody can obey
         let purpose = match target {
             Target::Root | Target::Login if impersonation.is_some() => {
@@ -150,8 +153,19 @@ impl Gateway {
                         id: record.id,
                         peer: conn.peer.ip(),
                     },
+                    &mut record.measure.times,
                 )
                 .await
+            }
+        }
+    }
+
+    /// Where a request is counted, by where it goes.
+    fn meter(&self, target: &Target) -> Arc<Meter> {
+        match target {
+            Target::Cluster(cluster) => self.parts.clusters.meter(&cluster.name),
+            Target::Own | Target::Login | Target::Root => {
+                Arc::clone(&self.parts.metrics.meters.gateway)
             }
         }
     }
@@ -163,10 +177,11 @@ impl Gateway {
         head: Head,
         body: Incoming,
         hop: Hop,
+        times: &mut Times,
     ) -> Result<Served, Error> {
         let upstream = self.parts.clusters.upstream(permit.cluster())?; // 503: no credential yet
         let outbound = Outbound::build(head, permit, upstream.facts(), &hop)?; // an allowlist, identity last
-        let answer = upstream.send(outbound, body).await?; // 502, 503, 504
+        let answer = upstream.send(outbound, body, times).await?; // 502, 503, 504
         Ok((answer.response.map(Body::cluster), answer.session))
     }
 

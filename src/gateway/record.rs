@@ -7,10 +7,12 @@
 use super::{
     answer::{Fault, is_discovery},
     error::Error,
+    measure::Measure,
 };
 use crate::{
     authn::Identity,
     authz::{Actor, Assumed, OwnPermit, Pace, Permit, RequestInfo},
+    observe::metrics::{Meter, Metrics},
     proxy::upgrade::Carried,
     request::{Head, RequestId, Target, conn::ConnInfo},
 };
@@ -25,6 +27,7 @@ use words::{Word, Words};
 /// Collects what is told of a request.
 pub(super) struct Record {
     pub(super) id: RequestId,
+    pub(super) measure: Measure,
     began: Instant,
     peer: IpAddr,
     method: Method,
@@ -54,9 +57,10 @@ const CLIENT_GONE: u16 = 499;
 const AGENT: usize = 256;
 
 impl Record {
-    pub(super) fn begin(conn: &ConnInfo) -> Box<Self> {
+    pub(super) fn begin(conn: &ConnInfo, metrics: &Arc<Metrics>) -> Box<Self> {
         Box::new(Self {
             id: RequestId::new(),
+            measure: Measure::begin(metrics),
             began: Instant::now(),
             peer: conn.peer.ip(),
             method: Method::GET,
@@ -75,7 +79,8 @@ impl Record {
         })
     }
 
-    pub(super) fn head(&mut self, head: &Head, target: &Target) {
+    pub(super) fn head(&mut self, head: &Head, target: &Target, meter: Arc<Meter>) {
+        self.measure.goes_to(target, meter);
         self.method = head.method().clone();
         let shown = target::shown(head.raw_target());
         self.words.keep(Word::Target, &shown.text);
@@ -96,6 +101,7 @@ impl Record {
 
     /// What the addressee will make of it.
     pub(super) fn asked(&mut self, info: &RequestInfo<'_>) {
+        self.measure.asked(info);
         let parts = [
             (Word::Verb, &info.verb),
             (Word::Group, &info.api_group),
@@ -111,6 +117,7 @@ impl Record {
     }
 
     pub(super) fn identify(&mut self, identity: &Identity) {
+        self.measure.identified();
         self.who = Some(identity.clone());
     }
 
@@ -119,19 +126,23 @@ impl Record {
     }
 
     pub(super) fn permit(&mut self, permit: &Permit) {
+        self.measure.permitted(permit.pace());
         self.pace = Some(permit.pace());
         self.allowed_by = Some(Arc::clone(permit.allowed_by()));
     }
 
     pub(super) fn own_permit(&mut self, permit: &OwnPermit) {
+        self.measure.permitted(Pace::Short);
         self.allowed_by = Some(Arc::clone(permit.allowed_by()));
     }
 
     pub(super) fn answered(&mut self, code: StatusCode) {
+        self.measure.answered(code);
         self.code = Some(code);
     }
 
     pub(super) fn fail(&mut self, error: &Error) {
+        self.measure.failed(error);
         // The text of a refusal may quote a name out of the target.
         let text = target::without_tokens(&error.for_log()).into_owned();
         self.failure = Some((error.fault(), text));

@@ -1,93 +1,212 @@
-//! The gateway's metrics, in the text format of OpenMetrics.
+//! What the gateway counts, and `/metrics`.
 //!
-//! One struct holds them all, made once and handed to the parts that count. Label values come from enums,
-//! so that nobody outside can make new series.
+//! Guarantees: every metric is in the catalogue, with all values that its labels can have, and nothing
+//! else is shown; an observation allocates nothing and takes no lock; the number of series is bounded,
+//! whatever clients send.
+//!
+//! [`cells`] is what is counted in, [`labels`] what it is told apart by, [`catalog`] what there is, and
+//! [`docs`] makes docs/metrics.md of it. What a part knows by itself (a queue's length, an age) is not
+//! counted but asked for at every scrape ([`Metrics::sample`]).
 
+pub mod catalog;
+pub mod cells;
+pub mod docs;
+pub mod labels;
+pub mod meter;
+mod page;
+mod process;
+mod reload;
+pub mod times;
+
+pub use labels::HandshakeEnd;
+pub use meter::{Meter, Meters};
+pub use page::Family;
+pub use reload::Reloads;
+pub use times::{Part, Times};
+
+use catalog::Metric;
+use cells::{Counter, Gauge, Histogram, Table};
+use labels::{Authentication, Authorization, Route};
+use page::Page;
+use process::Process;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
+    collector::Collector,
+    encoding::{DescriptorEncoder, text},
     registry::Registry,
 };
-
-mod reload;
-
-pub use reload::{From as ReloadFrom, Reloads, Try as ReloadTry};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// All metrics of this process.
 pub struct Metrics {
-    registry: Registry,
     /// Connections that are open, handshakes included.
     pub connections_open: Gauge,
-    /// Connections accepted, by what became of their handshake.
-    pub connections: Family<Handshake, Counter>,
+    /// Handshakes, by how they ended.
+    pub handshakes: Table<HandshakeEnd>,
     /// Requests that came in.
-    pub requests: Counter,
+    pub requests_received: Counter,
+    /// The gateway's own share of requests.
+    pub own_share: Table<Route, OwnShare>,
+    /// What became of credentials.
+    pub authentications: Table<Authentication>,
+    /// What the policy said.
+    pub authorizations: Table<Authorization>,
+    /// What is counted of each cluster.
+    pub meters: Arc<Meters>,
     /// What is read again while the gateway runs.
     pub reloads: Reloads,
+    process: Process,
+    samples: Mutex<Vec<Sample>>,
 }
 
-/// Label of [`Metrics::connections`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Handshake {
-    /// How it ended.
-    pub handshake: HandshakeEnd,
+/// A histogram of the gateway's own share.
+#[derive(Debug)]
+pub struct OwnShare(pub Histogram);
+
+impl Default for OwnShare {
+    fn default() -> Self {
+        Self(Histogram::new(catalog::OWN_BUCKETS))
+    }
 }
 
-/// How a TLS handshake ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum HandshakeEnd {
-    /// HTTP may begin.
-    Done,
-    /// The two could not agree, or the client broke it off.
-    Failed,
-    /// `tls.handshake_timeout` was over.
-    TimedOut,
+/// What is asked for at every scrape.
+struct Sample {
+    metric: &'static Metric,
+    fill: Fill,
 }
+
+/// Writes a family's series.
+type Fill = Arc<dyn Fn(&mut Family<'_>) -> fmt::Result + Send + Sync>;
 
 impl Metrics {
-    /// The set, with the build's version in it.
+    /// The set, everything at 0.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("palisade");
-        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The running program", build);
-        let connections_open = Gauge::default();
-        registry.register(
-            "connections_open",
-            "Client connections that are open",
-            connections_open.clone(),
-        );
-        let connections = Family::default();
-        registry.register(
-            "connections",
-            "Client connections accepted, by the end of their TLS handshake",
-            connections.clone(),
-        );
-        let requests = Counter::default();
-        registry.register("requests", "Requests that came in", requests.clone());
-        let reloads = Reloads::default();
-        reloads.register(&mut registry);
         Self {
-            registry,
-            connections_open,
-            connections,
-            requests,
-            reloads,
+            connections_open: Gauge::default(),
+            handshakes: Table::default(),
+            requests_received: Counter::default(),
+            own_share: Table::default(),
+            authentications: Table::default(),
+            authorizations: Table::default(),
+            meters: Arc::default(),
+            reloads: Reloads::default(),
+            process: Process::new(),
+            samples: Mutex::default(),
         }
     }
 
-    /// Counts one handshake.
-    pub fn count_handshake(&self, handshake: HandshakeEnd) {
-        self.connections
-            .get_or_create(&Handshake { handshake })
-            .inc();
+    /// From now on `fill` is asked for this metric at every scrape. It must be quick and must not block.
+    pub fn sample(
+        &self,
+        metric: &'static Metric,
+        fill: impl Fn(&mut Family<'_>) -> fmt::Result + Send + Sync + 'static,
+    ) {
+        let fill: Fill = Arc::new(fill);
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        samples.retain(|sample| !std::ptr::eq(sample.metric, metric));
+        samples.push(Sample { metric, fill });
     }
 
     /// The text that `/metrics` answers with.
-    pub fn encode(&self) -> String {
+    pub fn encode(self: &Arc<Self>) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Scrape(Arc::clone(self))));
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let _ = text::encode(&mut text, &self.registry);
+        let _ = text::encode(&mut text, &registry);
         text
+    }
+
+    fn write(&self, page: &mut Page<'_>) -> fmt::Result {
+        self.write_requests(page)?;
+        self.write_clusters(page)?;
+        page.family(&catalog::CONNECTIONS_OPEN, |f| {
+            f.gauge(&[], self.connections_open.get())
+        })?;
+        page.family(&catalog::HANDSHAKES, |f| f.table(&[], &self.handshakes))?;
+        self.reloads.write(page)?;
+        page.family(&catalog::BUILD, |f| f.info(&[env!("CARGO_PKG_VERSION")]))?;
+        // Not under the lock: whoever is asked may register something.
+        let samples: Vec<_> = {
+            let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+            let both = samples.iter();
+            both.map(|sample| (sample.metric, Arc::clone(&sample.fill)))
+                .collect()
+        };
+        for (metric, fill) in samples {
+            page.family(metric, |family| fill(family))?;
+        }
+        self.process.write(page)
+    }
+
+    fn write_requests(&self, page: &mut Page<'_>) -> fmt::Result {
+        let all = self.meters.all();
+        page.family(&catalog::REQUESTS, |f| {
+            for meter in &all {
+                for (verb, of) in meter.verbs() {
+                    for (code, blame, count) in of.answers() {
+                        f.count(&[meter.name(), verb, &code, blame], count)?;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        page.family(&catalog::REQUESTS_RECEIVED, |f| {
+            f.count(&[], self.requests_received.get())
+        })?;
+        page.family(&catalog::IN_FLIGHT, |f| {
+            let mut meters = all.iter();
+            meters.try_for_each(|meter| f.gauge(&[meter.name()], meter.in_flight.get()))
+        })?;
+        page.family(&catalog::OWN_SHARE, |f| {
+            let mut routes = self.own_share.iter();
+            routes.try_for_each(|(route, share)| f.histogram(&[route], &share.0))
+        })?;
+        page.family(&catalog::AUTHENTICATIONS, |f| {
+            f.table(&[], &self.authentications)
+        })?;
+        page.family(&catalog::AUTHORIZATIONS, |f| {
+            f.table(&[], &self.authorizations)
+        })
+    }
+
+    fn write_clusters(&self, page: &mut Page<'_>) -> fmt::Result {
+        let meters = self.meters.of_clusters();
+        let mut each = |metric, write: &dyn Fn(&mut Family<'_>, &Meter) -> fmt::Result| {
+            page.family(metric, |f| {
+                meters.iter().try_for_each(|meter| write(f, meter))
+            })
+        };
+        each(&catalog::RESPONSES, &|f, meter| {
+            let mut verbs = meter.verbs();
+            verbs.try_for_each(|(verb, of)| f.histogram(&[meter.name(), verb], &of.responses))
+        })?;
+        each(&catalog::WAITS, &|f, meter| {
+            f.histogram(&[meter.name()], &meter.waits)
+        })?;
+        each(&catalog::STREAMS_OPEN, &|f, meter| {
+            f.gauges(&[meter.name()], &meter.streams_open)
+        })?;
+        each(&catalog::STREAMS, &|f, meter| {
+            f.table(&[meter.name()], &meter.streams)
+        })?;
+        each(&catalog::STREAM_BYTES, &|f, meter| {
+            f.grid(&[meter.name()], &meter.stream_bytes)
+        })?;
+        each(&catalog::LINKS_OPEN, &|f, meter| {
+            f.gauges(&[meter.name()], &meter.links_open)
+        })?;
+        each(&catalog::DIALS, &|f, meter| {
+            f.grid(&[meter.name()], &meter.dials)
+        })?;
+        each(&catalog::FAILURES, &|f, meter| {
+            f.table(&[meter.name()], &meter.failures)
+        })?;
+        each(&catalog::RETRIES, &|f, meter| {
+            f.count(&[meter.name()], meter.retries.get())
+        })
     }
 }
 
@@ -97,22 +216,55 @@ impl Default for Metrics {
     }
 }
 
+/// One scrape: what the library's registry asks.
+struct Scrape(Arc<Metrics>);
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scrape")
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.0.write(&mut Page { encoder })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_text_names_the_build_and_what_was_counted() {
-        let metrics = Metrics::new();
+        let metrics = Arc::new(Metrics::new());
         metrics.connections_open.inc();
-        metrics.count_handshake(HandshakeEnd::TimedOut);
+        metrics.handshakes.inc(HandshakeEnd::TimedOut);
         let text = metrics.encode();
         assert!(text.contains("palisade_build_info{version=\""), "{text}");
         assert!(text.contains("palisade_connections_open 1\n"), "{text}");
         assert!(
-            text.contains("palisade_connections_total{handshake=\"TimedOut\"} 1\n"),
+            text.contains("palisade_handshakes_total{result=\"timed_out\"} 1\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("palisade_handshakes_total{result=\"done\"} 0\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("# UNIT process_cpu_seconds seconds\nprocess_cpu_seconds_total "),
             "{text}"
         );
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn what_is_sampled_twice_is_shown_once() {
+        let metrics = Arc::new(Metrics::new());
+        for value in [1, 2] {
+            metrics.sample(&catalog::CONNECTIONS_OPEN, move |f| f.gauge(&[], value));
+        }
+        let samples = metrics.samples.lock().unwrap();
+        assert_eq!(samples.len(), 1);
     }
 }

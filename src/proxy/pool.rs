@@ -15,6 +15,7 @@ use super::{
     endpoint::{Protocols, Target},
     limits,
 };
+use crate::observe::metrics::{Meter, Part, Times, labels::LinkKind};
 use arc_swap::ArcSwap;
 use http::{Method, Request, Response, Uri, header, uri::Scheme};
 use hyper::{
@@ -33,6 +34,10 @@ use std::{
 };
 use tokio::{sync::Notify, time::timeout};
 
+mod connect;
+
+use connect::{NoConnection, dialled, held};
+
 /// What kind of connection a request travels on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
@@ -47,6 +52,7 @@ pub enum Lane {
 /// The connections to one API server.
 pub struct Pool {
     target: Arc<Target>,
+    meter: Arc<Meter>,
     short: Connections,
     bulk: Connections,
     stream: Connections,
@@ -54,6 +60,7 @@ pub struct Pool {
 
 struct Connections {
     lane: Lane,
+    meter: Arc<Meter>,
     open: ArcSwap<Vec<Arc<Connection>>>,
     dialling: tokio::sync::Mutex<()>,
     /// Dials that failed so far.
@@ -86,20 +93,28 @@ impl Drop for Lease {
 
 impl Pool {
     /// An empty pool: connections are dialled when they are needed.
-    pub fn new(target: Arc<Target>) -> Self {
+    pub fn new(target: Arc<Target>, meter: Arc<Meter>) -> Self {
+        let connections = |lane| Connections::new(lane, Arc::clone(&meter));
         Self {
             target,
-            short: Connections::new(Lane::Short),
-            bulk: Connections::new(Lane::Bulk),
-            stream: Connections::new(Lane::Stream),
+            short: connections(Lane::Short),
+            bulk: connections(Lane::Bulk),
+            stream: connections(Lane::Stream),
+            meter,
         }
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Where it counts.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// Sends a request and waits for the head of its answer; `times` is told what is waited for.
     pub async fn send(
         &self,
         lane: Lane,
         mut request: Request<UpstreamBody>,
+        times: &mut Times,
     ) -> Result<(Response<Incoming>, Lease), ProxyError> {
         let connections = match lane {
             Lane::Short => &self.short,
@@ -111,10 +126,15 @@ impl Pool {
         // What never left costs no attempt, but also ends: each such try met a connection that is gone.
         let mut unsent = 0;
         loop {
+            times.enter(Part::Connection);
             let lease = connections.lease(&self.target).await?;
             self.address(&lease, &mut request)?;
+            times.enter(Part::Response);
             let failed = match lease.0.sender.send(request).await {
-                Ok(response) => return Ok((response, lease)),
+                Ok(response) => {
+                    times.leave();
+                    return Ok((response, lease));
+                }
                 Err(failed) => *failed,
             };
             match (failed.message, &again) {
@@ -127,11 +147,39 @@ impl Pool {
                         && (again.reads() || not_processed(&failed.error)) =>
                 {
                     attempt += 1;
+                    self.meter.retries.inc();
                     request = again.request();
                 }
                 (_, _) => return Err(ProxyError::Lost(failed.error)),
             }
         }
+    }
+
+    /// A fresh HTTP/1.1 connection for one upgrade, and the answer on it.
+    pub async fn send_upgrade(
+        &self,
+        mut request: Request<UpstreamBody>,
+        answer: Duration,
+        times: &mut Times,
+    ) -> Result<Response<Incoming>, ProxyError> {
+        times.enter(Part::Connection);
+        let connect = async {
+            let tls = self.target.connect(Protocols::Http1).await?;
+            let io = TokioIo::new(held(tls, &self.meter, LinkKind::Upgrade));
+            http1::handshake(io).await.map_err(NoConnection::Lost)
+        };
+        let (mut sender, connection) =
+            dialled(Box::pin(connect), &self.meter, LinkKind::Upgrade).await?;
+        drive(connection.with_upgrades());
+        request
+            .headers_mut()
+            .insert(header::HOST, self.target.authority().clone());
+        times.enter(Part::Response);
+        let answered = timeout(answer, sender.send_request(request)).await;
+        times.leave();
+        answered
+            .map_err(|_| ProxyError::Timeout)?
+            .map_err(ProxyError::Lost)
     }
 
     /// HTTP/2 names the server in the URI (`:authority`), HTTP/1.1 in `Host`.
@@ -259,9 +307,10 @@ impl Connection {
 }
 
 impl Connections {
-    fn new(lane: Lane) -> Self {
+    fn new(lane: Lane, meter: Arc<Meter>) -> Self {
         Self {
             lane,
+            meter,
             open: ArcSwap::default(),
             dialling: tokio::sync::Mutex::new(()),
             failures: AtomicUsize::new(0),
@@ -357,8 +406,7 @@ impl Connections {
 
     /// Called under `dialling`: nobody else writes `open`.
     async fn dial(&self, target: &Target) -> Result<(), ProxyError> {
-        let dialled = timeout(limits::DIAL, self.connect(target)).await;
-        let connection = dialled.map_err(|_| ProxyError::DialTimeout)??;
+        let connection = dialled(Box::pin(self.connect(target)), &self.meter, self.kind()).await?;
         let mut open: Vec<_> = self
             .open
             .load()
@@ -373,12 +421,12 @@ impl Connections {
         Ok(())
     }
 
-    async fn connect(&self, target: &Target) -> Result<Connection, ProxyError> {
+    async fn connect(&self, target: &Target) -> Result<Connection, NoConnection> {
         let tls = target.connect(Protocols::Http2Or1).await?;
         let h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        let io = TokioIo::new(tls);
+        let io = TokioIo::new(held(tls, &self.meter, self.kind()));
         if !h2 {
-            let (sender, connection) = http1::handshake(io).await.map_err(ProxyError::Lost)?;
+            let (sender, connection) = http1::handshake(io).await.map_err(NoConnection::Lost)?;
             drive(connection);
             return Ok(self.connection(Sender::H1(tokio::sync::Mutex::new(sender)), 1));
         }
@@ -397,7 +445,7 @@ impl Connections {
             .keep_alive_while_idle(true)
             .handshake(io)
             .await
-            .map_err(ProxyError::Lost)?;
+            .map_err(NoConnection::Lost)?;
         let living = self.connection(Sender::H2(sender), limits::STREAMS);
         let limit = Arc::clone(&living.limit);
         let freed = Arc::clone(&self.freed);
@@ -415,6 +463,14 @@ impl Connections {
             done
         }));
         Ok(living)
+    }
+
+    fn kind(&self) -> LinkKind {
+        match self.lane {
+            Lane::Short => LinkKind::Short,
+            Lane::Bulk => LinkKind::Bulk,
+            Lane::Stream => LinkKind::Stream,
+        }
     }
 
     fn connection(&self, sender: Sender, streams: usize) -> Connection {
@@ -435,26 +491,4 @@ fn drive(connection: impl Future<Output = Result<(), hyper::Error>> + Send + 'st
             tracing::debug!(%error, "upstream connection ended");
         }
     });
-}
-
-/// A fresh HTTP/1.1 connection for one upgrade, and the answer on it.
-pub async fn send_upgrade(
-    target: &Target,
-    mut request: Request<UpstreamBody>,
-    answer: Duration,
-) -> Result<Response<Incoming>, ProxyError> {
-    let tls = timeout(limits::DIAL, target.connect(Protocols::Http1))
-        .await
-        .map_err(|_| ProxyError::DialTimeout)??;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(tls))
-        .await
-        .map_err(ProxyError::Lost)?;
-    drive(connection.with_upgrades());
-    request
-        .headers_mut()
-        .insert(header::HOST, target.authority().clone());
-    timeout(answer, sender.send_request(request))
-        .await
-        .map_err(|_| ProxyError::Timeout)?
-        .map_err(ProxyError::Lost)
 }

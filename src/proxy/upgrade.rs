@@ -7,6 +7,7 @@
 //! sent.
 
 use super::limits;
+use crate::observe::metrics::{labels::Direction, meter::Stream};
 use hyper_util::rt::TokioIo;
 use std::{
     pin::pin,
@@ -28,17 +29,26 @@ pub struct Carried {
 }
 
 /// What both directions share.
-struct Moving {
+struct Moving<'s> {
     began: Instant,
     /// Milliseconds after `began` at which a byte last moved, in either direction.
     last: AtomicU64,
     up: AtomicU64,
     down: AtomicU64,
+    counted: Option<&'s Stream>,
 }
 
-impl Moving {
-    fn touch(&self) {
+impl Moving<'_> {
+    fn moved(&self, way: Direction, count: usize) {
         self.last.store(self.millis(), Relaxed);
+        let carried = match way {
+            Direction::ToCluster => &self.up,
+            Direction::ToClient => &self.down,
+        };
+        carried.fetch_add(count as u64, Relaxed);
+        if let Some(stream) = self.counted {
+            stream.carried(way, count as u64);
+        }
     }
 
     fn idle(&self) -> Duration {
@@ -52,11 +62,15 @@ impl Moving {
 
 /// Carries bytes between the two sides until both are done, one fails, or nothing moves in either
 /// direction for [`limits::UPGRADE_IDLE`].
-pub async fn join(client: hyper::upgrade::Upgraded, cluster: hyper::upgrade::Upgraded) -> Carried {
-    carry(TokioIo::new(client), TokioIo::new(cluster)).await
+pub async fn join(
+    client: hyper::upgrade::Upgraded,
+    cluster: hyper::upgrade::Upgraded,
+    counted: Option<&Stream>,
+) -> Carried {
+    carry(TokioIo::new(client), TokioIo::new(cluster), counted).await
 }
 
-async fn carry<C, K>(client: C, cluster: K) -> Carried
+async fn carry<C, K>(client: C, cluster: K, counted: Option<&Stream>) -> Carried
 where
     C: AsyncRead + AsyncWrite + Unpin,
     K: AsyncRead + AsyncWrite + Unpin,
@@ -66,11 +80,22 @@ where
         last: AtomicU64::new(0),
         up: AtomicU64::new(0),
         down: AtomicU64::new(0),
+        counted,
     };
     let (client_read, client_write) = tokio::io::split(client);
     let (cluster_read, cluster_write) = tokio::io::split(cluster);
-    let mut up = pin!(pump(client_read, cluster_write, &moving, &moving.up));
-    let mut down = pin!(pump(cluster_read, client_write, &moving, &moving.down));
+    let mut up = pin!(pump(
+        client_read,
+        cluster_write,
+        &moving,
+        Direction::ToCluster
+    ));
+    let mut down = pin!(pump(
+        cluster_read,
+        client_write,
+        &moving,
+        Direction::ToClient
+    ));
     tokio::select! {
         // The client is gone or done talking; the cluster may still have an exit code to say.
         () = &mut up => drop(timeout(limits::UPGRADE_LINGER, &mut down).await),
@@ -88,8 +113,8 @@ where
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    moving: &Moving,
-    carried: &AtomicU64,
+    moving: &Moving<'_>,
+    way: Direction,
 ) {
     let mut buffer = vec![0; limits::UPGRADE_BUFFER];
     let mut open = true;
@@ -112,8 +137,7 @@ async fn pump(
         };
         open = matches!(timeout(limits::UPGRADE_IDLE, write).await, Ok(Ok(())));
         if open {
-            moving.touch();
-            carried.fetch_add(count as u64, Relaxed);
+            moving.moved(way, count);
         }
     }
     let _ = timeout(limits::UPGRADE_LINGER, to.shutdown()).await;
@@ -128,7 +152,7 @@ mod tests {
     async fn the_tail_arrives_though_the_client_keeps_talking() {
         let (mut client, gate_client) = tokio::io::duplex(64);
         let (mut cluster, gate_cluster) = tokio::io::duplex(8192);
-        let carrying = tokio::spawn(carry(gate_client, gate_cluster));
+        let carrying = tokio::spawn(carry(gate_client, gate_cluster, None));
         let said = vec![b'x'; 100_000];
         let tail = said.clone();
         tokio::spawn(async move {
@@ -155,7 +179,7 @@ mod tests {
     async fn one_silent_direction_is_not_idle() {
         let (mut client, gate_client) = tokio::io::duplex(64);
         let (mut cluster, gate_cluster) = tokio::io::duplex(64);
-        let carrying = tokio::spawn(carry(gate_client, gate_cluster));
+        let carrying = tokio::spawn(carry(gate_client, gate_cluster, None));
         let mut byte = [0];
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_hours(1)).await;

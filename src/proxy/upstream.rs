@@ -13,10 +13,13 @@ use super::{
     endpoint::Endpoint,
     headers, limits,
     outbound::{Class, Outbound},
-    pool::{self, Lane, Lease, Pool},
+    pool::{Lane, Lease, Pool},
     upgrade,
 };
-use crate::objects::grant_group::GrantGroup;
+use crate::{
+    objects::grant_group::GrantGroup,
+    observe::metrics::{Meter, Times, meter::Stream},
+};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -107,8 +110,13 @@ impl State {
 
 impl Upstream {
     /// A cluster's data path. Connections and what is known of its health are taken over from `previous`
-    /// where the target is the same one.
-    pub fn new(endpoint: Endpoint, facts: Facts, previous: Option<&Self>) -> Self {
+    /// where the target is the same one. `meter` is the cluster's.
+    pub fn new(
+        endpoint: Endpoint,
+        facts: Facts,
+        meter: Arc<Meter>,
+        previous: Option<&Self>,
+    ) -> Self {
         match previous {
             Some(before) if before.endpoint.same_target(&endpoint) => Self {
                 endpoint,
@@ -118,7 +126,7 @@ impl Upstream {
                 upgrades: Arc::clone(&before.upgrades),
             },
             Some(_) | None => Self {
-                pool: Arc::new(Pool::new(Arc::clone(endpoint.target()))),
+                pool: Arc::new(Pool::new(Arc::clone(endpoint.target()), meter)),
                 endpoint,
                 facts,
                 state: Arc::default(),
@@ -152,13 +160,20 @@ impl Upstream {
     /// upstream.send(http::Request::from_parts(parts, ()), body).await;
     /// # }
     /// ```
-    pub async fn send(&self, outbound: Outbound, body: Incoming) -> Result<Answer, ProxyError> {
+    pub async fn send(
+        &self,
+        outbound: Outbound,
+        body: Incoming,
+        times: &mut Times,
+    ) -> Result<Answer, ProxyError> {
         if let Some(why) = self.state.down() {
             return Err(ProxyError::Down(why));
         }
         let sent = match outbound.class() {
-            Class::Upgrade => self.send_upgrade(outbound).await,
-            Class::Short | Class::Bulk | Class::Stream => self.send_plain(outbound, body).await,
+            Class::Upgrade => self.send_upgrade(outbound, times).await,
+            Class::Short | Class::Bulk | Class::Stream => {
+                self.send_plain(outbound, body, times).await
+            }
         };
         if let Err(ProxyError::Dial(_) | ProxyError::DialTimeout) = &sent {
             self.state.failed.notify_one();
@@ -166,7 +181,12 @@ impl Upstream {
         sent
     }
 
-    async fn send_plain(&self, outbound: Outbound, body: Incoming) -> Result<Answer, ProxyError> {
+    async fn send_plain(
+        &self,
+        outbound: Outbound,
+        body: Incoming,
+        times: &mut Times,
+    ) -> Result<Answer, ProxyError> {
         let (lane, answer) = match outbound.class() {
             Class::Short => (Lane::Short, limits::ANSWER),
             Class::Bulk => (Lane::Bulk, limits::ANSWER_STREAM),
@@ -179,7 +199,7 @@ impl Upstream {
             UpstreamBody::Client(RequestBody::new(body))
         };
         let (request, _) = outbound.into_request(body, self.endpoint.authorization());
-        let (response, lease) = timeout(answer, self.pool.send(lane, request))
+        let (response, lease) = timeout(answer, self.pool.send(lane, request, times))
             .await
             .map_err(|_| ProxyError::Timeout)??;
         let (mut parts, incoming) = response.into_parts();
@@ -207,7 +227,11 @@ impl Upstream {
         })
     }
 
-    async fn send_upgrade(&self, outbound: Outbound) -> Result<Answer, ProxyError> {
+    async fn send_upgrade(
+        &self,
+        outbound: Outbound,
+        times: &mut Times,
+    ) -> Result<Answer, ProxyError> {
         let place = Arc::clone(&self.upgrades)
             .try_acquire_owned()
             .map_err(|_| ProxyError::Busy)?;
@@ -215,8 +239,10 @@ impl Upstream {
         let (request, switch) =
             outbound.into_request(UpstreamBody::Empty, self.endpoint.authorization());
         let asked = request.headers().get(header::UPGRADE).cloned();
-        let mut response =
-            pool::send_upgrade(self.endpoint.target(), request, limits::ANSWER_STREAM).await?;
+        let mut response = self
+            .pool
+            .send_upgrade(request, limits::ANSWER_STREAM, times)
+            .await?;
         if response.status() == StatusCode::UNAUTHORIZED && !proxied {
             self.state.failed.notify_one();
             return Err(ProxyError::CredentialRefused);
@@ -309,11 +335,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Carries the stream to its end.
-    pub async fn run(self) -> upgrade::Carried {
+    /// Carries the stream to its end, and counts its bytes as they go.
+    pub async fn run(self, counted: Option<&Stream>) -> upgrade::Carried {
         let both = async { tokio::try_join!(self.client, self.cluster) };
         match timeout(limits::ANSWER, both).await {
-            Ok(Ok((client, cluster))) => upgrade::join(client, cluster).await,
+            Ok(Ok((client, cluster))) => upgrade::join(client, cluster, counted).await,
             Ok(Err(_)) | Err(_) => upgrade::Carried::default(),
         }
     }

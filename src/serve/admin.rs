@@ -20,7 +20,7 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Mutex, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -73,6 +73,7 @@ pub struct Admin {
     pub notes: Vec<Note>,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
+    scraping: Mutex<()>,
 }
 
 /// A bound admin socket.
@@ -124,8 +125,8 @@ impl AdminListener {
 
 async fn serve(stream: TcpStream, admin: Arc<Admin>, stop: &CancellationToken) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = admin.answer(request.method(), request.uri());
-        async move { Ok::<_, Infallible>(response) }
+        let admin = Arc::clone(&admin);
+        async move { Ok::<_, Infallible>(admin.answer(request.method(), request.uri()).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -141,7 +142,17 @@ async fn serve(stream: TcpStream, admin: Arc<Admin>, stop: &CancellationToken) {
 }
 
 impl Admin {
-    fn answer(&self, method: &Method, uri: &hyper::Uri) -> Response<Full<Bytes>> {
+    /// Shows these.
+    pub fn new(checks: Vec<Check>, notes: Vec<Note>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            checks,
+            notes,
+            metrics,
+            scraping: Mutex::new(()),
+        }
+    }
+
+    async fn answer(&self, method: &Method, uri: &hyper::Uri) -> Response<Full<Bytes>> {
         if ![Method::GET, Method::HEAD].contains(method) {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
             let allowed = HeaderValue::from_static("GET, HEAD");
@@ -151,18 +162,27 @@ impl Admin {
         match uri.path() {
             "/livez" => plain(StatusCode::OK, "ok\n".to_owned()),
             "/readyz" => self.ready(uri.query().is_some_and(|query| query == "verbose")),
-            "/metrics" => {
-                let mut response = plain(StatusCode::OK, self.metrics.encode());
-                let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                let format = HeaderValue::from_static(format);
-                response.headers_mut().insert(CONTENT_TYPE, format);
-                response
-            }
+            "/metrics" => self.scrape().await,
             _ => plain(
                 StatusCode::NOT_FOUND,
                 "here are /livez, /readyz (?verbose) and /metrics\n".to_owned(),
             ),
         }
+    }
+
+    /// With a thousand clusters the text has megabytes and takes as many milliseconds: not on a thread that
+    /// serves requests, and one at a time.
+    async fn scrape(&self) -> Response<Full<Bytes>> {
+        let _one_at_a_time = self.scraping.lock().await;
+        let metrics = Arc::clone(&self.metrics);
+        let Ok(text) = tokio::task::spawn_blocking(move || metrics.encode()).await else {
+            return plain(StatusCode::INTERNAL_SERVER_ERROR, "failed\n".to_owned());
+        };
+        let mut response = plain(StatusCode::OK, text);
+        let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        let format = HeaderValue::from_static(format);
+        response.headers_mut().insert(CONTENT_TYPE, format);
+        response
     }
 
     fn ready(&self, verbose: bool) -> Response<Full<Bytes>> {

@@ -138,16 +138,13 @@ impl App {
         let served = tls::load(&config.tls.cert_file, &config.tls.key_file)?;
         let passwords = Passwords::new(config.login.hash_concurrency, config.login.hash_queue)?;
         let live = LiveConfig::new(config.clone());
-        let (views, tasks) = (Views::new(config, &state), Tasks::default());
-        let follower = Follower::new(state.store.clone());
         let metrics = Arc::new(Metrics::new());
+        let (views, tasks) = (Views::new(config, &state, &metrics), Tasks::default());
+        let follower = Follower::new(state.store.clone());
         let status = Arc::new(reload::Status::new(Arc::clone(&metrics)));
         let Sockets { main, admin } = sockets;
-        let admin_shows = Admin {
-            checks: checks(&follower, &tasks.stop),
-            notes: notes(&status),
-            metrics: Arc::clone(&metrics),
-        };
+        let checks = checks(&follower, &tasks.stop);
+        let admin_shows = Admin::new(checks, notes(&status), Arc::clone(&metrics));
         let background = &tasks.background;
         background.spawn(admin.run(Arc::new(admin_shows), tasks.end.clone()));
         background.spawn(follower.clone().run(views.sink(), tasks.end.clone()));
@@ -158,6 +155,7 @@ impl App {
             state: &state,
             views: &views,
             follower: &follower,
+            metrics: &metrics,
             background,
         };
         let clusters = wiring.clusters();

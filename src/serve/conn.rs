@@ -4,12 +4,10 @@
 //! too: the head, the streams, the windows. HTTP/2's floods (rapid reset, CONTINUATION, SETTINGS, PING,
 //! empty DATA: S1–S3 of docs/attacks.md) are bounded inside h2, whose defaults are kept.
 
-use super::{
-    listen::Shared,
-    socket::{Place, Placed},
-};
+use super::{listen::Shared, socket::Place};
 use crate::{
     observe::metrics::HandshakeEnd,
+    proxy::held::Held,
     request::conn::{ConnInfo, TlsInfo},
 };
 use hyper::{
@@ -91,15 +89,15 @@ pub(super) async fn serve<H, F, B>(
     let activity = Arc::new(Activity::default());
     let service = {
         let (info, activity) = (Arc::clone(&info), Arc::clone(&activity));
-        let requests = shared.metrics.requests.clone();
+        let metrics = Arc::clone(&shared.metrics);
         service_fn(move |request| {
-            requests.inc();
+            metrics.requests_received.inc();
             let running = activity.begin();
             let answer = handler(Arc::clone(&info), request);
             async move { Ok::<_, Infallible>(answer.await.map(|body| Tracked::new(body, running))) }
         })
     };
-    let io = TokioIo::new(Placed::new(stream, place));
+    let io = TokioIo::new(Held::new(stream, place));
     let watch = Watch {
         stop: &shared.stop,
         activity: &activity,
@@ -137,16 +135,16 @@ async fn handshake(
         .await?;
     match ended {
         Ok(Ok(stream)) => {
-            shared.metrics.count_handshake(HandshakeEnd::Done);
+            shared.metrics.handshakes.inc(HandshakeEnd::Done);
             Some(stream)
         }
         Ok(Err(error)) => {
-            shared.metrics.count_handshake(HandshakeEnd::Failed);
+            shared.metrics.handshakes.inc(HandshakeEnd::Failed);
             tracing::debug!(conn = info.id, peer = %info.peer, %error, "the TLS handshake failed");
             None
         }
         Err(_) => {
-            shared.metrics.count_handshake(HandshakeEnd::TimedOut);
+            shared.metrics.handshakes.inc(HandshakeEnd::TimedOut);
             tracing::debug!(conn = info.id, peer = %info.peer, "the TLS handshake took too long");
             None
         }

@@ -96,8 +96,8 @@ impl Listener {
                 }
             };
             id += 1;
-            let open = shared.metrics.connections_open.clone();
-            let place = Place::take(permit, shared.open.token(), open);
+            let metrics = Arc::clone(&shared.metrics);
+            let place = Place::take(permit, shared.open.token(), metrics);
             let local = tune(&stream, self.address);
             let (shared, handler) = (shared.clone(), handler.clone());
             let info = ConnInfo {

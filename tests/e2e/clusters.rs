@@ -58,7 +58,12 @@ impl World {
         let follower = Follower::new(store.clone());
         let roles = BTreeMap::from([("viewer".to_owned(), viewer())]);
         let reach = Reach::ClustersAndLoopback;
-        let registry = Arc::new(Registry::new(Arc::clone(&keyring), reach, roles));
+        let registry = Arc::new(Registry::new(
+            Arc::clone(&keyring),
+            reach,
+            roles,
+            Arc::default(),
+        ));
         let stop = CancellationToken::new();
         let sink = Arc::clone(&registry);
         tokio::spawn(

@@ -33,28 +33,26 @@ impl Server {
     async fn start() -> Self {
         let caught_up = Arc::new(AtomicBool::new(true));
         let seen = Arc::clone(&caught_up);
-        let admin = Admin {
-            checks: vec![
-                Check::new("store", move || {
-                    let caught_up = seen.load(Ordering::Relaxed);
-                    caught_up
-                        .then_some(())
-                        .ok_or("no contact for 12s".to_owned())
-                }),
-                Check::new("listener", || Ok(())),
-            ],
-            notes: vec![
-                Note {
-                    name: "config",
-                    tell: Box::new(|| Ok("generation 1".to_owned())),
-                },
-                Note {
-                    name: "certificate",
-                    tell: Box::new(|| Err("the old one is kept".to_owned())),
-                },
-            ],
-            metrics: Arc::new(Metrics::new()),
-        };
+        let checks = vec![
+            Check::new("store", move || {
+                let caught_up = seen.load(Ordering::Relaxed);
+                caught_up
+                    .then_some(())
+                    .ok_or("no contact for 12s".to_owned())
+            }),
+            Check::new("listener", || Ok(())),
+        ];
+        let notes = vec![
+            Note {
+                name: "config",
+                tell: Box::new(|| Ok("generation 1".to_owned())),
+            },
+            Note {
+                name: "certificate",
+                tell: Box::new(|| Err("the old one is kept".to_owned())),
+            },
+        ];
+        let admin = Admin::new(checks, notes, Arc::new(Metrics::new()));
         let listener = AdminListener::bind(([127, 0, 0, 1], 0).into())
             .await
             .unwrap();

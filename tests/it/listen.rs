@@ -192,7 +192,10 @@ async fn http_2_is_spoken_where_alpn_says_so() {
         metrics.contains("palisade_connections_open 1\n"),
         "{metrics}"
     );
-    assert!(metrics.contains("palisade_requests_total 1\n"), "{metrics}");
+    assert!(
+        metrics.contains("palisade_requests_received_total 1\n"),
+        "{metrics}"
+    );
 }
 
 // S5: a handshake that never ends.
@@ -395,7 +398,10 @@ async fn drain_cuts_at_the_deadline() {
     let server = Server::start(settings()).await;
     let mut send = server.h1().await;
     let held = tokio::spawn(async move { send.send_request(get("/held")).await });
-    while !server.metrics().contains("palisade_requests_total 1\n") {
+    while !server
+        .metrics()
+        .contains("palisade_requests_received_total 1\n")
+    {
         tokio::task::yield_now().await;
     }
     let began = Instant::now();
@@ -410,7 +416,10 @@ async fn second_signal_ends_the_drain_at_once() {
     let server = Server::start(settings()).await;
     let mut send = server.h1().await;
     let held = tokio::spawn(async move { send.send_request(get("/held")).await });
-    while !server.metrics().contains("palisade_requests_total 1\n") {
+    while !server
+        .metrics()
+        .contains("palisade_requests_received_total 1\n")
+    {
         tokio::task::yield_now().await;
     }
     let hurry = std::future::ready(());

@@ -13,7 +13,12 @@ fn keyring() -> Arc<Keyring> {
 }
 
 fn registry(keyring: &Arc<Keyring>) -> Registry {
-    Registry::new(Arc::clone(keyring), Reach::Clusters, BTreeMap::new())
+    Registry::new(
+        Arc::clone(keyring),
+        Reach::Clusters,
+        BTreeMap::new(),
+        Arc::default(),
+    )
 }
 
 fn cluster(uid: &str, server: &str) -> Cluster {
@@ -155,7 +160,7 @@ fn stored_roles_stand_beside_the_built_in_ones_and_never_above() {
         ..RoleSpec::default()
     };
     let base = BTreeMap::from([("owner".to_owned(), spec("built-in"))]);
-    let registry = Registry::new(Arc::clone(&keyring), Reach::Clusters, base);
+    let registry = Registry::new(Arc::clone(&keyring), Reach::Clusters, base, Arc::default());
     for name in ["owner", "mine"] {
         let role = Role::new(name, spec("stored"));
         let value = Stored::new(role, <Role as Kind>::Private::default()).encode();

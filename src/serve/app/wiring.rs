@@ -8,6 +8,7 @@ use crate::{
     config::{Config, live::LiveConfig},
     gateway::{self, Gateway},
     objects::{Role, RoleSpec},
+    observe::metrics::Metrics,
     proxy::dial::Reach,
     serve::{reload, state::State},
     store::follow::{Batch, Follower},
@@ -23,13 +24,18 @@ pub(super) struct Views {
 }
 
 impl Views {
-    pub(super) fn new(config: &Config, state: &State) -> Self {
+    pub(super) fn new(config: &Config, state: &State, metrics: &Metrics) -> Self {
         let built_in: BTreeMap<String, RoleSpec> = built_in()
             .map(|role| (role.metadata.name.clone(), role.spec.clone()))
             .collect();
         let keyring = Arc::clone(&state.keyring);
         Self {
-            registry: Arc::new(Registry::new(keyring, reach(config), built_in.clone())),
+            registry: Arc::new(Registry::new(
+                keyring,
+                reach(config),
+                built_in.clone(),
+                Arc::clone(&metrics.meters),
+            )),
             authz: Arc::new(Authz::new(built_in)),
             index: Arc::new(Index::new()),
         }
@@ -65,6 +71,7 @@ pub(super) struct Wiring<'a> {
     pub(super) state: &'a State,
     pub(super) views: &'a Views,
     pub(super) follower: &'a Follower,
+    pub(super) metrics: &'a Arc<Metrics>,
     /// Work that a stop waits for after the connections.
     pub(super) background: &'a TaskTracker,
 }
@@ -103,6 +110,7 @@ impl Wiring<'_> {
             api: self.api(clusters, Arc::clone(&login)),
             login,
             streams,
+            metrics: Arc::clone(self.metrics),
         };
         Gateway::new(parts, reload::snapshot(&self.config.load()))
     }

@@ -1,7 +1,10 @@
 //! What became of the last reload of each source: for `/readyz?verbose`, the metrics and the log.
 
 use crate::{
-    observe::metrics::{Metrics, ReloadFrom, ReloadTry},
+    observe::metrics::{
+        Metrics,
+        labels::{ReloadOutcome, ReloadSource},
+    },
     status::clock,
 };
 use jiff::Timestamp;
@@ -26,6 +29,13 @@ impl Source {
         match self {
             Self::Config => "config",
             Self::Certificate => "certificate",
+        }
+    }
+
+    fn label(self) -> ReloadSource {
+        match self {
+            Self::Config => ReloadSource::Config,
+            Self::Certificate => ReloadSource::Certificate,
         }
     }
 }
@@ -85,12 +95,8 @@ impl Status {
         let reloads = &metrics.reloads;
         reloads.generation.set(1);
         for source in Source::ALL {
-            let from = from(source);
-            reloads.last_successful.get_or_create(&from).set(1);
-            reloads
-                .last_success
-                .get_or_create(&from)
-                .set(now.as_second());
+            reloads.last_successful.set(source.label(), 1);
+            reloads.last_success.set(source.label(), now.as_second());
         }
         Self {
             metrics,
@@ -108,14 +114,10 @@ impl Status {
                 own.since = now;
                 own.problem = None;
             }
-            self.count(*source, "taken");
-            let from = from(*source);
-            let reloads = &self.metrics.reloads;
-            reloads.last_successful.get_or_create(&from).set(1);
-            reloads
-                .last_success
-                .get_or_create(&from)
-                .set(now.as_second());
+            let (source, reloads) = (source.label(), &self.metrics.reloads);
+            reloads.tries.add(source, ReloadOutcome::Taken, 1);
+            reloads.last_successful.set(source, 1);
+            reloads.last_success.set(source, now.as_second());
         }
         let generation = state.generation;
         let shown = i64::try_from(generation).unwrap_or(i64::MAX);
@@ -129,7 +131,7 @@ impl Status {
         let own = state.sources.get_mut(source as usize);
         let mended = own.and_then(|own| own.problem.take()).is_some();
         let gauge = &self.metrics.reloads.last_successful;
-        gauge.get_or_create(&from(source)).set(1);
+        gauge.set(source.label(), 1);
         mended
     }
 
@@ -143,9 +145,9 @@ impl Status {
             return false;
         }
         own.problem = Some((problem.clone(), clock::now()));
-        self.count(source, "refused");
-        let gauge = &self.metrics.reloads.last_successful;
-        gauge.get_or_create(&from(source)).set(0);
+        let (source, reloads) = (source.label(), &self.metrics.reloads);
+        reloads.tries.add(source, ReloadOutcome::Refused, 1);
+        reloads.last_successful.set(source, 0);
         true
     }
 
@@ -173,19 +175,7 @@ impl Status {
         }
     }
 
-    fn count(&self, source: Source, outcome: &'static str) {
-        let source = source.name();
-        let tries = &self.metrics.reloads.tries;
-        tries.get_or_create(&ReloadTry { source, outcome }).inc();
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn from(source: Source) -> ReloadFrom {
-    ReloadFrom {
-        source: source.name(),
     }
 }

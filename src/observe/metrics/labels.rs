@@ -1,0 +1,227 @@
+//! The values that labels may have. Text of a request is never one.
+
+use strum::{IntoStaticStr, VariantArray};
+
+/// How a TLS handshake with a client ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum HandshakeEnd {
+    /// HTTP may begin.
+    Done,
+    /// The two could not agree, or the client broke it off.
+    Failed,
+    /// `tls.handshake_timeout` was over.
+    TimedOut,
+}
+
+/// What a request does, in classes of similar cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Verb {
+    /// One object, also a log.
+    Get,
+    /// Many objects.
+    List,
+    /// A watch.
+    Watch,
+    /// A new object.
+    Create,
+    /// A whole object replaced.
+    Update,
+    /// A part of an object replaced.
+    Patch,
+    /// One object or a collection.
+    Delete,
+    /// exec, attach, port-forward, proxy.
+    Connect,
+    /// A path that is no resource: discovery, version, health.
+    Path,
+    /// A call under `/v1/login/`.
+    Login,
+    /// Refused before it was known what it asks for, or the page at `/`.
+    None,
+}
+
+/// Whose fault an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Blame {
+    /// Nobody's, or the cluster said so itself and the gateway passed it on.
+    None,
+    /// The client's.
+    Client,
+    /// The gateway's own, or its store's.
+    Gateway,
+    /// The cluster could not be reached or did not answer properly.
+    Upstream,
+}
+
+/// What stays open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum StreamKind {
+    /// A watch.
+    Watch,
+    /// `logs -f`.
+    Log,
+    /// `exec`.
+    Exec,
+    /// `attach`.
+    Attach,
+    /// `port-forward`.
+    Portforward,
+    /// Under a `proxy` subresource.
+    Proxy,
+    /// Another subresource that switched protocols.
+    Other,
+}
+
+/// Which way bytes went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Direction {
+    /// What the cluster said.
+    ToClient,
+    /// What the client said, of upgraded streams.
+    ToCluster,
+}
+
+/// What a connection to a cluster is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum LinkKind {
+    /// Shared by requests that end by themselves.
+    Short,
+    /// Shared by plain logs and proxied applications.
+    Bulk,
+    /// Shared by watches and followed logs.
+    Stream,
+    /// One upgraded stream's own.
+    Upgrade,
+}
+
+/// How an attempt to connect to a cluster ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum DialEnd {
+    /// TLS stands.
+    Done,
+    /// The name has no address, or no resolver answered.
+    Unresolved,
+    /// Every address of the name is one that the gateway does not dial.
+    Forbidden,
+    /// Nobody answers there.
+    Refused,
+    /// Another certificate than expected, or no TLS.
+    Tls,
+    /// A bound passed.
+    TimedOut,
+    /// HTTP did not begin on it.
+    Lost,
+}
+
+/// Why a permitted request got no answer from its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum UpstreamFailure {
+    /// Known to be away: nothing was tried.
+    Down,
+    /// No connection could be made.
+    Unreachable,
+    /// Every connection was taken.
+    Busy,
+    /// The connection ended before the answer.
+    Lost,
+    /// No answer in time.
+    TimedOut,
+    /// The cluster answered 401 to the gateway itself.
+    CredentialRefused,
+    /// A protocol that was not asked for.
+    OtherProtocol,
+    /// The cluster has no usable registration or credential.
+    NotReady,
+    /// The gateway could not build the request.
+    NotSent,
+}
+
+/// What part of the gateway answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Route {
+    /// A cluster, or the refusal of a request to one.
+    Cluster,
+    /// The gateway's own API.
+    OwnApi,
+    /// Logging in.
+    Login,
+    /// The page at `/`, and messages that could not be read.
+    Other,
+}
+
+/// What became of a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Authentication {
+    /// It is somebody's.
+    Accepted,
+    /// There was none.
+    Missing,
+    /// Not a bearer token.
+    Scheme,
+    /// Not the text of a token.
+    Malformed,
+    /// More than one.
+    Ambiguous,
+    /// No token has this id: revoked, or never made.
+    UnknownToken,
+    /// The id exists, the rest does not fit.
+    WrongSecret,
+    /// Its time is over.
+    Expired,
+    /// Its user was removed.
+    NoUser,
+    /// Its user is disabled.
+    Disabled,
+    /// A session from before the password was changed.
+    PasswordChanged,
+    /// It could not be told: users and tokens are not loaded yet.
+    Loading,
+    /// It could not be told: a stored token or user cannot be read.
+    Unreadable,
+}
+
+/// What the policy said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Authorization {
+    /// It may go on.
+    Allowed,
+    /// No role that the user holds there allows it.
+    Denied,
+    /// The user holds nothing there, or there is no such cluster.
+    NoGrant,
+    /// The token is good for other clusters, or for clusters only.
+    TokenScope,
+    /// The user may not act as somebody else, or not so.
+    Acting,
+}
+
+/// What is read again while the gateway runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum ReloadSource {
+    /// The configuration file.
+    Config,
+    /// `tls.cert_file` and `tls.key_file`.
+    Certificate,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum ReloadOutcome {
+    /// It counts.
+    Taken,
+    /// What was there before counts on.
+    Refused,
+}
