@@ -10,6 +10,7 @@ mod emulated;
 mod hosts;
 mod objects;
 mod refused;
+mod reload;
 mod streams;
 mod tokens;
 mod world;

@@ -88,6 +88,14 @@ impl GatewayProcess {
         self.logged = log;
     }
 
+    /// Sends SIGHUP: the wish to read everything again.
+    #[track_caller]
+    pub(crate) fn hang_up(&self) {
+        let id = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-HUP", &id]).status();
+        assert!(sent.expect("kill can be run").success());
+    }
+
     fn wait_until_ready(&self) {
         let ready = eventually(|| self.admin_get("/readyz").filter(|answer| is_ok(answer)));
         assert!(ready.is_some(), "not ready: {}", self.log());
