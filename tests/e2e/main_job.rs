@@ -4,6 +4,7 @@
 //! binding. Each test ends by holding all that was done against the API server's audit log, which says
 //! what the gateway really sent ([`world::World::check_audit`]).
 
+mod acting;
 mod audit;
 mod discovery;
 mod emulated;

@@ -1,14 +1,16 @@
 //! The API server's audit log as the oracle: who the gateway said is asking, for every request.
 
-use super::world::{LEAVER, MEMBER, OPERATOR, PEEKER, ROBOT, VIEWER, World};
+use super::world::{FORMER, LEAVER, MEMBER, OPERATOR, OWNER, PEEKER, ROBOT, VIEWER, World};
 use crate::testkit::process::eventually;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{collections::HashSet, sync::PoisonError};
 
 /// The account whose requests carry people.
 const IMPERSONATOR: &str = "system:serviceaccount:palisade-system:impersonator";
 /// All accounts of the gateway.
 const ACCOUNTS: &str = "system:serviceaccount:palisade-system:";
+/// The grant group of those in the group `operators`.
+const OPERATORS_GRANT: &str = "palisade:cluster:cluster-member";
 /// Name of a user on a cluster.
 const PREFIX: &str = "palisade:";
 
@@ -81,14 +83,29 @@ fn check(event: &Value) -> Option<String> {
     let name = person["username"].as_str().expect("a name");
     let handle = name.strip_prefix(PREFIX);
     let handle = handle.unwrap_or_else(|| panic!("not the gateway's name: {event}"));
-    assert_eq!(groups(person), expected_groups(handle), "{event}");
+    let extra = person["extra"].as_object().expect("extras");
+    let acting = extra.get("palisade.dev/acting-user");
+    let mut expected = expected_groups(handle);
+    if acting.is_some() && groups(person).contains(&OPERATORS_GRANT) {
+        // `--as-group=operators`, on top of what is bound to the user themselves.
+        expected.push(OPERATORS_GRANT);
+        expected.sort_unstable();
+        expected.dedup();
+    }
+    assert_eq!(groups(person), expected, "{event}");
     let uid = person["uid"].as_str().unwrap_or_default();
     assert_eq!(uid.len(), 36, "a user's uid: {event}");
-    let token = &person["extra"]["palisade.dev/token-id"];
+    let token = &extra["palisade.dev/token-id"];
     let token = token[0].as_str().unwrap_or_default();
     assert_eq!(token.len(), 16, "a token's id: {event}");
-    let keys = person["extra"].as_object().map(serde_json::Map::len);
-    assert_eq!(keys, Some(1), "{event}");
+    match acting {
+        // Whoever acts as another is named, and is one who may.
+        Some(acting) => assert_eq!(acting, &json!([OWNER]), "{event}"),
+        // Nobody sets an extra for themselves.
+        None => assert_eq!(extra.len(), 1, "{event}"),
+    }
+    let own = extra.keys().filter(|key| key.starts_with("palisade.dev/"));
+    assert_eq!(own.count(), 1 + usize::from(acting.is_some()), "{event}");
     (event["stage"] == "ResponseComplete")
         .then(|| event["auditID"].as_str().expect("an id").to_owned())
 }
@@ -104,7 +121,8 @@ fn groups(person: &Value) -> Vec<&str> {
 fn expected_groups(handle: &str) -> Vec<&'static str> {
     let grant = match handle {
         MEMBER | OPERATOR => "palisade:cluster:cluster-member",
-        VIEWER | ROBOT | LEAVER => "palisade:cluster:cluster-viewer",
+        VIEWER | ROBOT | LEAVER | FORMER => "palisade:cluster:cluster-viewer",
+        OWNER => "palisade:cluster:cluster-owner",
         PEEKER => "palisade:cluster:peeker",
         other => panic!("{other:?} got through to the cluster"),
     };

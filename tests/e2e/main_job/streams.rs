@@ -35,7 +35,7 @@ fn seed(version: &str) -> u64 {
 }
 
 /// The ways in which this kubectl can speak: by itself, and by force the other one.
-fn ways(version: &str) -> Vec<Option<(&'static str, &'static str)>> {
+pub(super) fn ways(version: &str) -> Vec<Option<(&'static str, &'static str)>> {
     const REMOTE_COMMAND: &str = "KUBECTL_REMOTE_COMMAND_WEBSOCKETS";
     match version {
         "1.27" | "1.28" => vec![None],
@@ -44,7 +44,7 @@ fn ways(version: &str) -> Vec<Option<(&'static str, &'static str)>> {
     }
 }
 
-fn set(command: &mut Command, way: Option<(&str, &str)>) {
+pub(super) fn set(command: &mut Command, way: Option<(&str, &str)>) {
     if let Some((name, value)) = way {
         command.env(name, value);
     }
@@ -196,7 +196,7 @@ fn every_kubectl_forwards_a_port() {
 }
 
 /// One request over HTTP/1.0, whose answer ends with the connection; sends and reads at once.
-fn http(address: &str, method: &str, body: &[u8]) -> Vec<u8> {
+pub(super) fn http(address: &str, method: &str, body: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).expect("a connection");
     let mut writer = stream.try_clone().expect("a second handle");
     let mut request = format!(

@@ -19,6 +19,10 @@ pub(super) const MEMBER: &str = "mia";
 pub(super) const VIEWER: &str = "vic";
 /// cluster-member through the group `operators`, on clusters with the label `env=test`.
 pub(super) const OPERATOR: &str = "gus";
+/// cluster-owner on `local`: may act as anybody there.
+pub(super) const OWNER: &str = "olga";
+/// The group of [`OPERATOR`].
+pub(super) const OPERATORS: &str = "operators";
 /// No binding at all.
 pub(super) const NOBODY: &str = "zoe";
 /// A machine user with cluster-viewer: it has tokens only.
@@ -26,6 +30,9 @@ pub(super) const ROBOT: &str = "robot";
 
 /// Somebody who is made, disabled and shown out by one test.
 pub(super) const LEAVER: &str = "dora";
+
+/// The same, of a test of acting as others.
+pub(super) const FORMER: &str = "paul";
 
 /// Somebody with a role that one test makes.
 pub(super) const PEEKER: &str = "pia";
@@ -120,7 +127,7 @@ impl World {
             "env=test",
             "--yes",
         ]);
-        for person in [MEMBER, VIEWER, OPERATOR, NOBODY] {
+        for person in [MEMBER, VIEWER, OPERATOR, OWNER, NOBODY] {
             self.add_person(person);
         }
         self.admin(&["user", "add", ROBOT, "--machine"]);
@@ -140,13 +147,21 @@ impl World {
             "--cluster",
             "local",
         ]);
+        self.admin(&[
+            "bind",
+            "cluster-owner",
+            "--user",
+            OWNER,
+            "--cluster",
+            "local",
+        ]);
         self.admin(&["bind", "cluster-viewer", "--user", VIEWER, "--all-clusters"]);
-        self.admin(&["group", "add", "operators", "--member", OPERATOR]);
+        self.admin(&["group", "add", OPERATORS, "--member", OPERATOR]);
         self.admin(&[
             "bind",
             "cluster-member",
             "--group",
-            "operators",
+            OPERATORS,
             "--selector",
             "env=test",
         ]);
@@ -155,7 +170,9 @@ impl World {
             self.gateway
                 .kubeconfig(person, "static.yaml", &["--static"]);
         }
-        self.gateway.kubeconfig(OPERATOR, "plugin.yaml", &[]);
+        for person in [OPERATOR, OWNER] {
+            self.gateway.kubeconfig(person, "plugin.yaml", &[]);
+        }
         let ready = [
             "wait",
             "--for=condition=Ready",
@@ -286,7 +303,7 @@ pub(super) fn newest() -> PathBuf {
 }
 
 /// Whether kubectl `version` is at least 1.`minor`.
-fn at_least(version: &str, minor: u32) -> bool {
+pub(super) fn at_least(version: &str, minor: u32) -> bool {
     let (_, found) = version.split_once('.').expect("a version has a dot");
     found.parse::<u32>().expect("a number") >= minor
 }
