@@ -29,6 +29,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+mod older;
+
 /// Longest wait for something that a loop of the gateway does.
 const PATIENCE: Duration = Duration::from_secs(30);
 

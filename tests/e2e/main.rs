@@ -12,6 +12,7 @@
 #[expect(dead_code, reason = "each test crate uses a part of the kit")]
 mod testkit;
 
+mod acting;
 mod agreement;
 mod cluster_commands;
 mod clusters;

@@ -42,8 +42,12 @@ impl Answer {
 
 /// A TLS connection to the gate with this ALPN list.
 pub(crate) async fn tls(gate: &Gate, alpn: &[&str]) -> TlsStream<TcpStream> {
+    tls_to(&gate.address.to_string(), "localhost", &gate.ca_pem, alpn).await
+}
+
+async fn tls_to(address: &str, name: &str, ca_pem: &str, alpn: &[&str]) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(gate.ca_pem.as_bytes()) {
+    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
         let _ = roots.add(certificate.unwrap());
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -53,8 +57,8 @@ pub(crate) async fn tls(gate: &Gate, alpn: &[&str]) -> TlsStream<TcpStream> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-    let stream = TcpStream::connect(gate.address).await.unwrap();
-    let name = "localhost".try_into().unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = name.to_owned().try_into().unwrap();
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
@@ -78,7 +82,18 @@ pub(crate) async fn h1(gate: &Gate, request: Request<Full<Bytes>>) -> Answer {
 
 /// The same over HTTP/2; the request's URI must be absolute.
 pub(crate) async fn h2(gate: &Gate, request: Request<Full<Bytes>>) -> Answer {
-    let io = TokioIo::new(tls(gate, &["h2"]).await);
+    send(tls(gate, &["h2"]).await, request).await
+}
+
+/// The same to whatever server the request's URI names, past any gate.
+pub(crate) async fn h2_past(ca_pem: &str, request: Request<Full<Bytes>>) -> Answer {
+    let authority = request.uri().authority().unwrap().clone();
+    let stream = tls_to(authority.as_str(), authority.host(), ca_pem, &["h2"]).await;
+    send(stream, request).await
+}
+
+async fn send(stream: TlsStream<TcpStream>, request: Request<Full<Bytes>>) -> Answer {
+    let io = TokioIo::new(stream);
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
         .await
         .unwrap();
