@@ -21,8 +21,8 @@ pub mod rules;
 pub use kinds::{
     Binding, BindingSpec, Cluster, ClusterPrivate, ClusterSpec, ClusterStatus, Group, GroupSpec,
     Health, Member, Nothing, Principal, Project, ProjectSpec, Role, RoleScope, RoleSpec, Subject,
-    SubjectKind, Token, TokenKind, TokenPrivate, TokenSpec, TokenStatus, User, UserPrivate,
-    UserSpec, UserStatus,
+    SubjectKind, Token, TokenKind, TokenPrivate, TokenSpec, TokenStatus, USER_PREFIX, User,
+    UserPrivate, UserSpec, UserStatus,
 };
 pub use names::{NameError, check_handle, check_label};
 

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark fails loudly")]
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use http::Request;
+use http::{HeaderValue, Request};
 use palisade::{
     authn::{Authn, Credential, Identity, Index, TokenText, WebSocket},
     authz::{Asked, Authz, Permit, Permitted, Purpose, RequestInfo, built_in_roles},
@@ -21,12 +21,7 @@ use palisade::{
         follow::{Batch, Change},
     },
 };
-use std::{
-    hint::black_box,
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 const USERS: usize = 1_000;
 const TOKENS: usize = 10_000;
@@ -161,7 +156,7 @@ impl World {
     fn outbound(&self, head: Head, permit: Permit) -> Outbound {
         let hop = Hop {
             id: RequestId::new(),
-            peer: IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3)),
+            peer: HeaderValue::from_static("10.1.2.3"),
         };
         Outbound::build(head, permit, &self.facts, &hop).unwrap()
     }

@@ -106,6 +106,11 @@ impl Identity {
         &self.user.handle
     }
 
+    /// The user, as the index has it.
+    pub fn user(&self) -> &UserEntry {
+        &self.user
+    }
+
     /// Uids of the local groups that the user is a member of, in order.
     pub fn groups(&self) -> &[Box<str>] {
         &self.user.groups

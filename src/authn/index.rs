@@ -7,9 +7,10 @@
 
 use super::token::{TokenId, from_hex};
 use crate::{
-    objects::{DecodeError, Group, Kind as _, Member, Stored, Token, TokenKind, User},
+    objects::{DecodeError, Group, Kind as _, Member, Stored, Token, TokenKind, USER_PREFIX, User},
     store::follow::{Batch, Change},
 };
+use http::HeaderValue;
 use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -76,6 +77,31 @@ pub struct UserEntry {
     pub revision: u64,
     /// Uids of the local groups, in order.
     pub groups: Arc<[Box<str>]>,
+    /// The name under which most clusters see the user, and the uid, as they are sent with each request: made
+    /// once, shared by all of them. `None`: no header can hold it.
+    sent_name: Option<HeaderValue>,
+    /// See `sent_name`.
+    sent_uid: Option<HeaderValue>,
+}
+
+impl UserEntry {
+    /// The name under which a cluster with this prefix sees the user; `None` if no header can hold it.
+    pub fn sent_name(&self, prefix: &str) -> Option<HeaderValue> {
+        if prefix == USER_PREFIX {
+            return self.sent_name.clone();
+        }
+        header_value(format!("{prefix}{}", self.handle))
+    }
+
+    /// The uid as a header's value; `None` if no header can hold it.
+    pub fn sent_uid(&self) -> Option<HeaderValue> {
+        self.sent_uid.clone()
+    }
+}
+
+/// From bytes: a name may be any UTF-8.
+fn header_value(text: String) -> Option<HeaderValue> {
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
 }
 
 /// The in-memory index.
@@ -397,6 +423,8 @@ fn user_entry(
     groups: Arc<[Box<str>]>,
 ) -> UserEntry {
     UserEntry {
+        sent_name: header_value(format!("{USER_PREFIX}{name}")),
+        sent_uid: header_value(stored.object.metadata.uid.clone()),
         handle: name.into(),
         uid: stored.object.metadata.uid.into(),
         disabled: stored.object.spec.disabled,

@@ -18,6 +18,7 @@ use crate::{
     request::{Impersonation, impersonation::Extra},
     status::clock,
 };
+use http::HeaderValue;
 use std::sync::Arc;
 
 /// What the keys of the gateway's own extras start with.
@@ -100,6 +101,23 @@ impl Actor {
         match &self.assumed {
             Some(assumed) => assumed.uid(),
             None => self.caller.user_uid(),
+        }
+    }
+
+    /// The name under which a cluster with this prefix sees them; `None` if no header can hold it.
+    pub fn sent_name(&self, prefix: &str) -> Option<HeaderValue> {
+        self.user().sent_name(prefix)
+    }
+
+    /// Their uid as a header's value; `None` if no header can hold it.
+    pub fn sent_uid(&self) -> Option<HeaderValue> {
+        self.user().sent_uid()
+    }
+
+    fn user(&self) -> &UserEntry {
+        match &self.assumed {
+            Some(assumed) => &assumed.user,
+            None => self.caller.user(),
         }
     }
 

@@ -118,7 +118,9 @@ impl Gateway {
                 return Err(ImpersonationError::NotHere.into());
             }
             Target::Root => return Ok((root(), None)),
-            Target::Login => return self.login(head, body).await,
+            // Boxed, as all that is rare: a request's future is as large as its largest branch, and every
+            // stream of HTTP/2 holds one.
+            Target::Login => return Box::pin(self.login(head, body)).await,
             Target::Cluster(cluster) => Purpose::Cluster(cluster),
             Target::Own => Purpose::Own,
         };
@@ -141,7 +143,7 @@ impl Gateway {
         match authz.authorize(actor, asked)? {
             Permitted::Own(permit) => {
                 record.own_permit(&permit);
-                self.own(permit, head, body).await
+                Box::pin(self.own(permit, head, body)).await
             }
             Permitted::Cluster(permit) => {
                 record.permit(&permit);
@@ -151,7 +153,7 @@ impl Gateway {
                     body,
                     Hop {
                         id: record.id,
-                        peer: conn.peer.ip(),
+                        peer: conn.peer_value.clone(),
                     },
                     &mut record.measure.times,
                 )

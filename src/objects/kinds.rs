@@ -228,6 +228,9 @@ pub struct TokenPrivate {
     pub password_epoch: u64,
 }
 
+/// What user names start with on a cluster that says nothing else.
+pub const USER_PREFIX: &str = "palisade:";
+
 /// How a cluster is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -247,10 +250,10 @@ pub struct ClusterSpec {
 }
 
 impl ClusterSpec {
-    /// `palisade:` unless set.
+    /// [`USER_PREFIX`] unless set.
     pub fn user_prefix(&self) -> &str {
         if self.user_prefix.is_empty() {
-            "palisade:"
+            USER_PREFIX
         } else {
             &self.user_prefix
         }

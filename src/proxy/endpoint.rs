@@ -8,7 +8,7 @@
 //! target: pools compare with [`Endpoint::same_target`]), or a token in a log (no `Debug` shows it).
 
 use super::dial::{self, DialError, Reach};
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, Uri, uri::Authority};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -189,6 +189,7 @@ pub struct Target {
     name: Box<str>,
     url: ServerUrl,
     authority: HeaderValue,
+    uri_authority: Authority,
     server_name: ServerName<'static>,
     http2_or_1: Arc<ClientConfig>,
     http1: Arc<ClientConfig>,
@@ -207,6 +208,8 @@ impl Target {
         let server_name = server_name(tls_server_name.unwrap_or(&url.host))?;
         let authority = HeaderValue::try_from(url.authority())
             .map_err(|_| EndpointError::Url(url.authority()))?;
+        let uri_authority = Authority::try_from(url.authority())
+            .map_err(|_| EndpointError::Url(url.authority()))?;
         let mut http1 = config;
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         let mut http2_or_1 = http1.clone();
@@ -215,6 +218,7 @@ impl Target {
             name: name.into(),
             url,
             authority,
+            uri_authority,
             server_name,
             http2_or_1: Arc::new(http2_or_1),
             http1: Arc::new(http1),
@@ -230,6 +234,11 @@ impl Target {
     /// The `Host` header of requests to it.
     pub fn authority(&self) -> &HeaderValue {
         &self.authority
+    }
+
+    /// The same as a part of a URI: `:authority`.
+    pub fn uri_authority(&self) -> &Authority {
+        &self.uri_authority
     }
 
     /// Host, port and path.

@@ -10,7 +10,6 @@ use crate::{
     request::{Head, RequestId, head::Switch},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
-use std::net::IpAddr;
 
 const IMPERSONATE_USER: HeaderName = HeaderName::from_static("impersonate-user");
 const IMPERSONATE_UID: HeaderName = HeaderName::from_static("impersonate-uid");
@@ -86,9 +85,7 @@ impl Outbound {
             headers.insert(header::UPGRADE, protocol.clone());
         }
         headers.insert(AUDIT_ID, hop.id.header_value());
-        if let Ok(address) = HeaderValue::try_from(hop.peer.to_string()) {
-            headers.insert(FORWARDED_FOR, address);
-        }
+        headers.insert(FORWARDED_FOR, hop.peer.clone());
         write_identity(&mut headers, &permit, facts)?;
         let target = cut_target(parts.target, cut)?;
         Ok(Self {
@@ -128,12 +125,12 @@ impl Outbound {
 }
 
 /// What an outbound request says of the way it came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Hop {
     /// The request's id, for the cluster's audit log.
     pub id: RequestId,
     /// The client's address, for the cluster's audit log (`sourceIPs`).
-    pub peer: IpAddr,
+    pub peer: HeaderValue,
 }
 
 /// Who the cluster shall take the caller for. `insert` and not `append`: these are ours alone.
@@ -157,9 +154,10 @@ fn write_identity(
         }
         headers.insert(IMPERSONATE_ACTING, value(caller.handle())?);
     }
-    let name = format!("{}{}", facts.user_prefix, actor.handle());
-    headers.insert(IMPERSONATE_USER, value(&name)?);
-    headers.insert(IMPERSONATE_UID, value(actor.user_uid())?);
+    let name = actor.sent_name(&facts.user_prefix);
+    headers.insert(IMPERSONATE_USER, name.ok_or(ProxyError::Identity)?);
+    let uid = actor.sent_uid();
+    headers.insert(IMPERSONATE_UID, uid.ok_or(ProxyError::Identity)?);
     headers.insert(IMPERSONATE_TOKEN, value(caller.token_id().as_str())?);
     headers.remove(IMPERSONATE_GROUP);
     let mut sent = 0;

@@ -27,7 +27,7 @@ use std::{
     future::{Future as _, poll_fn},
     pin::{Pin, pin},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -65,14 +65,30 @@ struct Connections {
     dialling: tokio::sync::Mutex<()>,
     /// Dials that failed so far.
     failures: AtomicUsize,
-    freed: Arc<Notify>,
+    free: Arc<Free>,
 }
 
 struct Connection {
     sender: Sender,
     in_flight: AtomicUsize,
     limit: Arc<AtomicUsize>,
-    freed: Arc<Notify>,
+    free: Arc<Free>,
+}
+
+/// Places that came free.
+#[derive(Default)]
+struct Free {
+    freed: Notify,
+    /// HTTP/1.1 connections that nobody uses, the one used last on top: with hundreds of them a search for
+    /// each request would cost more than all of the policy. `open` is what keeps them.
+    idle: Mutex<Vec<Weak<Connection>>>,
+}
+
+impl Free {
+    fn idle(&self) -> MutexGuard<'_, Vec<Weak<Connection>>> {
+        // Pushed and popped whole, also if a panic comes between.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 enum Sender {
@@ -87,7 +103,10 @@ pub struct Lease(Arc<Connection>);
 impl Drop for Lease {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Relaxed);
-        self.0.freed.notify_one();
+        if let Sender::H1(_) = self.0.sender {
+            self.0.free.idle().push(Arc::downgrade(&self.0));
+        }
+        self.0.free.freed.notify_one();
     }
 }
 
@@ -188,12 +207,11 @@ impl Pool {
         lease: &Lease,
         request: &mut Request<UpstreamBody>,
     ) -> Result<(), ProxyError> {
-        let mut parts = request.uri().clone().into_parts();
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
         match &lease.0.sender {
             Sender::H2(_) => {
-                let authority = self.target.authority().as_bytes();
                 parts.scheme = Some(Scheme::HTTPS);
-                parts.authority = Some(authority.try_into().map_err(|_| ProxyError::Target)?);
+                parts.authority = Some(self.target.uri_authority().clone());
                 request.headers_mut().remove(header::HOST);
             }
             Sender::H1(_) => {
@@ -314,7 +332,7 @@ impl Connections {
             open: ArcSwap::default(),
             dialling: tokio::sync::Mutex::new(()),
             failures: AtomicUsize::new(0),
-            freed: Arc::new(Notify::new()),
+            free: Arc::default(),
         }
     }
 
@@ -323,10 +341,11 @@ impl Connections {
         if let Some(lease) = self.reserve() {
             return Ok(lease);
         }
-        let wait = async {
+        // Boxed: it is rare, and every request's future would be as large.
+        let wait = Box::pin(async {
             loop {
                 // Enabled before the look, so that a place freed in between is not missed.
-                let mut freed = pin!(self.freed.notified());
+                let mut freed = pin!(self.free.freed.notified());
                 freed.as_mut().enable();
                 if let Some(lease) = self.reserve() {
                     return Ok(lease);
@@ -343,16 +362,26 @@ impl Connections {
                 }
                 freed.await;
             }
-        };
+        });
         timeout(limits::PLACE, wait)
             .await
             .map_err(|_| ProxyError::Busy)?
     }
 
     fn reserve(&self) -> Option<Lease> {
+        loop {
+            // Closed ones fall out here; `open` forgets them at the next dial.
+            let Some(idle) = self.free.idle().pop() else {
+                break;
+            };
+            if let Some(lease) = idle.upgrade().and_then(|connection| connection.reserve()) {
+                return Some(lease);
+            }
+        }
         let open = self.open.load();
         let least = open
             .iter()
+            .filter(|connection| matches!(connection.sender, Sender::H2(_)))
             .filter(|connection| !connection.sender.is_closed())
             .min_by_key(|connection| connection.in_flight.load(Relaxed))?;
         least.reserve()
@@ -414,10 +443,14 @@ impl Connections {
             .filter(|connection| !connection.sender.is_closed())
             .cloned()
             .collect();
-        open.push(Arc::new(connection));
+        let connection = Arc::new(connection);
+        open.push(Arc::clone(&connection));
         self.open.store(Arc::new(open));
+        if let Sender::H1(_) = connection.sender {
+            self.free.idle().push(Arc::downgrade(&connection));
+        }
         // Those who wait for a place find a new connection.
-        self.freed.notify_waiters();
+        self.free.freed.notify_waiters();
         Ok(())
     }
 
@@ -448,7 +481,7 @@ impl Connections {
             .map_err(NoConnection::Lost)?;
         let living = self.connection(Sender::H2(sender), limits::STREAMS);
         let limit = Arc::clone(&living.limit);
-        let freed = Arc::clone(&self.freed);
+        let free = Arc::clone(&self.free);
         let mut connection = Box::pin(connection);
         drive(poll_fn(move |context| {
             let done = Pin::new(&mut connection).poll(context);
@@ -458,7 +491,7 @@ impl Connections {
                 .clamp(1, limits::STREAMS);
             limit.store(most, Relaxed);
             if done.is_ready() {
-                freed.notify_waiters();
+                free.freed.notify_waiters();
             }
             done
         }));
@@ -478,7 +511,7 @@ impl Connections {
             sender,
             in_flight: AtomicUsize::new(0),
             limit: Arc::new(AtomicUsize::new(streams)),
-            freed: Arc::clone(&self.freed),
+            free: Arc::clone(&self.free),
         }
     }
 }

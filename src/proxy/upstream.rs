@@ -170,7 +170,7 @@ impl Upstream {
             return Err(ProxyError::Down(why));
         }
         let sent = match outbound.class() {
-            Class::Upgrade => self.send_upgrade(outbound, times).await,
+            Class::Upgrade => Box::pin(self.send_upgrade(outbound, times)).await,
             Class::Short | Class::Bulk | Class::Stream => {
                 self.send_plain(outbound, body, times).await
             }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     config::live::{Bound, Live},
     observe::metrics::Metrics,
-    request::conn::ConnInfo,
+    request::conn::{ConnInfo, address_value},
 };
 use arc_swap::ArcSwap;
 use hyper::{Request, Response, body::Incoming};
@@ -103,6 +103,7 @@ impl Listener {
             let info = ConnInfo {
                 id,
                 peer,
+                peer_value: address_value(peer.ip()),
                 local,
                 tls: None,
                 h2: false,
