@@ -30,10 +30,11 @@ cargo build "${load[@]}" --release --bin palisade-load
 cargo build "${load[@]}" --profile counted -p palisade-load-world
 
 more=()
+[[ " $* " == *' --quick '* ]] || more+=(--docs docs/performance.md)
 if [[ " $* " != *' --quick '* && " $* " != *' --control-plane '* ]]; then
     # A real API server, for what impersonation costs it (G11). Without Go it is left out, and the table says so.
     if control_plane=$(tests/e2e/controlplane/build.sh); then
-        more=(--control-plane "$control_plane")
+        more+=(--control-plane "$control_plane")
     else
         echo 'bench: no real API server: G11 is left out' >&2
     fi

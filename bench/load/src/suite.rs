@@ -10,6 +10,11 @@ use anyhow::{Context as _, Result};
 use http::HeaderValue;
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, sync::Arc, time::Duration};
 
+/// Marks of the table in a document.
+const BEGIN: &str = "<!-- bench: begin -->";
+/// See [`BEGIN`].
+const END: &str = "<!-- bench: end -->";
+
 /// What and how much.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -28,6 +33,9 @@ pub struct Options {
     /// Where results go
     #[arg(long, default_value = "bench/results")]
     pub results: PathBuf,
+    /// A document whose part between the marks of the bench is replaced by the table
+    #[arg(long)]
+    pub docs: Option<PathBuf>,
     /// Working folder; made new, and removed at the end
     #[arg(long)]
     pub folder: Option<PathBuf>,
@@ -243,6 +251,12 @@ fn write(suite: &Suite, results: &Results) -> Result<()> {
     )?;
     fs::write(folder.join("results.md"), &table)?;
     fs::write(folder.join("results.svg"), picture::draw(results))?;
+    if let Some(docs) = &suite.options.docs {
+        let text = fs::read_to_string(docs)?;
+        let (before, rest) = text.split_once(BEGIN).context("no beginning mark")?;
+        let (_, after) = rest.split_once(END).context("no end mark")?;
+        fs::write(docs, format!("{before}{BEGIN}\n{table}{END}{after}"))?;
+    }
     println!("{table}");
     println!("written to {}", folder.display());
     Ok(())

@@ -12,9 +12,9 @@ use std::{
 
 /// Lines that are kept while they cannot be written: some ten thousand.
 const KEPT: usize = 4 << 20;
-/// How long the writer lets lines gather. A person who follows the log does not notice it, and at most two
-/// hundred writes a second are made, however many the lines.
-const GATHER: Duration = Duration::from_millis(5);
+/// How long the writer lets lines gather. A person who follows the log does not notice it, and at most fifty
+/// writes a second are made, however many the lines.
+const GATHER: Duration = Duration::from_millis(20);
 /// How long the end of a process waits for its last lines: a reader that lives takes them in microseconds.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
