@@ -121,6 +121,14 @@ pub struct Login {
     pub hash_concurrency: usize,
     /// Logins that wait for one.
     pub hash_queue: usize,
+    /// Wrong passwords of strangers for one account, all at once.
+    pub account_tries: u32,
+    /// Time after which one more is taken.
+    pub account_interval: Duration,
+    /// Wrong passwords from one source, all at once; 0: sources tell nobody apart.
+    pub source_tries: u32,
+    /// Time after which one more is taken.
+    pub source_interval: Duration,
 }
 
 /// Bounds of connections and requests.

@@ -5,30 +5,41 @@
 //! account was wrong (G5 of docs/attacks.md); a session is written only if its user is still exactly as it
 //! was when the password was checked, in the same transaction; no text of a request reaches a log.
 //!
-//! What an attacker would try: bodies without end (bounded in bytes and time), floods of logins
-//! (`authn::passwords` bounds the hashing and answers 429), a session made just before the password
+//! What an attacker would try: bodies without end (bounded in bytes and time), trying passwords, or trying
+//! so many that the person is kept out (`authn::throttle`: 429 before any hash), floods of logins
+//! (`authn::passwords` bounds the hashing, and answers 429 too), a session made just before the password
 //! changes (its epoch is the old one, so it is refused), renewing for ever (not beyond `renewableUntil`).
-//! Limits per account and source come with the platform's throttling.
 
+mod attempt;
+mod error;
 mod password;
 mod session;
 
+pub use error::{LoginError, Refused};
 pub use password::Proof;
 
 use super::{Body, answer};
 use crate::{
-    authn::{Authn, AuthnError, Credential, Index, Slot, UserEntry, WebSocket, passwords},
+    authn::{
+        Authn, Credential, Index, UserEntry, WebSocket, passwords,
+        throttle::{Limit, Source, Throttle},
+    },
     config::{BaseDomain, Sessions, live::Live},
-    objects::{DecodeError, check_handle},
-    status::{Reason, Status, clock},
-    store::{Store, StoreError, follow::Follower},
+    observe::metrics::{cells::Table, labels::LoginEnd},
+    status::clock,
+    store::{Store, follow::Follower, seal::Keyring},
 };
+use attempt::Done;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use zeroize::Zeroizing;
 
 /// A name and a password fit many times.
@@ -53,120 +64,16 @@ pub struct Login {
     pub index: Arc<Index>,
     /// Checks passwords.
     pub passwords: passwords::Passwords,
+    /// Says whether one may be tried.
+    pub throttle: Throttle,
+    /// Seals what clients prove that they were here before with.
+    pub keyring: Arc<Keyring>,
+    /// Counts logins.
+    pub logins: Arc<Table<LoginEnd>>,
     /// How long a login lasts.
     pub sessions: Live<Sessions>,
     /// Clusters have host names under this domain: told to whoever writes a kubeconfig.
     pub base_domain: Live<Option<BaseDomain>>,
-}
-
-/// Why there is no session.
-#[derive(Debug, thiserror::Error)]
-pub enum LoginError {
-    /// No such path.
-    #[error("no such path")]
-    NoSuchPath,
-    /// The path takes another method.
-    #[error("the path takes {0}")]
-    Method(&'static str),
-    /// The body is not what is expected here.
-    #[error("the body is not {0}")]
-    Body(&'static str),
-    /// The body is too large.
-    #[error("the body is larger than {MAX_BODY} bytes")]
-    TooLarge,
-    /// The body did not come in time.
-    #[error("the body took longer than {} s", BODY_TIME.as_secs())]
-    BodyTimeout,
-    /// No provider of this name.
-    #[error("no such provider")]
-    Provider,
-    /// Wrong name, wrong password, disabled, machine: a stranger is not told which.
-    #[error("login refused: {0}")]
-    Refused(Refused),
-    /// The token of a renewal or logout.
-    #[error(transparent)]
-    Authn(#[from] AuthnError),
-    /// The token is not a session.
-    #[error("not a session")]
-    NotASession,
-    /// The proof of the own password failed.
-    #[error("the current password is wrong")]
-    WrongCurrent,
-    /// The new password is against the rules.
-    #[error(transparent)]
-    Rule(#[from] passwords::RuleError),
-    /// A machine user has no password.
-    #[error("a machine user has no password")]
-    Machine,
-    /// The user is not there.
-    #[error("no such user")]
-    NoUser,
-    /// The user was changed at the same time, again and again.
-    #[error("the user was changed at the same time")]
-    Conflict,
-    /// No password could be checked.
-    #[error(transparent)]
-    Passwords(#[from] passwords::PasswordError),
-    /// No random bytes.
-    #[error(transparent)]
-    Randomness(#[from] crate::authn::NoRandomness),
-    /// The store did not do it.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The store holds what cannot be read.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-}
-
-/// Why a login is refused, for the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// Nobody has this handle.
-    #[error("unknown user")]
-    UnknownUser,
-    /// Somebody has, with another password.
-    #[error("wrong password")]
-    WrongPassword,
-    /// The user may not log in.
-    #[error("disabled user")]
-    Disabled,
-    /// The user has tokens only.
-    #[error("machine user")]
-    Machine,
-    /// No password was ever set.
-    #[error("user without a password")]
-    NoPassword,
-}
-
-impl LoginError {
-    /// What the caller is told.
-    pub fn status(&self) -> Status {
-        let failure = |code, reason, message: &str| Status::failure(code, Some(reason), message);
-        match self {
-            Self::NoSuchPath => failure(404, Reason::NotFound, "no such path under /v1/login/"),
-            Self::Method(_) => failure(405, Reason::MethodNotAllowed, &self.to_string()),
-            Self::Body(_) | Self::Provider => failure(400, Reason::BadRequest, &self.to_string()),
-            Self::TooLarge => failure(413, Reason::RequestEntityTooLarge, &self.to_string()),
-            Self::BodyTimeout => Status::failure(408, None, self.to_string()),
-            Self::Refused(_) => failure(401, Reason::Unauthorized, "wrong user name or password"),
-            Self::Authn(error) => error.status(),
-            Self::NotASession => failure(
-                403,
-                Reason::Forbidden,
-                "only the session of a login can be renewed or ended here",
-            ),
-            Self::WrongCurrent => failure(403, Reason::Forbidden, &self.to_string()),
-            Self::Rule(_) | Self::Machine => failure(422, Reason::Invalid, &self.to_string()),
-            Self::NoUser => failure(404, Reason::NotFound, &self.to_string()),
-            Self::Conflict => failure(409, Reason::Conflict, &self.to_string()),
-            Self::Passwords(error) => error.status(),
-            Self::Randomness(_) | Self::Store(_) | Self::Decode(_) => failure(
-                503,
-                Reason::ServiceUnavailable,
-                "the gateway's store cannot do this at the moment; try again",
-            ),
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -178,6 +85,9 @@ struct PasswordLogin {
     /// What the person logs in from: shown in their list of tokens.
     #[serde(default)]
     client: String,
+    /// What an earlier login gave the client to keep.
+    #[serde(default)]
+    device: Option<String>,
 }
 
 /// Text that is wiped when it is dropped.
@@ -213,6 +123,7 @@ struct LoggedIn<'a> {
     expires_at: Timestamp,
     renewable_until: Timestamp,
     user: Who<'a>,
+    device: &'a str,
 }
 
 #[derive(Serialize)]
@@ -228,8 +139,12 @@ struct Renewed {
 }
 
 impl Login {
-    /// Answers a request whose path starts with `/v1/login/`.
-    pub async fn handle<B>(&self, request: Request<B>) -> Result<Response<Body>, LoginError>
+    /// Answers a request whose path starts with `/v1/login/`, from a client at `peer`.
+    pub async fn handle<B>(
+        &self,
+        peer: IpAddr,
+        request: Request<B>,
+    ) -> Result<Response<Body>, LoginError>
     where
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -244,7 +159,8 @@ impl Login {
             "/v1/login/providers" => Err(LoginError::Method("GET")),
             "/v1/login/password" => {
                 post()?;
-                self.password(&read(&head.headers, body).await?).await
+                let body = read(&head.headers, body).await;
+                self.password(Source::of(peer), body).await
             }
             "/v1/login/renew" => {
                 post()?;
@@ -269,25 +185,32 @@ impl Login {
         })
     }
 
-    async fn password(&self, body: &[u8]) -> Result<Response<Body>, LoginError> {
-        // The parser's own words could hold the password.
-        let login: PasswordLogin = serde_json::from_slice(body).map_err(|_| {
-            LoginError::Body("JSON with provider, username, password and, if wanted, client")
-        })?;
-        if login.provider != LOCAL {
-            return Err(LoginError::Provider);
-        }
-        let (session, user) = match self.log_in(&login).await {
-            Ok(done) => done,
-            Err(error) => {
-                let known = self.index.user(&login.username);
-                // An unknown name is not logged: people type passwords there.
-                let user = known.as_ref().map_or("", |user| &user.handle);
-                tracing::info!(user, %error, "login failed");
-                return Err(error);
+    async fn password(
+        &self,
+        source: Source,
+        body: Result<Zeroizing<Vec<u8>>, LoginError>,
+    ) -> Result<Response<Body>, LoginError> {
+        let login = body.and_then(|body| {
+            // The parser's own words could hold the password.
+            serde_json::from_slice::<PasswordLogin>(&body).map_err(|_| {
+                LoginError::Body(
+                    "JSON with provider, username, password and, if wanted, client and device",
+                )
+            })
+        });
+        let (name, done) = match login {
+            Ok(login) => {
+                let done = self.log_in(&login, source).await;
+                (login.username, done)
             }
+            Err(error) => (String::new(), Err(error)),
         };
-        tracing::info!(user = &*user.handle, token = %session.text.id(), "login");
+        self.note(&name, &done);
+        let Done {
+            session,
+            user,
+            device,
+        } = done?;
         let body = LoggedIn {
             token: session.text.expose(),
             expires_at: session.expires_at,
@@ -296,63 +219,32 @@ impl Login {
                 name: &user.handle,
                 uid: &user.uid,
             },
+            device: &device,
         };
         Ok(answer::json(StatusCode::CREATED, answer::JSON, &body))
     }
 
-    async fn log_in(
-        &self,
-        login: &PasswordLogin,
-    ) -> Result<(session::New, Arc<UserEntry>), LoginError> {
-        for _ in 0..ATTEMPTS {
-            let user = self.check(&login.username, &login.password.0).await?;
-            match self.create(&user, &login.client, clock::now()).await {
-                Ok(session) => return Ok((session, user)),
-                Err(LoginError::Store(StoreError::Conflict { key })) => {
-                    // Somebody changed the user since this replica last looked: look again.
-                    if let Some(kv) = self.store.get(&key).await? {
-                        self.applied(kv.mod_revision).await;
-                    }
-                }
-                Err(other) => return Err(other),
+    /// The one place that is told how each login with a password ended.
+    fn note(&self, name: &str, done: &Result<Done, LoginError>) {
+        match done {
+            Ok(Done { session, user, .. }) => {
+                self.logins.inc(LoginEnd::Done);
+                tracing::info!(user = &*user.handle, token = %session.text.id(), "login");
+            }
+            Err(error) => {
+                self.logins.inc(end(error));
+                // An unknown name is not logged: people type passwords there.
+                let known = self.index.user(name);
+                let user = known.as_ref().map_or("", |user| &user.handle);
+                tracing::info!(user, %error, "login failed");
             }
         }
-        Err(LoginError::Conflict)
     }
 
-    /// The user whose password this is. One hash is computed, whoever asks for whom.
-    async fn check(
-        &self,
-        username: &str,
-        password: &Zeroizing<String>,
-    ) -> Result<Arc<UserEntry>, LoginError> {
-        use crate::authn::Unknowable::{Loading, Unreadable};
-        if !self.index.is_loaded() {
-            return Err(AuthnError::Unavailable(Loading).into());
-        }
-        // Exactly the handle: other spellings of a name are nobody's (L3).
-        let slot = check_handle(username)
-            .ok()
-            .and_then(|()| self.index.user_slot(username));
-        let found = match slot {
-            Some(Slot::Known(user)) => Ok(user),
-            Some(Slot::Unreadable) => return Err(AuthnError::Unavailable(Unreadable).into()),
-            None => Err(Refused::UnknownUser),
-        };
-        let (hash, refused) = match &found {
-            Err(refused) => (None, *refused),
-            Ok(user) if user.disabled => (None, Refused::Disabled),
-            Ok(user) if user.machine => (None, Refused::Machine),
-            Ok(user) => match &user.password {
-                Some(hash) => (Some(hash.clone()), Refused::WrongPassword),
-                None => (None, Refused::NoPassword),
-            },
-        };
-        let fits = self.passwords.verify(hash, password.clone()).await?;
-        match found {
-            Ok(user) if fits => Ok(user),
-            Ok(_) | Err(_) => Err(LoginError::Refused(refused)),
-        }
+    /// How long strangers are kept from trying this user's password; none: they are not.
+    pub fn kept_from(&self, user: &UserEntry) -> Option<Duration> {
+        self.throttle
+            .kept_from(&attempt::account_of(user), Instant::now())
     }
 
     async fn renew(&self, headers: &HeaderMap) -> Result<Response<Body>, LoginError> {
@@ -387,6 +279,23 @@ impl Login {
         if let Err(behind) = self.follower.wait_for(revision, APPLY_LIMIT).await {
             tracing::warn!(%behind, "answering before this replica has seen its own write");
         }
+    }
+}
+
+/// What is counted.
+fn end(error: &LoginError) -> LoginEnd {
+    if let LoginError::Throttled(throttled) = error {
+        return match throttled.limit {
+            Limit::Account => LoginEnd::ThrottledAccount,
+            Limit::Source => LoginEnd::ThrottledSource,
+            Limit::Known => LoginEnd::ThrottledKnown,
+        };
+    }
+    match error.status().code {
+        401 => LoginEnd::Refused,
+        429 => LoginEnd::Busy,
+        400..500 => LoginEnd::Invalid,
+        _ => LoginEnd::Unavailable,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    authn::{TokenText, passwords::Passwords},
+    authn::{TokenText, passwords::Passwords, throttle},
     clusters::Registry,
     config::{Sessions, live::Live},
     objects::{
@@ -32,6 +32,10 @@ mod users;
 
 /// Waits of tests: far above what anything takes here.
 const SOON: Duration = Duration::from_secs(10);
+const SESSIONS: Sessions = Sessions {
+    lifetime: Duration::from_hours(16),
+    max_age: Duration::from_hours(7 * 24),
+};
 const BASE: &str = "/apis/palisade.dev/v1alpha1";
 
 struct World {
@@ -97,14 +101,14 @@ impl World {
         tokio::spawn(run);
         follower.wait_for(0, SOON).await.unwrap();
         let login = login::Login {
+            throttle: throttle(),
+            keyring: Arc::clone(&keyring),
+            logins: Arc::default(),
             store: store.clone(),
             follower: follower.clone(),
             index: Arc::clone(&index),
             passwords: Passwords::new(2, 8).unwrap(),
-            sessions: Live::fixed(Sessions {
-                lifetime: Duration::from_hours(16),
-                max_age: Duration::from_hours(7 * 24),
-            }),
+            sessions: Live::fixed(SESSIONS),
             base_domain: Live::fixed(None),
         };
         let life = Duration::from_hours(1);
@@ -227,6 +231,18 @@ impl World {
             .await;
         name
     }
+}
+
+fn throttle() -> throttle::Throttle {
+    let pace = throttle::Pace {
+        tries: 10,
+        interval: Duration::from_mins(5),
+    };
+    let settings = throttle::Settings {
+        account: pace,
+        source: Some(pace),
+    };
+    throttle::Throttle::new(Live::fixed(settings), 1)
 }
 
 fn built_in(name: &str, scope: RoleScope) -> Role {

@@ -5,7 +5,10 @@
 //! newer schema, a damaged file). It is then neither absent nor what it was before: its slot says
 //! [`Slot::Unreadable`], and whoever needs it is told "cannot tell" (503).
 
-use super::token::{TokenId, from_hex};
+use super::{
+    throttle::Source,
+    token::{TokenId, from_hex},
+};
 use crate::{
     objects::{DecodeError, Group, Kind as _, Member, Stored, Token, TokenKind, USER_PREFIX, User},
     store::follow::{Batch, Change},
@@ -73,6 +76,10 @@ pub struct UserEntry {
     pub password: Option<Zeroizing<String>>,
     /// Number of password changes so far.
     pub password_epoch: u64,
+    /// How often an admin has unlocked the account.
+    pub unlocks: u64,
+    /// Where an admin expects the next login from, and until when.
+    pub vouched: Option<(Source, Timestamp)>,
     /// Revision of the user's last write: what a compare-and-swap must find.
     pub revision: u64,
     /// Uids of the local groups, in order.
@@ -431,6 +438,11 @@ fn user_entry(
         machine: stored.object.spec.machine,
         password: stored.private.password.map(Zeroizing::new),
         password_epoch: stored.private.password_epoch,
+        unlocks: stored.private.unlocks,
+        vouched: stored
+            .private
+            .vouched
+            .map(|it| (Source::of(it.address), it.until)),
         revision,
         groups,
     }

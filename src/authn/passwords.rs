@@ -2,8 +2,8 @@
 //!
 //! What an attacker would try: learning which users exist by the time of the answer (a name without a
 //! password costs the same hash: G5 of docs/attacks.md), filling memory and cores with logins (so many at
-//! a time, so many waiting, the rest are told to come back), and passwords of megabytes (refused before
-//! they are hashed).
+//! a time, so many waiting, the rest are told to come back; some places wait for people who were there
+//! before), and passwords of megabytes (refused before they are hashed).
 
 use crate::{
     config::live::Bound,
@@ -13,6 +13,7 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{self, PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
+use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use zeroize::Zeroizing;
 
@@ -23,6 +24,10 @@ const PASSES: u32 = 2;
 /// See [`MEMORY_KIB`].
 const LANES: u32 = 1;
 
+/// Waiting places that strangers cannot take: with the hashes of a full queue before them their wait is a few
+/// seconds, and the memory is bounded all the same.
+const RESERVED: usize = 32;
+
 /// Seconds after which a call that found no room should come back.
 pub const RETRY_AFTER: u32 = 2;
 
@@ -31,9 +36,8 @@ pub const MIN_LENGTH: usize = 12;
 /// Characters of a password at most: the hash itself would take any length.
 pub const MAX_LENGTH: usize = 256;
 
-/// Hash of a random password that nobody kept, with the parameters above: what is checked in place of
-/// the hash that an unknown user does not have. Its outcome is never used.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$HKb44AY139IP6XyKtcM3kw$vd2DybSzKbXRtpTv2qjF6Zp1JDh+fhQ6wKJke/AKiNY";
+/// Salt and hash of a random password that nobody kept ([`nobody`]).
+const NOBODY: &str = "HKb44AY139IP6XyKtcM3kw$vd2DybSzKbXRtpTv2qjF6Zp1JDh+fhQ6wKJke/AKiNY";
 
 /// Why a password can be neither hashed nor checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -121,25 +125,48 @@ pub fn check_rules(handle: &str, password: &str) -> Result<(), RuleError> {
     }
 }
 
+/// Who asks for a hash: strangers who take every place must not keep out those who were there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// Anybody.
+    Stranger,
+    /// Somebody who is logged in, or was before on this device or from this place.
+    Known,
+}
+
 /// The password hasher. Clones share the bounds.
 #[derive(Clone)]
 pub struct Passwords {
     argon2: Argon2<'static>,
+    nobody: Arc<str>,
     running: Bound,
     /// Running and waiting together.
     admitted: Bound,
+    /// Places beyond those, for [`Asker::Known`] alone.
+    reserved: Bound,
 }
 
 impl Passwords {
     /// A hasher that computes `concurrent` hashes at the same time and lets `waiting` more calls wait.
     /// Each hash holds 19 MiB and one core.
     pub fn new(concurrent: usize, waiting: usize) -> Result<Self, PasswordError> {
-        let params = Params::new(MEMORY_KIB, PASSES, LANES, None)
+        Self::costing(MEMORY_KIB, concurrent, waiting)
+    }
+
+    /// Hashes of `memory` KiB. Few of them are for tests that look at what happens around a hash.
+    pub(crate) fn costing(
+        memory: u32,
+        concurrent: usize,
+        waiting: usize,
+    ) -> Result<Self, PasswordError> {
+        let params = Params::new(memory, PASSES, LANES, None)
             .map_err(|_| PasswordError::Broken("parameters"))?;
         Ok(Self {
+            nobody: nobody(&params).into(),
             argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
             running: Bound::new(concurrent.max(1)),
             admitted: Bound::new(concurrent.max(1).saturating_add(waiting)),
+            reserved: Bound::new(RESERVED),
         })
     }
 
@@ -156,6 +183,7 @@ impl Passwords {
         &self,
         hash: Option<Zeroizing<String>>,
         password: Zeroizing<String>,
+        asker: Asker,
     ) -> Result<bool, PasswordError> {
         // Longer ones are never taken as new passwords, so they are nobody's.
         let possible = hash.is_some() && password.len() <= 4 * MAX_LENGTH;
@@ -164,8 +192,9 @@ impl Passwords {
         } else {
             Zeroizing::default()
         };
-        self.run(move |argon2| {
-            let hash = hash.as_ref().map_or(NOBODY, |hash| hash.as_str());
+        let nobody = Arc::clone(&self.nobody);
+        self.run(asker, move |argon2| {
+            let hash = hash.as_ref().map_or(&*nobody, |hash| hash.as_str());
             let hash = PasswordHash::new(hash).map_err(|_| PasswordError::Broken("stored hash"))?;
             match argon2.verify_password(password.as_bytes(), &hash) {
                 Ok(()) => Ok(possible),
@@ -181,20 +210,25 @@ impl Passwords {
         &self,
         password: Zeroizing<String>,
     ) -> Result<Zeroizing<String>, PasswordError> {
-        self.run(
-            move |argon2| match argon2.hash_password(password.as_bytes()) {
+        self.run(Asker::Known, move |argon2| {
+            match argon2.hash_password(password.as_bytes()) {
                 Ok(hash) => Ok(Zeroizing::new(hash.to_string())),
                 Err(_) => Err(PasswordError::Broken("hashing")),
-            },
-        )
+            }
+        })
         .await
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        asker: Asker,
         work: impl FnOnce(&Argon2<'static>) -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
         let admitted = self.admitted.try_acquire();
+        let admitted = admitted.or_else(|full| match asker {
+            Asker::Stranger => Err(full),
+            Asker::Known => self.reserved.try_acquire(),
+        });
         let admitted = admitted.map_err(|_| PasswordError::Busy)?;
         let running = self.running.acquire().await;
         let running = running.map_err(|_| PasswordError::Broken("stopped"))?;
@@ -208,6 +242,13 @@ impl Passwords {
         });
         task.await.unwrap_or(Err(PasswordError::Broken("thread")))
     }
+}
+
+/// What is checked in place of the hash that an unknown user does not have: with the same parameters, so that
+/// it costs the same. Its outcome is never used.
+fn nobody(params: &Params) -> String {
+    let (memory, passes, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
+    format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${NOBODY}")
 }
 
 #[cfg(test)]
@@ -246,7 +287,9 @@ mod tests {
             ("correct horse battery ", false),
             ("", false),
         ] {
-            let answer = passwords.verify(Some(hash.clone()), secret(password)).await;
+            let answer = passwords
+                .verify(Some(hash.clone()), secret(password), Asker::Stranger)
+                .await;
             assert_eq!(answer, Ok(expected), "{password}");
         }
         let again = passwords
@@ -259,7 +302,8 @@ mod tests {
     // G5: the work for a user without a password is that of a real check.
     #[test]
     fn nobody_costs_what_somebody_costs() {
-        let nobody = PasswordHash::new(NOBODY).unwrap();
+        let passwords = Passwords::new(1, 0).unwrap();
+        let nobody = PasswordHash::new(&passwords.nobody).unwrap();
         let params = Params::try_from(&nobody).unwrap();
         assert_eq!(
             (params.m_cost(), params.t_cost(), params.p_cost()),
@@ -274,7 +318,12 @@ mod tests {
     async fn nobody_has_no_password() {
         let passwords = Passwords::new(2, 8).unwrap();
         for password in ["", "a password that was guessed"] {
-            assert_eq!(passwords.verify(None, secret(password)).await, Ok(false));
+            assert_eq!(
+                passwords
+                    .verify(None, secret(password), Asker::Stranger)
+                    .await,
+                Ok(false)
+            );
         }
     }
 
@@ -283,14 +332,23 @@ mod tests {
         let passwords = Passwords::new(2, 8).unwrap();
         let long = "x".repeat(4 * MAX_LENGTH + 1);
         let hash = passwords.hash(secret(&long)).await.unwrap();
-        assert_eq!(passwords.verify(Some(hash), secret(&long)).await, Ok(false));
+        assert_eq!(
+            passwords
+                .verify(Some(hash), secret(&long), Asker::Stranger)
+                .await,
+            Ok(false)
+        );
     }
 
     #[tokio::test]
     async fn an_unreadable_hash_is_no_wrong_password() {
         let passwords = Passwords::new(2, 8).unwrap();
         let answer = passwords
-            .verify(Some(secret("$argon2id$nonsense")), secret("x"))
+            .verify(
+                Some(secret("$argon2id$nonsense")),
+                secret("x"),
+                Asker::Stranger,
+            )
             .await;
         assert_eq!(answer, Err(PasswordError::Broken("stored hash")));
         assert_eq!(PasswordError::Broken("stored hash").status().code, 503);
@@ -299,7 +357,7 @@ mod tests {
     #[tokio::test]
     async fn what_finds_no_room_is_told_to_come_back() {
         let passwords = Passwords::new(1, 2).unwrap();
-        let calls = (0..8).map(|_| passwords.verify(None, secret("x")));
+        let calls = (0..8).map(|_| passwords.verify(None, secret("x"), Asker::Stranger));
         let tasks: Vec<_> = calls.collect();
         let answers = futures_join(tasks).await;
         let busy = answers
@@ -315,7 +373,7 @@ mod tests {
         assert_eq!(status.code, 429);
         assert_eq!(status.details.unwrap().retry_after_seconds, RETRY_AFTER);
         assert_eq!(
-            passwords.verify(None, secret("x")).await,
+            passwords.verify(None, secret("x"), Asker::Stranger).await,
             Ok(false),
             "there is room again"
         );

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::status::clock;
 use jiff::Timestamp;
-use serde::Deserialize;
-use std::{process::ExitCode, time::Duration};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 use zeroize::Zeroizing;
 
 /// For ending the session that a login replaces: nobody should wait long for a courtesy.
@@ -59,6 +59,17 @@ struct Provider {
     flow: String,
 }
 
+/// Body of `POST /v1/login/password`.
+#[derive(Serialize)]
+struct PasswordLogin<'a> {
+    provider: &'a str,
+    username: &'a str,
+    password: &'a str,
+    client: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a str>,
+}
+
 /// The answer to a login.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -67,6 +78,9 @@ struct LoggedIn {
     expires_at: Timestamp,
     renewable_until: Timestamp,
     user: Who,
+    /// An older gateway gives none.
+    #[serde(default)]
+    device: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -88,8 +102,10 @@ async fn log_in(args: &LoginArgs) -> Result<(), Failure> {
     let folder = Folder::open(args.gateway.config_dir.as_deref())?;
     let server = folder.server(args.gateway.server.as_deref())?;
     let before = folder.load(&server)?;
-    let replaced = before.as_ref().and_then(|saved| saved.session.clone());
-    let known = before.and_then(|saved| saved.ca);
+    let (known, devices) = match before {
+        Some(saved) => (saved.ca, saved.devices),
+        None => Default::default(),
+    };
     let (trust, ca) = trust(&args.gateway, known)?;
     let options = Options {
         trust,
@@ -101,7 +117,7 @@ async fn log_in(args: &LoginArgs) -> Result<(), Failure> {
     let ca = http.found_ca().map(str::to_owned).or(ca);
     let provider = choose(&providers, args.provider.as_deref())?;
     let answer = match provider.flow.as_str() {
-        "password" => by_password(args, &http, &provider.name).await?,
+        "password" => by_password(args, &http, &provider.name, &devices).await?,
         other => {
             return Err(Failure::said(format!(
                 "this palisade cannot log in at {}: it asks for the flow {other:?}",
@@ -109,25 +125,42 @@ async fn log_in(args: &LoginArgs) -> Result<(), Failure> {
             )));
         }
     };
-    let now = clock::now();
-    let mut saved = Saved::new(server.clone(), ca.clone());
+    let said = format!(
+        "logged in to {server} as {}; good until {}, renewed while it is used until {}\n",
+        answer.user.name, answer.expires_at, answer.renewable_until
+    );
+    let replaced = keep(&folder, Saved::new(server.clone(), ca.clone()), answer).await?;
+    folder.set_current(&server)?;
+    if let Some(replaced) = replaced.filter(|session| session.is_good(clock::now())) {
+        end(&server, ca, &replaced.token).await;
+    }
+    run::print(&said)
+}
+
+/// Writes a login down, and gives the session that it replaces.
+async fn keep(
+    folder: &Folder,
+    mut saved: Saved,
+    answer: LoggedIn,
+) -> Result<Option<Session>, Failure> {
+    let lock = folder.lock(&saved.server).await?;
+    let mut replaced = None;
+    if let Some(before) = folder.load(&saved.server)? {
+        (replaced, saved.devices) = (before.session, before.devices);
+    }
+    if let Some(device) = answer.device {
+        saved.keep_device(&answer.user.name, device);
+    }
     saved.session = Some(Session {
-        user: answer.user.name.clone(),
+        user: answer.user.name,
         token: answer.token,
-        obtained_at: now,
+        obtained_at: clock::now(),
         expires_at: answer.expires_at,
         renewable_until: answer.renewable_until,
         renewal_failed_at: None,
     });
-    folder.lock(&server).await?.save(&saved)?;
-    folder.set_current(&server)?;
-    if let Some(replaced) = replaced.filter(|session| session.is_good(now)) {
-        end(&server, ca, &replaced.token).await;
-    }
-    run::print(&format!(
-        "logged in to {server} as {}; good until {}, renewed while it is used until {}\n",
-        answer.user.name, answer.expires_at, answer.renewable_until
-    ))
+    lock.save(&saved)?;
+    Ok(replaced)
 }
 
 /// Ends a session that nothing knows any more. If the gateway does not hear of it, it ends by itself.
@@ -172,6 +205,7 @@ async fn by_password(
     args: &LoginArgs,
     http: &HttpClient,
     provider: &str,
+    devices: &BTreeMap<String, String>,
 ) -> Result<LoggedIn, Failure> {
     let username = match &args.username {
         Some(name) => name.clone(),
@@ -182,12 +216,13 @@ async fn by_password(
     } else {
         ask_password(&username)?
     };
-    let body = serde_json::json!({
-        "provider": provider,
-        "username": username,
-        "password": *password,
-        "client": client(),
-    });
+    let body = PasswordLogin {
+        provider,
+        username: &username,
+        password: &password,
+        client: &client(),
+        device: devices.get(&username).map(String::as_str),
+    };
     match http.post("/v1/login/password", &body).await {
         Ok(answer) => Ok(answer),
         // The usual advice on a 401, to log in, is no help here.

@@ -13,7 +13,7 @@ use super::http::{CaSum, HttpClient, HttpError, Options, Trust};
 use crate::{proxy::endpoint::EndpointError, status::clock};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, io, path::PathBuf, time::Duration};
 
 mod folder;
 
@@ -23,6 +23,8 @@ pub use folder::{Folder, Locked, replace, server_key};
 
 /// Shape of the files; a newer one is refused.
 const VERSION: u32 = 1;
+/// Users of one gateway whom one person logs in as from one machine, and some.
+const MAX_DEVICES: usize = 16;
 /// How long a renewal may take: kubectl waits for it.
 const RENEWAL_LIMIT: Duration = Duration::from_secs(10);
 /// After a renewal that failed for want of an answer, the session is used as it is for this long.
@@ -129,6 +131,11 @@ pub struct Saved {
     /// Absent after a logout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Session>,
+    /// By handle: what a login as this user gave this machine to be known by at the next one, so that a
+    /// stranger who tries passwords there does not keep the person out. It opens nothing, and a logout
+    /// leaves it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub devices: BTreeMap<String, String>,
 }
 
 impl Saved {
@@ -139,7 +146,17 @@ impl Saved {
             server,
             ca,
             session: None,
+            devices: BTreeMap::new(),
         }
+    }
+
+    /// Keeps what a login as `user` gave this machine.
+    pub fn keep_device(&mut self, user: &str, device: String) {
+        if self.devices.len() >= MAX_DEVICES && !self.devices.contains_key(user) {
+            // Which one goes hardly matters: its user is a stranger once.
+            self.devices.pop_first();
+        }
+        self.devices.insert(user.to_owned(), device);
     }
 }
 

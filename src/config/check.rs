@@ -155,10 +155,7 @@ impl Check<'_> {
                     .duration("tokens.default_lifetime", &raw.tokens.default_lifetime),
                 max_lifetime: self.duration("tokens.max_lifetime", &raw.tokens.max_lifetime),
             },
-            login: Login {
-                hash_concurrency: self.number("login.hash_concurrency", raw.login.hash_concurrency),
-                hash_queue: self.number("login.hash_queue", raw.login.hash_queue),
-            },
+            login: self.login(&raw.login),
             limits: self.limits(&raw.limits),
             drain: Drain {
                 deadline: self.duration("drain.deadline", &raw.drain.deadline),
@@ -175,6 +172,17 @@ impl Check<'_> {
         };
         self.relations(&config);
         config
+    }
+
+    fn login(&mut self, raw: &raw::Login) -> Login {
+        Login {
+            hash_concurrency: self.number("login.hash_concurrency", raw.hash_concurrency),
+            hash_queue: self.number("login.hash_queue", raw.hash_queue),
+            account_tries: self.number("login.account_tries", raw.account_tries),
+            account_interval: self.duration("login.account_interval", &raw.account_interval),
+            source_tries: self.number("login.source_tries", raw.source_tries),
+            source_interval: self.duration("login.source_interval", &raw.source_interval),
+        }
     }
 
     fn limits(&mut self, raw: &raw::Limits) -> Limits {

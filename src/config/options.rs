@@ -184,6 +184,36 @@ pub const OPTIONS: &[Opt] = &[
     )
     .reloads(),
     optional(
+        "login.account_tries",
+        Shape::Number(3, 1_000),
+        "Wrong passwords for one account that are taken at once; further ones are answered 429 before a hash \
+         is computed. All strangers share them; a client that logged in to the account before has as many \
+         of its own, so strangers do not keep a person out (docs/login.md).",
+    )
+    .reloads(),
+    optional(
+        "login.account_interval",
+        seconds(1, DAY),
+        "Time after which one more is taken. Five minutes are 288 tries a day: a password that is taken at \
+         all has a hundred million more likely ones before it.",
+    )
+    .reloads(),
+    optional(
+        "login.source_tries",
+        Shape::Number(0, 100_000),
+        "Wrong passwords that are taken at once from one address (IPv6: from one /64), whatever the \
+         accounts. An office behind one address has many people who mistype. 0 where a balancer hides the \
+         clients' addresses: else a stranger could use up everybody's, and every client would seem to \
+         come from where each account was last logged in.",
+    )
+    .reloads(),
+    optional(
+        "login.source_interval",
+        seconds(1, DAY),
+        "Time after which one more is taken from the address.",
+    )
+    .reloads(),
+    optional(
         "limits.connections",
         Shape::Number(10, 1_000_000),
         "Client connections at the same time; further ones wait in the kernel's queue. An idle one takes \

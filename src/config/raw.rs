@@ -135,6 +135,14 @@ pub struct Login {
     pub hash_concurrency: usize,
     /// Count.
     pub hash_queue: usize,
+    /// Count.
+    pub account_tries: u32,
+    /// Duration.
+    pub account_interval: String,
+    /// Count.
+    pub source_tries: u32,
+    /// Duration.
+    pub source_interval: String,
 }
 
 impl Default for Login {
@@ -142,6 +150,10 @@ impl Default for Login {
         Self {
             hash_concurrency: 2,
             hash_queue: 64,
+            account_tries: 10,
+            account_interval: "5m".to_owned(),
+            source_tries: 100,
+            source_interval: "30s".to_owned(),
         }
     }
 }

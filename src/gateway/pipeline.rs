@@ -120,7 +120,7 @@ impl Gateway {
             Target::Root => return Ok((root(), None)),
             // Boxed, as all that is rare: a request's future is as large as its largest branch, and every
             // stream of HTTP/2 holds one.
-            Target::Login => return Box::pin(self.login(head, body)).await,
+            Target::Login => return Box::pin(self.login(conn, head, body)).await,
             Target::Cluster(cluster) => Purpose::Cluster(cluster),
             Target::Own => Purpose::Own,
         };
@@ -198,8 +198,9 @@ impl Gateway {
     }
 
     /// Login names no cluster and carries no permit: what it may do is its own affair.
-    async fn login(&self, head: Head, body: Incoming) -> Result<Served, Error> {
-        let response = self.parts.login.handle(whole(head, body)).await?;
+    async fn login(&self, conn: &ConnInfo, head: Head, body: Incoming) -> Result<Served, Error> {
+        let peer = conn.peer.ip();
+        let response = self.parts.login.handle(peer, whole(head, body)).await?;
         Ok((response.map(Body::own), None))
     }
 }

@@ -147,6 +147,22 @@ pub struct UserPrivate {
     /// that a login makes at the same moment.
     #[serde(default)]
     pub password_epoch: u64,
+    /// How often an admin has unlocked the account: from then on its failed logins count anew.
+    #[serde(default)]
+    pub unlocks: u64,
+    /// The address that an unlock named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vouched: Option<VouchedSource>,
+}
+
+/// An address from which an admin expects a user's next login.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VouchedSource {
+    /// IPv4, or IPv6, whose first half counts.
+    pub address: std::net::IpAddr,
+    /// From then on it counts no more.
+    pub until: Timestamp,
 }
 
 /// Members of a local group.

@@ -26,7 +26,7 @@ pub use times::{Part, Times};
 
 use catalog::Metric;
 use cells::{Counter, Gauge, Histogram, Table};
-use labels::{Authentication, Authorization, Route};
+use labels::{Authentication, Authorization, LoginEnd, Route};
 use page::Page;
 use process::Process;
 use prometheus_client::{
@@ -53,6 +53,8 @@ pub struct Metrics {
     pub authentications: Table<Authentication>,
     /// What the policy said.
     pub authorizations: Table<Authorization>,
+    /// How logins with a password ended.
+    pub logins: Arc<Table<LoginEnd>>,
     /// What is counted of each cluster.
     pub meters: Arc<Meters>,
     /// What is read again while the gateway runs.
@@ -90,6 +92,7 @@ impl Metrics {
             own_share: Table::default(),
             authentications: Table::default(),
             authorizations: Table::default(),
+            logins: Arc::default(),
             meters: Arc::default(),
             reloads: Reloads::default(),
             process: Process::new(),
@@ -169,7 +172,8 @@ impl Metrics {
         })?;
         page.family(&catalog::AUTHORIZATIONS, |f| {
             f.table(&[], &self.authorizations)
-        })
+        })?;
+        page.family(&catalog::LOGINS, |f| f.table(&[], &self.logins))
     }
 
     fn write_clusters(&self, page: &mut Page<'_>) -> fmt::Result {

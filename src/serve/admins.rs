@@ -197,6 +197,7 @@ pub async fn make_admin(
         password: Some(hash(password).await?),
         // Ends the sessions of the old password.
         password_epoch: user.private.password_epoch + 1,
+        ..user.private
     };
     let uid = user.object.metadata.uid.clone();
     let mut txn = Txn::new().when(&key, revision).put(&key, user.encode());

@@ -8,18 +8,18 @@ use std::{path::PathBuf, process::Stdio};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
 /// An administrator at a terminal.
-struct Desk {
-    gate: Gate,
+pub(crate) struct Desk {
+    pub(crate) gate: Gate,
     token: String,
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// How a command ended.
 #[derive(Debug)]
-struct Ended {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ended {
@@ -32,7 +32,7 @@ impl Ended {
 }
 
 impl Desk {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let gate = Gate::start().await;
         let token = gate.user("root").await;
         let subject = Subject {
@@ -60,13 +60,13 @@ impl Desk {
         self.folder.path().join("ca.pem")
     }
 
-    async fn run_as(&self, token: &str, line: &str, input: &str) -> Ended {
+    pub(crate) async fn run_as(&self, token: &str, line: &str, input: &str) -> Ended {
         let mut child = Command::new(env!("CARGO_BIN_EXE_palisade"))
             .args(line.split(' '))
             .env_clear()
             .env("PALISADE_SERVER", &self.gate.url)
             .env("PALISADE_CA", self.ca())
-            .env("PALISADE_TOKEN", token)
+            .envs((!token.is_empty()).then_some(("PALISADE_TOKEN", token)))
             .env("PALISADE_CONFIG_DIR", self.folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -87,14 +87,14 @@ impl Desk {
     }
 
     /// Runs a command that must succeed.
-    async fn ok(&self, line: &str) -> Ended {
+    pub(crate) async fn ok(&self, line: &str) -> Ended {
         let ended = self.run_as(&self.token, line, "").await;
         assert_eq!(ended.code, Some(0), "{line}: {ended:?}");
         ended
     }
 
     /// Runs a command that must fail with a sentence that holds `why`.
-    async fn refused(&self, line: &str, why: &str) {
+    pub(crate) async fn refused(&self, line: &str, why: &str) {
         let ended = self.run_as(&self.token, line, "").await;
         assert_eq!(ended.code, Some(1), "{line}: {ended:?}");
         assert!(

@@ -15,6 +15,7 @@ mod config_check;
 mod dev;
 mod identity;
 mod listen;
+mod login;
 mod modules;
 mod paths;
 mod policy;

@@ -45,7 +45,25 @@ pub(crate) async fn tls(gate: &Gate, alpn: &[&str]) -> TlsStream<TcpStream> {
     tls_to(&gate.address.to_string(), "localhost", &gate.ca_pem, alpn).await
 }
 
+/// The same from an address of this machine that is not the usual one: any of 127.0.0.0/8.
+async fn tls_from(from: std::net::Ipv4Addr, gate: &Gate) -> TlsStream<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let stream = socket.connect(gate.address).await.unwrap();
+    tls_over(stream, "localhost", &gate.ca_pem, &["http/1.1"]).await
+}
+
 async fn tls_to(address: &str, name: &str, ca_pem: &str, alpn: &[&str]) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    tls_over(stream, name, ca_pem, alpn).await
+}
+
+async fn tls_over(
+    stream: TcpStream,
+    name: &str,
+    ca_pem: &str,
+    alpn: &[&str],
+) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
         let _ = roots.add(certificate.unwrap());
@@ -57,7 +75,6 @@ async fn tls_to(address: &str, name: &str, ca_pem: &str, alpn: &[&str]) -> TlsSt
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-    let stream = TcpStream::connect(address).await.unwrap();
     let name = name.to_owned().try_into().unwrap();
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
@@ -67,7 +84,20 @@ async fn tls_to(address: &str, name: &str, ca_pem: &str, alpn: &[&str]) -> TlsSt
 
 /// Sends one request over HTTP/1.1 and reads the whole answer.
 pub(crate) async fn h1(gate: &Gate, request: Request<Full<Bytes>>) -> Answer {
-    let io = TokioIo::new(tls(gate, &["http/1.1"]).await);
+    h1_over(tls(gate, &["http/1.1"]).await, request).await
+}
+
+/// The same from another address of 127.0.0.0/8.
+pub(crate) async fn h1_from(
+    from: std::net::Ipv4Addr,
+    gate: &Gate,
+    request: Request<Full<Bytes>>,
+) -> Answer {
+    h1_over(tls_from(from, gate).await, request).await
+}
+
+async fn h1_over(stream: TlsStream<TcpStream>, request: Request<Full<Bytes>>) -> Answer {
+    let io = TokioIo::new(stream);
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .title_case_headers(false)
         .handshake(io)

@@ -2,10 +2,14 @@
 
 use super::{Login, LoginError};
 use crate::{
-    authn::passwords::check_rules,
+    authn::{
+        passwords::{Asker, check_rules},
+        throttle::Account,
+    },
     objects::{Kind as _, Stored, Token, TokenKind, User},
     store::{Revision, StoreError, Txn},
 };
+use std::time::Instant;
 use zeroize::Zeroizing;
 
 /// Sessions that are deleted in the same transaction, far below the store's bound; those beyond it are
@@ -36,10 +40,7 @@ impl Login {
             return Err(LoginError::Machine);
         }
         if let Proof::Current(current) = proof {
-            let hash = stored.private.password.take().map(Zeroizing::new);
-            if !self.passwords.verify(hash, current).await? {
-                return Err(LoginError::WrongCurrent);
-            }
+            self.prove(&stored, current).await?;
         }
         let hash = self.passwords.hash(new).await?;
         stored.private.password = Some(hash.to_string());
@@ -61,5 +62,29 @@ impl Login {
         self.applied(revision).await;
         tracing::info!(user = handle, "password changed, sessions ended");
         Ok(revision)
+    }
+
+    /// Whether somebody who is logged in knows the present password: a stolen token must not find it out.
+    async fn prove(
+        &self,
+        user: &Stored<User>,
+        current: Zeroizing<String>,
+    ) -> Result<(), LoginError> {
+        let account = Account {
+            name: &user.object.metadata.name,
+            uid: Some(&user.object.metadata.uid),
+            unlocks: user.private.unlocks,
+        };
+        let admitted = self.throttle.admit_change(&account, Instant::now())?;
+        let hash = user.private.password.clone().map(Zeroizing::new);
+        let fits = self.passwords.verify(hash, current, Asker::Known).await;
+        if !matches!(fits, Ok(false)) {
+            self.throttle.forgive(&admitted);
+        }
+        if fits? {
+            Ok(())
+        } else {
+            Err(LoginError::WrongCurrent)
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     api::{ObjectRef, login},
-    authn::{Unknowable, passwords},
+    authn::{Unknowable, passwords, throttle},
     gateway::answer::Fault,
     objects::User,
     proxy::dial::DialError,
@@ -354,6 +354,13 @@ fn login_errors() -> Vec<(&'static str, Error)> {
         ("a password for a machine user", E::Machine),
         ("no such user", E::NoUser),
         ("changed by others again and again", E::Conflict),
+        (
+            "too many wrong passwords, for the account or from the address",
+            E::Throttled(throttle::Throttled {
+                limit: throttle::Limit::Account,
+                wait: std::time::Duration::from_mins(5),
+            }),
+        ),
         (
             "too many logins at the same time",
             E::Passwords(passwords::PasswordError::Busy),

@@ -251,6 +251,16 @@ pub static AUTHORIZATIONS: Metric = counter(
     "Requests to clusters and to the gateway's own API. All but `allowed` are answered 403.",
 );
 
+/// Logins.
+pub static LOGINS: Metric = counter(
+    "palisade_logins_total",
+    &[label("result", words::<l::LoginEnd>)],
+    "Logins with a password, by how they ended",
+    "`refused` is 401: many of them are people who mistype, or somebody who tries passwords. The three `throttled_…` \
+     and `busy` are 429 (docs/login.md): `throttled_account` for one account from everywhere, `throttled_source` \
+     from one address; if the address is a balancer's, set `login.source_tries` to 0.",
+);
+
 /// Client connections that are open.
 pub static CONNECTIONS_OPEN: Metric = gauge(
     "palisade_connections_open",
@@ -376,6 +386,7 @@ pub static ALL: &[&Metric] = &[
     &STREAM_BYTES,
     &AUTHENTICATIONS,
     &AUTHORIZATIONS,
+    &LOGINS,
     &LINKS_OPEN,
     &DIALS,
     &FAILURES,

@@ -190,6 +190,28 @@ pub enum Authentication {
     Unreadable,
 }
 
+/// How a login with a password ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum LoginEnd {
+    /// There is a session.
+    Done,
+    /// Wrong name or password, or a user who may not log in.
+    Refused,
+    /// Too many wrong passwords of strangers for the account.
+    ThrottledAccount,
+    /// Too many wrong passwords from the source.
+    ThrottledSource,
+    /// Too many wrong passwords from a device or place that was known.
+    ThrottledKnown,
+    /// Too many at the same moment.
+    Busy,
+    /// The request was none, or the user was changed at the same time.
+    Invalid,
+    /// Nobody could tell.
+    Unavailable,
+}
+
 /// What the policy said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]

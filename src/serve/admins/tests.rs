@@ -54,7 +54,7 @@ async fn first_admin_gets_user_and_binding_in_one_write() {
     assert!(
         Passwords::new(1, 0)
             .unwrap()
-            .verify(hash, password)
+            .verify(hash, password, crate::authn::passwords::Asker::Known)
             .await
             .unwrap()
     );

@@ -2,7 +2,11 @@
 
 use crate::{
     api::{self, Api, login::Login},
-    authn::{Authn, Index, passwords::Passwords},
+    authn::{
+        Authn, Index,
+        passwords::Passwords,
+        throttle::{self, Throttle},
+    },
     authz::{Authz, files},
     clusters::{Clusters, Registry, service},
     config::{Config, live::LiveConfig},
@@ -100,6 +104,9 @@ impl Wiring<'_> {
             follower: self.follower.clone(),
             index: Arc::clone(&self.views.index),
             passwords,
+            throttle: self.throttle(),
+            keyring: Arc::clone(&self.state.keyring),
+            logins: Arc::clone(&self.metrics.logins),
             sessions: self.config.part(|config| config.sessions),
             base_domain: self.config.part(|config| config.base_domain.clone()),
         });
@@ -113,6 +120,24 @@ impl Wiring<'_> {
             metrics: Arc::clone(self.metrics),
         };
         Gateway::new(parts, reload::snapshot(&self.config.load()))
+    }
+
+    fn throttle(&self) -> Throttle {
+        let settings = self.config.part(|config| {
+            let login = &config.login;
+            let source = throttle::Pace {
+                tries: login.source_tries,
+                interval: login.source_interval,
+            };
+            throttle::Settings {
+                account: throttle::Pace {
+                    tries: login.account_tries,
+                    interval: login.account_interval,
+                },
+                source: (login.source_tries > 0).then_some(source),
+            }
+        });
+        Throttle::new(settings, self.config.load().login.hash_concurrency)
     }
 
     fn api(&self, clusters: Arc<Clusters>, login: Arc<Login>) -> Api {

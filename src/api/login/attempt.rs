@@ -1,0 +1,166 @@
+//! A login with a password: whether it may be tried, whether the password is right, and what comes of it.
+
+use super::{ATTEMPTS, LOCAL, Login, LoginError, PasswordLogin, Refused, session};
+use crate::{
+    authn::{
+        AuthnError, Device, Slot,
+        Unknowable::{Loading, Unreadable},
+        UserEntry,
+        passwords::Asker,
+        throttle::{Account, Source, Try, Vouched},
+    },
+    objects::check_handle,
+    status::clock,
+    store::StoreError,
+};
+use jiff::Timestamp;
+use std::{sync::Arc, time::Instant};
+
+/// A login that succeeded.
+pub(super) struct Done {
+    pub(super) session: session::New,
+    pub(super) user: Arc<UserEntry>,
+    /// The proof that the client keeps for the next time.
+    pub(super) device: String,
+}
+
+/// Whose password was right, and on which device that was known before.
+struct Checked {
+    user: Arc<UserEntry>,
+    device: Option<Device>,
+}
+
+impl Login {
+    pub(super) async fn log_in(
+        &self,
+        login: &PasswordLogin,
+        source: Source,
+    ) -> Result<Done, LoginError> {
+        if login.provider != LOCAL {
+            return Err(LoginError::Provider);
+        }
+        for _ in 0..ATTEMPTS {
+            let now = clock::now();
+            let Checked { user, device } = self.check(login, source, now).await?;
+            match self.create(&user, &login.client, now).await {
+                Ok(session) => {
+                    let (uid, epoch) = (&user.uid, user.password_epoch);
+                    let device = Device::seal(&self.keyring, device, uid, epoch, now)?;
+                    return Ok(Done {
+                        session,
+                        user,
+                        device,
+                    });
+                }
+                Err(LoginError::Store(StoreError::Conflict { key })) => {
+                    // Somebody changed the user since this replica last looked: look again.
+                    if let Some(kv) = self.store.get(&key).await? {
+                        self.applied(kv.mod_revision).await;
+                    }
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Err(LoginError::Conflict)
+    }
+
+    /// The user whose password this is. One hash is computed, whoever asks for whom; none, if there were too
+    /// many wrong ones.
+    async fn check(
+        &self,
+        login: &PasswordLogin,
+        source: Source,
+        now: Timestamp,
+    ) -> Result<Checked, LoginError> {
+        let found = self.find(&login.username)?;
+        let user = found.as_deref().ok();
+        let device = self.device(login, user, now);
+        let account = match user {
+            Some(user) => account_of(user),
+            None => Account {
+                name: &login.username,
+                uid: None,
+                unlocks: 0,
+            },
+        };
+        let admitted = self.throttle.admit(
+            &Try {
+                account,
+                source,
+                device: device.as_ref(),
+                vouched: vouched(user, source, now),
+            },
+            Instant::now(),
+        )?;
+        let asker = if admitted.is_known() {
+            Asker::Known
+        } else {
+            Asker::Stranger
+        };
+        let (hash, refused) = match &found {
+            Err(refused) => (None, *refused),
+            Ok(user) if user.disabled => (None, Refused::Disabled),
+            Ok(user) if user.machine => (None, Refused::Machine),
+            Ok(user) => match &user.password {
+                Some(hash) => (Some(hash.clone()), Refused::WrongPassword),
+                None => (None, Refused::NoPassword),
+            },
+        };
+        let password = login.password.0.clone();
+        let fits = self.passwords.verify(hash, password, asker).await;
+        // A wrong password alone stays charged. A client that hangs up is not told, and pays.
+        if !matches!(fits, Ok(false)) {
+            self.throttle.forgive(&admitted);
+        }
+        match (found, fits?) {
+            (Ok(user), true) => {
+                self.throttle.remember(&user.uid, source, Instant::now());
+                Ok(Checked { user, device })
+            }
+            (Ok(_) | Err(_), _) => Err(LoginError::Refused(refused)),
+        }
+    }
+
+    /// Exactly the handle: other spellings of a name are nobody's (L3).
+    fn find(&self, name: &str) -> Result<Result<Arc<UserEntry>, Refused>, LoginError> {
+        if !self.index.is_loaded() {
+            return Err(AuthnError::Unavailable(Loading).into());
+        }
+        let slot = check_handle(name)
+            .ok()
+            .and_then(|()| self.index.user_slot(name));
+        match slot {
+            Some(Slot::Known(user)) => Ok(Ok(user)),
+            Some(Slot::Unreadable) => Err(AuthnError::Unavailable(Unreadable).into()),
+            None => Ok(Err(Refused::UnknownUser)),
+        }
+    }
+
+    /// What the client proves about itself. A text is opened for nobody too: it takes the same time (G5).
+    fn device(
+        &self,
+        login: &PasswordLogin,
+        user: Option<&UserEntry>,
+        now: Timestamp,
+    ) -> Option<Device> {
+        let text = login.device.as_deref()?;
+        let (uid, epoch) = user.map_or(("", 0), |user| (&*user.uid, user.password_epoch));
+        Device::open(&self.keyring, text, uid, epoch, now)
+    }
+}
+
+/// The account of a user that there is.
+pub(super) fn account_of(user: &UserEntry) -> Account<'_> {
+    Account {
+        name: &user.handle,
+        uid: Some(&user.uid),
+        unlocks: user.unlocks,
+    }
+}
+
+fn vouched(user: Option<&UserEntry>, source: Source, now: Timestamp) -> Vouched {
+    match user.and_then(|user| user.vouched) {
+        Some((place, until)) if place == source && now < until => Vouched::Yes,
+        Some(_) | None => Vouched::No,
+    }
+}

@@ -1,0 +1,144 @@
+//! Why there is no session, and what the caller is told.
+
+use super::{BODY_TIME, MAX_BODY};
+use crate::{
+    authn::{AuthnError, passwords, throttle},
+    objects::DecodeError,
+    status::{Details, Reason, Status},
+    store::StoreError,
+};
+use std::time::Duration;
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// No such path.
+    #[error("no such path")]
+    NoSuchPath,
+    /// The path takes another method.
+    #[error("the path takes {0}")]
+    Method(&'static str),
+    /// The body is not what is expected here.
+    #[error("the body is not {0}")]
+    Body(&'static str),
+    /// The body is too large.
+    #[error("the body is larger than {MAX_BODY} bytes")]
+    TooLarge,
+    /// The body did not come in time.
+    #[error("the body took longer than {} s", BODY_TIME.as_secs())]
+    BodyTimeout,
+    /// No provider of this name.
+    #[error("no such provider")]
+    Provider,
+    /// Wrong name, wrong password, disabled, machine: a stranger is not told which.
+    #[error("login refused: {0}")]
+    Refused(Refused),
+    /// The token of a renewal or logout.
+    #[error(transparent)]
+    Authn(#[from] AuthnError),
+    /// The token is not a session.
+    #[error("not a session")]
+    NotASession,
+    /// The proof of the own password failed.
+    #[error("the current password is wrong")]
+    WrongCurrent,
+    /// The new password is against the rules.
+    #[error(transparent)]
+    Rule(#[from] passwords::RuleError),
+    /// A machine user has no password.
+    #[error("a machine user has no password")]
+    Machine,
+    /// The user is not there.
+    #[error("no such user")]
+    NoUser,
+    /// The user was changed at the same time, again and again.
+    #[error("the user was changed at the same time")]
+    Conflict,
+    /// Too many wrong passwords; none was looked at.
+    #[error(transparent)]
+    Throttled(#[from] throttle::Throttled),
+    /// No password could be checked.
+    #[error(transparent)]
+    Passwords(#[from] passwords::PasswordError),
+    /// The client gets nothing to be known by.
+    #[error(transparent)]
+    Device(#[from] crate::authn::DeviceError),
+    /// No random bytes.
+    #[error(transparent)]
+    Randomness(#[from] crate::authn::NoRandomness),
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store holds what cannot be read.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+/// Why a login is refused, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Nobody has this handle.
+    #[error("unknown user")]
+    UnknownUser,
+    /// Somebody has, with another password.
+    #[error("wrong password")]
+    WrongPassword,
+    /// The user may not log in.
+    #[error("disabled user")]
+    Disabled,
+    /// The user has tokens only.
+    #[error("machine user")]
+    Machine,
+    /// No password was ever set.
+    #[error("user without a password")]
+    NoPassword,
+}
+
+impl LoginError {
+    /// What the caller is told.
+    pub fn status(&self) -> Status {
+        let failure = |code, reason, message: &str| Status::failure(code, Some(reason), message);
+        match self {
+            Self::NoSuchPath => failure(404, Reason::NotFound, "no such path under /v1/login/"),
+            Self::Method(_) => failure(405, Reason::MethodNotAllowed, &self.to_string()),
+            Self::Body(_) | Self::Provider => failure(400, Reason::BadRequest, &self.to_string()),
+            Self::TooLarge => failure(413, Reason::RequestEntityTooLarge, &self.to_string()),
+            Self::BodyTimeout => Status::failure(408, None, self.to_string()),
+            Self::Refused(_) => failure(401, Reason::Unauthorized, "wrong user name or password"),
+            Self::Authn(error) => error.status(),
+            Self::NotASession => failure(
+                403,
+                Reason::Forbidden,
+                "only the session of a login can be renewed or ended here",
+            ),
+            Self::WrongCurrent => failure(403, Reason::Forbidden, &self.to_string()),
+            Self::Rule(_) | Self::Machine => failure(422, Reason::Invalid, &self.to_string()),
+            Self::NoUser => failure(404, Reason::NotFound, &self.to_string()),
+            Self::Conflict => failure(409, Reason::Conflict, &self.to_string()),
+            Self::Throttled(throttled) => too_many(throttled.wait),
+            Self::Passwords(error) => error.status(),
+            Self::Device(_) | Self::Randomness(_) | Self::Store(_) | Self::Decode(_) => failure(
+                503,
+                Reason::ServiceUnavailable,
+                "the gateway's store cannot do this at the moment; try again",
+            ),
+        }
+    }
+}
+
+/// One text, whichever bucket was empty and whether or not there is such an account (G5).
+fn too_many(wait: Duration) -> Status {
+    let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
+    let wait = match seconds {
+        0..120 => format!("{seconds} s"),
+        120.. => format!("{} minutes", seconds.div_ceil(60)),
+    };
+    let message = format!(
+        "Too many wrong passwords; try again in {wait}, or ask an administrator to unlock the account"
+    );
+    let details = Details {
+        retry_after_seconds: seconds,
+        ..Details::default()
+    };
+    Status::failure(429, Some(Reason::TooManyRequests), message).with_details(details)
+}

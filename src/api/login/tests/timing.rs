@@ -1,0 +1,126 @@
+//! G5: whether a name is anybody's cannot be told by the time of a refusal.
+//!
+//! A real hash takes so long, and varies so much, that what happens around it drowns; a difference there
+//! would show only after very many tries. So the code around the hash is timed with a hash of hardly any
+//! cost, over ten thousand tries, and the whole with the real hash over a smaller sample.
+
+use super::*;
+use std::time::Instant;
+
+/// Tries per name with the cheap hash.
+const CHEAP: usize = 10_000;
+/// Tries per name with the real one: some seconds.
+const REAL: usize = 60;
+
+/// Times of refusals of a known and of an unknown name, taken in turn, so that what slows the machine slows
+/// both.
+async fn times(world: &World, tries: usize) -> [Vec<f64>; 2] {
+    let mut times = [Vec::with_capacity(tries), Vec::with_capacity(tries)];
+    for round in 0..tries {
+        // Who comes first changes: the first of a pair may find a colder cache.
+        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+        for who in order {
+            let name = ["jane", "nobody"][who];
+            let start = Instant::now();
+            let (code, _) = world.password(name, "a wrong password").await;
+            times[who].push(start.elapsed().as_secs_f64());
+            assert_eq!(code, 401);
+        }
+    }
+    times
+}
+
+async fn world(memory: u32) -> World {
+    let mut world = World::new().await;
+    let pace = Pace {
+        tries: 1_000_000,
+        interval: Duration::from_secs(1),
+    };
+    let settings = Settings {
+        account: pace,
+        source: Some(pace),
+    };
+    world.login.throttle = Throttle::new(Live::fixed(settings), 1);
+    world.login.passwords = passwords::Passwords::costing(memory, 2, 8).unwrap();
+    // With a hash of that cost.
+    world.user("jane", UserSpec::default()).await;
+    world
+}
+
+fn quantile(sorted: &[f64], part: f64) -> f64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index of a small list"
+    )]
+    let at = ((sorted.len() - 1) as f64 * part) as usize;
+    sorted[at]
+}
+
+/// The two-sample Kolmogorov–Smirnov statistic, and the bound that equal distributions exceed once in a
+/// million (Smirnov's asymptotic form).
+fn separation(one: &[f64], other: &[f64]) -> (f64, f64) {
+    #[expect(clippy::cast_precision_loss, reason = "thousands of samples")]
+    let share = |sorted: &[f64], at: f64| {
+        sorted.partition_point(|&time| time <= at) as f64 / sorted.len() as f64
+    };
+    let points = one.iter().chain(other);
+    let statistic = points
+        .map(|&at| (share(one, at) - share(other, at)).abs())
+        .fold(0.0, f64::max);
+    #[expect(clippy::cast_precision_loss, reason = "thousands of samples")]
+    let (n, m) = (one.len() as f64, other.len() as f64);
+    let once_in_a_million = (-(0.5e-6_f64).ln() / 2.0).sqrt();
+    (statistic, once_in_a_million * ((n + m) / (n * m)).sqrt())
+}
+
+fn sorted(times: [Vec<f64>; 2]) -> [Vec<f64>; 2] {
+    times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times
+    })
+}
+
+// G5 (CVE-2026-32595)
+#[tokio::test]
+async fn around_the_hash_a_known_and_an_unknown_name_take_the_same() {
+    let world = world(16).await;
+    let [known, unknown] = sorted(times(&world, CHEAP).await);
+    let (statistic, bound) = separation(&known, &unknown);
+    let medians = [quantile(&known, 0.5), quantile(&unknown, 0.5)];
+    println!("medians {medians:?} s, separation {statistic:.4}, chance {bound:.4}");
+    // What a real hash varies by from one try to the next is hundreds of microseconds: a difference of five
+    // would take an attacker some ten thousand tries to see, and the throttle gives them ten, and one per
+    // five minutes.
+    assert!((medians[0] - medians[1]).abs() < 5e-6, "{medians:?}");
+}
+
+// G5 (CVE-2026-32595)
+#[tokio::test]
+async fn with_the_real_hash_the_two_cannot_be_told_apart() {
+    let world = world(19 * 1024).await;
+    let [known, unknown] = sorted(times(&world, REAL).await);
+    let (statistic, bound) = separation(&known, &unknown);
+    let spread = quantile(&known, 0.75) - quantile(&known, 0.25);
+    println!("separation {statistic:.4}, chance {bound:.4}, spread {spread} s");
+    assert!(statistic < bound, "{statistic} {bound}");
+}
+
+// The test above would see a hash that is missing, or half of one.
+#[tokio::test]
+async fn a_name_that_costs_half_a_hash_would_be_seen() {
+    let world = world(19 * 1024).await;
+    let cheaper = passwords::Passwords::costing(19 * 512, 2, 8).unwrap();
+    let mut half = Vec::new();
+    for _ in 0..REAL {
+        let start = Instant::now();
+        let password = Zeroizing::new("a wrong password".to_owned());
+        let asker = passwords::Asker::Stranger;
+        cheaper.verify(None, password, asker).await.unwrap();
+        half.push(start.elapsed().as_secs_f64());
+    }
+    let [known, half] = sorted([times(&world, REAL).await[0].clone(), half]);
+    let (statistic, bound) = separation(&known, &half);
+    assert!(statistic > bound, "{statistic} {bound}");
+}
