@@ -32,7 +32,7 @@ enum Command {
     /// Run the cases of policy folders: request and identity → decision.
     Test(test::Args),
     /// Say what a policy answers to a request, and why.
-    Explain(explain::Args),
+    Explain(Box<explain::Args>),
 }
 
 /// Runs `palisade policy`.

@@ -250,6 +250,16 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_asks_for_nothing_costs_no_memory() {
+        let mut headers = HeaderMap::new();
+        headers.insert("accept", HeaderValue::from_static("*/*"));
+        let counted = allocation_counter::measure(|| {
+            assert_eq!(Impersonation::read(&headers), Ok(None));
+        });
+        assert_eq!(counted.count_total, 0);
+    }
+
+    #[test]
     fn other_headers_ask_for_nothing() {
         assert_eq!(read(&[("accept", "*/*"), ("x-impersonate", "a")]), Ok(None));
     }

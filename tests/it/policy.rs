@@ -74,6 +74,60 @@ fn cases_that_expect_the_contrary_all_fail() {
     assert!(last.contains(": 0 passed, "), "{last}");
 }
 
+/// A role that lets hal act as jane in one group, and its binding.
+const HELPER: &str = "apiVersion: palisade.dev/v1alpha1
+kind: Role
+metadata: {name: helper}
+spec:
+  scope: cluster
+  rules:
+  - {apiGroups: [''], resources: [users], resourceNames: [jane], verbs: [impersonate]}
+  - {apiGroups: [''], resources: [groups], resourceNames: [devs], verbs: [impersonate]}
+---
+apiVersion: palisade.dev/v1alpha1
+kind: Binding
+metadata: {name: helper}
+spec: {role: helper, subject: {kind: User, name: hal}, clusters: [prod]}
+---
+apiVersion: palisade.dev/v1alpha1
+kind: Cluster
+metadata: {name: prod}
+spec: {}
+";
+
+#[test]
+fn explain_says_which_right_to_act_as_another_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("helper.yaml");
+    std::fs::write(&file, HELPER).unwrap();
+    let policies = folder.path().to_str().unwrap();
+    let ask = |more: &[&str]| {
+        let common = [
+            "policy",
+            "explain",
+            "--policies",
+            policies,
+            "--cluster",
+            "prod",
+        ];
+        run(&[&common[..], &["--user", "hal", "--as", "jane"], more].concat())
+    };
+    let (code, out, err) = ask(&["--as-group", "devs", "--expect", "allow"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("impersonate users \"jane\""), "{out}");
+    assert!(out.contains("impersonate groups \"devs\""), "{out}");
+    for (more, missing) in [
+        (&["--as-group", "devs", "--as-group", "ops"][..], "[groups]"),
+        (&["--as-uid", "u-1"], "[uids]"),
+        (&["--as-user-extra", "a.b/c=d"], "[userextras/a.b/c]"),
+    ] {
+        let (code, out, err) = ask(&[more, &["--expect", "deny"]].concat());
+        assert_eq!(code, Some(0), "{out}{err}");
+        let (_, smallest) = out.split_once("smallest rule").unwrap();
+        assert!(smallest.contains(missing), "{out}");
+    }
+}
+
 #[test]
 fn wrong_arguments_end_with_two_and_say_so() {
     for arguments in [
@@ -83,6 +137,10 @@ fn wrong_arguments_end_with_two_and_say_so() {
         &["policy", "test", "/does/not/exist"],
         &["policy", "explain"],
         &["policy", "explain", "--path", "/api"],
+        &["policy", "explain", "--user", "j", "--as-group", "g"],
+        &[
+            "policy", "explain", "--user", "j", "--as", "k", "--path", "/api",
+        ],
         &[
             "policy", "explain", "--path", "/api", "--user", "j", "--batch",
         ],
