@@ -21,3 +21,4 @@ mod crash;
 mod main_job;
 mod own_api;
 mod person;
+mod soak;

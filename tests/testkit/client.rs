@@ -53,7 +53,13 @@ async fn tls_from(from: std::net::Ipv4Addr, gate: &Gate) -> TlsStream<TcpStream>
     tls_over(stream, "localhost", &gate.ca_pem, &["http/1.1"]).await
 }
 
-async fn tls_to(address: &str, name: &str, ca_pem: &str, alpn: &[&str]) -> TlsStream<TcpStream> {
+/// The same to any server, by the name that it calls itself.
+pub(crate) async fn tls_to(
+    address: &str,
+    name: &str,
+    ca_pem: &str,
+    alpn: &[&str],
+) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(address).await.unwrap();
     tls_over(stream, name, ca_pem, alpn).await
 }

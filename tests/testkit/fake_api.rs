@@ -11,7 +11,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::{
     collections::{BTreeSet, VecDeque},
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -55,11 +58,18 @@ pub(crate) enum Reply {
     Chunks(Bytes, usize),
 }
 
+/// What all its connections share.
+#[derive(Default)]
+struct State {
+    received: Mutex<Vec<Received>>,
+    script: Mutex<VecDeque<Reply>>,
+    quiet: AtomicBool,
+}
+
 pub(crate) struct FakeApi {
     pub(crate) address: SocketAddr,
     pub(crate) ca_pem: String,
-    received: Arc<Mutex<Vec<Received>>>,
-    script: Arc<Mutex<VecDeque<Reply>>>,
+    state: Arc<State>,
     stop: tokio_util::sync::CancellationToken,
 }
 
@@ -77,12 +87,11 @@ impl FakeApi {
         let fake = Self {
             address: listener.local_addr().unwrap(),
             ca_pem,
-            received: Arc::default(),
-            script: Arc::default(),
+            state: Arc::default(),
             stop: tokio_util::sync::CancellationToken::new(),
         };
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let (received, script) = (Arc::clone(&fake.received), Arc::clone(&fake.script));
+        let state = Arc::clone(&fake.state);
         let stop = fake.stop.clone();
         tokio::spawn(async move {
             for connection in 0.. {
@@ -91,13 +100,13 @@ impl FakeApi {
                     () = stop.cancelled() => return,
                 };
                 let (acceptor, stop) = (acceptor.clone(), stop.clone());
-                let (received, script) = (Arc::clone(&received), Arc::clone(&script));
+                let state = Arc::clone(&state);
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else {
                         return;
                     };
                     tokio::select! {
-                        () = serve(stream, connection, received, script) => {}
+                        () = serve(stream, connection, state) => {}
                         () = stop.cancelled() => {}
                     }
                 });
@@ -111,14 +120,20 @@ impl FakeApi {
         format!("https://localhost:{}", self.address.port())
     }
 
+    /// From now on it keeps nothing and answers by what is asked: watches and followed logs stay open,
+    /// upgrades echo.
+    pub(crate) fn be_quiet(&self) {
+        self.state.quiet.store(true, Ordering::Relaxed);
+    }
+
     /// What the next requests are answered with, in order.
     pub(crate) fn script(&self, replies: impl IntoIterator<Item = Reply>) {
-        self.script.lock().unwrap().extend(replies);
+        self.state.script.lock().unwrap().extend(replies);
     }
 
     /// All that arrived, less the gateway's own health probes.
     pub(crate) fn received(&self) -> Vec<Received> {
-        let all = self.received.lock().unwrap();
+        let all = self.state.received.lock().unwrap();
         all.iter()
             .filter(|r| r.headers.contains_key("impersonate-user"))
             .cloned()
@@ -127,7 +142,7 @@ impl FakeApi {
 
     /// All that arrived.
     pub(crate) fn everything(&self) -> Vec<Received> {
-        self.received.lock().unwrap().clone()
+        self.state.received.lock().unwrap().clone()
     }
 
     /// Connections over which users' requests came so far.
@@ -167,20 +182,10 @@ fn tls(alpn: &[&str]) -> (rustls::ServerConfig, String) {
 
 type Stream = tokio_rustls::server::TlsStream<tokio::net::TcpStream>;
 
-async fn serve(
-    stream: Stream,
-    connection: usize,
-    received: Arc<Mutex<Vec<Received>>>,
-    script: Arc<Mutex<VecDeque<Reply>>>,
-) {
+async fn serve(stream: Stream, connection: usize, state: Arc<State>) {
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let service = service_fn(move |request: Request<Incoming>| {
-        answer(
-            request,
-            connection,
-            Arc::clone(&received),
-            Arc::clone(&script),
-        )
+        answer(request, connection, Arc::clone(&state))
     });
     let io = TokioIo::new(stream);
     if h2 {
@@ -195,17 +200,20 @@ async fn serve(
 async fn answer(
     mut request: Request<Incoming>,
     connection: usize,
-    received: Arc<Mutex<Vec<Received>>>,
-    script: Arc<Mutex<VecDeque<Reply>>>,
+    state: Arc<State>,
 ) -> Result<Response<BoxBody<Bytes, std::io::Error>>, std::io::Error> {
     let upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
+    if state.quiet.load(Ordering::Relaxed) {
+        let wanted = parts.headers.get("upgrade").cloned();
+        return perform(by_target(&parts), upgrade, wanted).await;
+    }
     let collected = body.collect().await.map_err(std::io::Error::other)?;
     let trailers = collected.trailers().cloned();
     let wanted = parts.headers.get("upgrade").cloned();
     // The gateway's own calls (probes) do not use up the script.
     let ours = parts.headers.contains_key("impersonate-user");
-    received.lock().unwrap().push(Received {
+    state.received.lock().unwrap().push(Received {
         method: parts.method,
         target: parts
             .uri
@@ -219,16 +227,31 @@ async fn answer(
         connection,
     });
     let reply = if ours {
-        script.lock().unwrap().pop_front()
+        state.script.lock().unwrap().pop_front()
     } else {
         None
     };
-    let fallback = Reply::Answer(
+    perform(reply.unwrap_or_else(fallback), upgrade, wanted).await
+}
+
+fn fallback() -> Reply {
+    Reply::Answer(
         StatusCode::OK,
         vec![("content-type", "application/json".to_owned())],
         Bytes::from_static(b"{\"kind\":\"Fake\",\"gitVersion\":\"v1.36.0\"}"),
-    );
-    perform(reply.unwrap_or(fallback), upgrade, wanted).await
+    )
+}
+
+/// What a real one would do, roughly.
+fn by_target(parts: &http::request::Parts) -> Reply {
+    let query = parts.uri.query().unwrap_or_default();
+    if parts.headers.contains_key("upgrade") {
+        Reply::Echo
+    } else if query.contains("watch=true") || query.contains("follow=true") {
+        Reply::Stall(Bytes::from_static(b"{\"type\":\"ADDED\"}\n"))
+    } else {
+        fallback()
+    }
 }
 
 type AnyBody = BoxBody<Bytes, std::io::Error>;

@@ -190,34 +190,8 @@ impl Gate {
     }
 
     pub(crate) async fn cluster_at(&self, name: &str, server: &str, ca: &str) {
-        let spec = ClusterSpec {
-            server: server.to_owned(),
-            ca: ca.to_owned(),
-            ..ClusterSpec::default()
-        };
-        let mut cluster = Cluster::new(name, spec);
-        cluster.metadata.uid = uuid::Uuid::new_v4().to_string();
-        cluster.status.synced_roles = ["cluster-member", "cluster-owner", "cluster-viewer"]
-            .map(ToOwned::to_owned)
-            .into();
-        cluster.status.synced_version = palisade::clusters::manifest::VERSION;
-        let held = |token: &str| HeldToken {
-            token: Zeroizing::new(token.to_owned()),
-            issued_at: clock::now(),
-            expires_at: Timestamp::MAX,
-        };
-        let credential = ClusterCredential {
-            impersonator: held("impersonator-token"),
-            reconciler: held("reconciler-token"),
-        };
-        let sealed = credential::seal(&self.keyring, &cluster, &credential).unwrap();
-        self.put(
-            cluster,
-            ClusterPrivate {
-                credential: Some(sealed),
-            },
-        )
-        .await;
+        let (cluster, private) = registered(&self.keyring, name, server, ca);
+        self.put(cluster, private).await;
     }
 
     /// Says which roles the cluster was told of.
@@ -323,6 +297,40 @@ impl Gate {
         // G8: of this gate, or of another one of the same program.
         assert_eq!(canary::found_in_log(), Vec::<String>::new());
     }
+}
+
+/// A cluster as it is stored once it was added: with a sealed credential, knowing the built-in roles.
+pub(crate) fn registered(
+    keyring: &Keyring,
+    name: &str,
+    server: &str,
+    ca: &str,
+) -> (Cluster, ClusterPrivate) {
+    let spec = ClusterSpec {
+        server: server.to_owned(),
+        ca: ca.to_owned(),
+        ..ClusterSpec::default()
+    };
+    let mut cluster = Cluster::new(name, spec);
+    cluster.metadata.uid = uuid::Uuid::new_v4().to_string();
+    cluster.status.synced_roles = ["cluster-member", "cluster-owner", "cluster-viewer"]
+        .map(ToOwned::to_owned)
+        .into();
+    cluster.status.synced_version = palisade::clusters::manifest::VERSION;
+    let held = |token: &str| HeldToken {
+        token: Zeroizing::new(token.to_owned()),
+        issued_at: clock::now(),
+        expires_at: Timestamp::MAX,
+    };
+    let credential = ClusterCredential {
+        impersonator: held("impersonator-token"),
+        reconciler: held("reconciler-token"),
+    };
+    let sealed = credential::seal(keyring, &cluster, &credential).unwrap();
+    let private = ClusterPrivate {
+        credential: Some(sealed),
+    };
+    (cluster, private)
 }
 
 /// Makes `cert.pem` and `key.pem`; returns their paths, and the certificate, which is its own authority.

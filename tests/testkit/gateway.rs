@@ -65,6 +65,20 @@ impl GatewayProcess {
     /// changed by `edit`.
     pub(crate) fn restart(&mut self, edit: impl FnOnce(&str) -> String) {
         self.stop();
+        self.start_again(edit);
+    }
+
+    /// The same, with something done to its state in between.
+    pub(crate) fn restart_with(&mut self, change: impl FnOnce(palisade::config::State)) {
+        self.stop();
+        change(palisade::config::State {
+            store: self.state_dir().join("state.db"),
+            key_file: self.state_dir().join("keys"),
+        });
+        self.start_again(str::to_owned);
+    }
+
+    fn start_again(&mut self, edit: impl FnOnce(&str) -> String) {
         let config = self.state_dir().join("palisade.yaml");
         let text = fs::read_to_string(&config).expect("the configuration");
         let edited = config.with_file_name("edited.yaml");
@@ -110,6 +124,22 @@ impl GatewayProcess {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        let (_, port) = self.url.rsplit_once(':').expect("a port");
+        ([127, 0, 0, 1], port.parse().expect("a number")).into()
+    }
+
+    /// PEM of its authority.
+    pub(crate) fn ca_pem(&self) -> String {
+        fs::read_to_string(self.state_dir().join("ca.pem")).expect("the authority")
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// What it has logged.

@@ -365,6 +365,14 @@ pub static PROCESS_MAX_FDS: Metric = gauge(
 /// Threads of the process.
 pub static PROCESS_THREADS: Metric = gauge("process_threads", &[], "Threads of the process", "");
 
+/// Tasks of the runtime.
+pub static RUNTIME_TASKS: Metric = gauge(
+    "palisade_runtime_tasks",
+    &[],
+    "Tasks that run or wait: some for each connection and stream, and those in the background",
+    "One that only ever grows is a leak.",
+);
+
 /// Start of the process.
 pub static PROCESS_START: Metric = gauge(
     "process_start_time_seconds",
@@ -404,5 +412,6 @@ pub static ALL: &[&Metric] = &[
     &PROCESS_FDS,
     &PROCESS_MAX_FDS,
     &PROCESS_THREADS,
+    &RUNTIME_TASKS,
     &PROCESS_START,
 ];

@@ -42,6 +42,7 @@ impl Process {
                     .and_then(|most| i64::try_from(most).ok()),
             ),
             (&c::PROCESS_THREADS, field(&status, "Threads:")),
+            (&c::RUNTIME_TASKS, tasks()),
         ];
         for (metric, value) in gauges {
             if let Some(value) = value {
@@ -57,6 +58,12 @@ impl Process {
 fn field(status: &str, name: &str) -> Option<i64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// How many the runtime has; none where there is no runtime.
+fn tasks() -> Option<i64> {
+    let runtime = tokio::runtime::Handle::try_current().ok()?;
+    i64::try_from(runtime.metrics().num_alive_tasks()).ok()
 }
 
 /// How many are open. The kernel knows since 6.2 (the folder's size); before, they are counted.
