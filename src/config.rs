@@ -15,6 +15,7 @@ use options::{OPTIONS, Opt};
 use serde::Serialize;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+mod audit;
 mod check;
 pub mod docs;
 pub mod duration;
@@ -23,8 +24,10 @@ mod file;
 pub mod live;
 pub mod options;
 pub mod raw;
+pub mod size;
 pub mod yaml;
 
+pub use audit::{Audit, AuditOutput, AuditSync};
 pub use check::{BaseDomain, ExternalUrl, read};
 pub use file::File;
 
@@ -55,6 +58,8 @@ pub struct Config {
     pub drain: Drain,
     /// Clusters.
     pub clusters: Clusters,
+    /// The audit log.
+    pub audit: Audit,
     /// Log lines.
     pub log: Log,
 }

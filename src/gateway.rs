@@ -15,3 +15,4 @@ pub use answer::{Answer, Fault};
 pub use body::Body;
 pub use error::Error;
 pub use pipeline::{Gateway, Parts, Snapshot};
+pub use record::Entry;

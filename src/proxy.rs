@@ -1,7 +1,8 @@
 //! The way to a cluster: where it is, how it is dialled, and what goes over the connection.
 //!
 //! A request gets here with a permit (`outbound`), travels over pooled connections (`pool`, `upstream`) or,
-//! if it switches protocols, over one of its own (`upgrade`); which headers cross is in `headers`.
+//! if it switches protocols, over one of its own (`upgrade`, with a look at how a command ends in `exit`);
+//! which headers cross is in `headers`.
 //!
 //! `dial` guards every connection that the gateway opens to a cluster (P11, docs/attacks.md);
 //! `endpoint` says where a cluster is and with which credential it is spoken to.
@@ -9,6 +10,7 @@
 pub mod body;
 pub mod dial;
 pub mod endpoint;
+mod exit;
 mod headers;
 pub mod held;
 pub mod limits;
@@ -17,6 +19,7 @@ pub mod pool;
 pub mod upgrade;
 pub mod upstream;
 
+pub use exit::Exit;
 pub use outbound::{Hop, Outbound};
 pub use upstream::{Answer, AnswerBody, Facts, Session, Upstream};
 

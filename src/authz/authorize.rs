@@ -101,9 +101,11 @@ impl Authz {
         } = asked;
         match purpose {
             Purpose::Cluster(target) => {
+                let pods = info.api_group.is_empty() && info.resource == "pods";
                 let shape = Shape {
                     pace: pace(&info, follows),
                     proxied: info.subresource == "proxy" || info.verb == "proxy",
+                    command: pods && matches!(&*info.subresource, "exec" | "attach"),
                 };
                 self.to_cluster(actor, target, &info, shape)
                     .map(Permitted::Cluster)

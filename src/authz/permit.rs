@@ -97,6 +97,7 @@ pub enum Pace {
 pub(super) struct Shape {
     pub(super) pace: Pace,
     pub(super) proxied: bool,
+    pub(super) command: bool,
 }
 
 impl Permit {
@@ -151,6 +152,11 @@ impl Permit {
     /// Whether it goes to an application under a `proxy` subresource.
     pub fn is_proxied(&self) -> bool {
         self.shape.proxied
+    }
+
+    /// Whether it runs a command in a Pod, or joins one (exec, attach): such a stream tells how it ended.
+    pub fn is_command(&self) -> bool {
+        self.shape.command
     }
 }
 

@@ -1,9 +1,10 @@
 //! Raw → checked: every mistake at once, each at its place in the file.
 
 use super::{
-    Clusters, Config, Drain, Limits, Log, Login, Sessions, State, Tls, Tokens, duration,
+    Audit, AuditOutput, Clusters, Config, Drain, Limits, Log, Login, Sessions, State, Tls, Tokens,
+    duration,
     options::{OPTIONS, Shape},
-    raw,
+    raw, size,
     yaml::{self, Mistake, Node},
 };
 use serde::Serialize;
@@ -165,6 +166,7 @@ impl Check<'_> {
                     .duration("clusters.health_interval", &raw.clusters.health_interval),
                 danger_allow_loopback_clusters: raw.clusters.danger_allow_loopback_clusters,
             },
+            audit: self.audit(&raw.audit),
             log: Log {
                 format: raw.log.format,
                 level: raw.log.level,
@@ -197,6 +199,30 @@ impl Check<'_> {
         }
     }
 
+    fn audit(&mut self, raw: &raw::Audit) -> Audit {
+        let path = "audit.path";
+        match (raw.output, raw.path.is_empty()) {
+            (AuditOutput::File, true) => self.mistake(path, "is required with audit.output: file"),
+            (AuditOutput::Off | AuditOutput::Stdout, false) => {
+                self.mistake(path, "is written only with audit.output: file");
+            }
+            (AuditOutput::File, false) | (AuditOutput::Off | AuditOutput::Stdout, true) => {}
+        }
+        Audit {
+            output: raw.output,
+            path: match &*raw.path {
+                "" => PathBuf::new(),
+                path => self.folder.join(path),
+            },
+            max_size: self.size("audit.max_size", &raw.max_size),
+            max_files: self.number("audit.max_files", raw.max_files),
+            sync: raw.sync,
+            sync_interval: self.duration("audit.sync_interval", &raw.sync_interval),
+            queue: self.number("audit.queue", raw.queue),
+            danger_audit_best_effort: raw.danger_audit_best_effort,
+        }
+    }
+
     /// What no option shows alone.
     fn relations(&mut self, config: &Config) {
         if config.sessions.max_age < config.sessions.lifetime {
@@ -221,6 +247,16 @@ impl Check<'_> {
         if config.state.store == config.state.key_file && !config.state.store.as_os_str().is_empty()
         {
             self.mistake("state.key_file", "must be another file than state.store");
+        }
+        let others = [
+            &config.state.store,
+            &config.state.key_file,
+            &config.tls.cert_file,
+            &config.tls.key_file,
+        ];
+        if !config.audit.path.as_os_str().is_empty() && others.contains(&&config.audit.path) {
+            let message = "must be another file than store, keys and certificate";
+            self.mistake("audit.path", message);
         }
     }
 
@@ -296,6 +332,23 @@ impl Check<'_> {
             && !(low..=high).contains(&value)
         {
             let (low, high) = (duration::format(low), duration::format(high));
+            self.mistake(path, format!("{text} is not between {low} and {high}"));
+        }
+        value
+    }
+
+    fn size(&mut self, path: &str, text: &str) -> u64 {
+        let Some(value) = size::parse(text) else {
+            self.mistake(
+                path,
+                format!("{text:?} is not a size; write 64KiB, 100MiB or 1GiB"),
+            );
+            return 0;
+        };
+        if let Some(Shape::Size(low, high)) = shape(path)
+            && !(low..=high).contains(&value)
+        {
+            let (low, high) = (size::format(low), size::format(high));
             self.mistake(path, format!("{text} is not between {low} and {high}"));
         }
         value

@@ -3,7 +3,7 @@
 use super::{
     duration,
     options::{Change, OPTIONS, Opt, Shape},
-    raw,
+    raw, size,
 };
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -50,7 +50,7 @@ state:
 ```
 
 Relative paths start at the folder of the configuration file. Durations are written `500ms`, `90s`, `1h30m`,
-`7d`. What opens a door that is better kept shut has `danger` in its name and is off.
+`7d`, sizes `64KiB`, `100MiB`, `1GiB`. What opens a door that is better kept shut has `danger` in its name and is off.
 
 The file is read again on SIGHUP, and within some seconds of a change. An option that *reloads* then counts for
 whatever begins after it: connections, requests, logins, tokens, probes. A file with a mistake, or with a change of an
@@ -71,6 +71,13 @@ fn shape_in_words(shape: Shape) -> String {
             duration::format(low),
             duration::format(high)
         ),
+        Shape::Size(low, high) => {
+            format!(
+                "A size from {} to {}",
+                size::format(low),
+                size::format(high)
+            )
+        }
         Shape::Number(low, high) => format!("A whole number from {low} to {high}"),
         Shape::Switch => "`true` or `false`".to_owned(),
         Shape::Word(words) => {

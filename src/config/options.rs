@@ -15,6 +15,8 @@ pub enum Shape {
     Path,
     /// `90s`, `16h`, `7d`.
     Duration(Duration, Duration),
+    /// `64KiB`, `100MiB`, `1GiB`.
+    Size(u64, u64),
     /// A whole number in this range.
     Number(u64, u64),
     /// `true` or `false`.
@@ -283,6 +285,53 @@ pub const OPTIONS: &[Opt] = &[
         "Lets a registered cluster be on the gateway's own machine (127.0.0.0/8, `::1`). Whoever may \
          register clusters can then reach every port that listens there. On with `--dev`. Link-local \
          addresses (cloud metadata) are never dialled.",
+    ),
+    optional(
+        "audit.output",
+        Shape::Word(&["off", "stdout", "file"]),
+        "Where audit events go, one JSON object a line (docs/audit.md): to standard output, which has nothing \
+         else in it, to a file that is rotated, or nowhere. With `--dev` to `audit.log` in the state folder.",
+    ),
+    optional(
+        "audit.path",
+        Shape::Path,
+        "The file, with `audit.output: file`; made with mode 0600. Older ones are beside it as `.1`, `.2` and \
+         so on. Whoever moves or removes it is followed: the next event makes a new one.",
+    ),
+    optional(
+        "audit.max_size",
+        Shape::Size(64 << 10, 1 << 40),
+        "Size at which the file is moved to `.1`. An event takes about 1 KiB.",
+    ),
+    optional(
+        "audit.max_files",
+        Shape::Number(0, 1_000),
+        "Older files that are kept; the one before them is deleted. 0: the gateway moves and deletes \
+         nothing, something else does (logrotate).",
+    ),
+    optional(
+        "audit.sync",
+        Shape::Word(&["never", "interval", "batch"]),
+        "When events are put on the disk (fdatasync): when the system likes, `audit.sync_interval` after \
+         they were written, or with every write, some 5 ms after the request. It says what a crash of the \
+         machine may cost; a gateway that is killed loses some 5 ms in any case.",
+    ),
+    optional(
+        "audit.sync_interval",
+        Shape::Duration(Duration::from_millis(100), Duration::from_mins(1)),
+        "See `audit.sync: interval`.",
+    ),
+    optional(
+        "audit.queue",
+        Shape::Number(100, 1_000_000),
+        "Events that may wait to be written, about 1 KiB each. When the queue is full, or the disk takes \
+         nothing, further requests are refused with 503 before anything is done.",
+    ),
+    optional(
+        "audit.danger_audit_best_effort",
+        Shape::Switch,
+        "Lets requests go on that cannot be recorded: events that have no place in the queue are dropped, \
+         and counted. Whoever can fill the disk can then act unseen.",
     ),
     optional(
         "log.format",

@@ -2,7 +2,7 @@
 //!
 //! `Default` is the default of every option; docs/config.md shows these very values.
 
-use super::{LogFormat, LogLevel};
+use super::{AuditOutput, AuditSync, LogFormat, LogLevel};
 use serde::{Deserialize, Serialize};
 
 /// The whole file.
@@ -33,6 +33,8 @@ pub struct Config {
     pub drain: Drain,
     /// See [`Clusters`].
     pub clusters: Clusters,
+    /// See [`Audit`].
+    pub audit: Audit,
     /// See [`Log`].
     pub log: Log,
 }
@@ -52,6 +54,7 @@ impl Default for Config {
             limits: Limits::default(),
             drain: Drain::default(),
             clusters: Clusters::default(),
+            audit: Audit::default(),
             log: Log::default(),
         }
     }
@@ -223,6 +226,43 @@ impl Default for Clusters {
         Self {
             health_interval: "10s".to_owned(),
             danger_allow_loopback_clusters: false,
+        }
+    }
+}
+
+/// `audit`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// Word.
+    pub output: AuditOutput,
+    /// Path, or empty.
+    pub path: String,
+    /// Size.
+    pub max_size: String,
+    /// Count.
+    pub max_files: u32,
+    /// Word.
+    pub sync: AuditSync,
+    /// Duration.
+    pub sync_interval: String,
+    /// Count.
+    pub queue: usize,
+    /// Switch.
+    pub danger_audit_best_effort: bool,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            output: AuditOutput::Stdout,
+            path: String::new(),
+            max_size: "100MiB".to_owned(),
+            max_files: 10,
+            sync: AuditSync::Interval,
+            sync_interval: "1s".to_owned(),
+            queue: 10_000,
+            danger_audit_best_effort: false,
         }
     }
 }

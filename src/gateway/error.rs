@@ -9,6 +9,7 @@ use crate::{
     authn::{AuthnError, Refusal},
     authz::{ActingError, AuthzError, request_info},
     clusters::NotReady,
+    observe::audit::NotAudited,
     proxy::ProxyError,
     request::{HeadError, ImpersonationError},
     status::Reason,
@@ -30,6 +31,9 @@ pub enum Error {
     /// Who it is.
     #[error("authentication")]
     Authn(#[from] AuthnError),
+    /// Whether it can be recorded.
+    #[error("audit")]
+    Audit(#[from] NotAudited),
     /// Whether they may.
     #[error("authorisation")]
     Authz(#[from] AuthzError),
@@ -58,6 +62,7 @@ impl Error {
             | Self::Target(_)
             | Self::Impersonation(_)
             | Self::Authn(_)
+            | Self::Audit(_)
             | Self::Authz(_)
             | Self::Api(_)
             | Self::Login(_)
@@ -94,6 +99,13 @@ impl Error {
             }
             Self::Impersonation(error) => impersonation(error),
             Self::Authn(error) => authn(error),
+            // Nothing was begun: trying again can do no harm.
+            Self::Audit(_) => Answer {
+                retry_after: Some(1),
+                ..unavailable(
+                    "the gateway's audit log takes no entries at the moment, so nothing may be done; try again",
+                )
+            },
             Self::Authz(error) => authz(error),
             Self::Cluster(error) => unavailable(format!("cluster {error}")),
             Self::Proxy(error) => proxy(error),

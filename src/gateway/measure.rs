@@ -106,6 +106,7 @@ impl Measure {
             Error::Head(_)
             | Error::Target(_)
             | Error::Impersonation(_)
+            | Error::Audit(_)
             | Error::Api(_)
             | Error::Login(_) => {}
         }

@@ -1,12 +1,19 @@
 //! The order of the checks, on one screen.
 
-use super::{body::Body, error::Error, record::Record};
+use super::{
+    body::Body,
+    error::Error,
+    record::{Entry, Record},
+};
 use crate::{
     api::{Api, Caller, login::Login},
     authn::{Authn, Credential, WebSocket},
     authz::{Asked, Authz, OwnPermit, Permit, Permitted, Purpose, RequestInfo},
     clusters::Registry,
-    observe::metrics::{Meter, Metrics, Times},
+    observe::{
+        audit::Audit,
+        metrics::{Meter, Metrics, Times},
+    },
     proxy::{Hop, Outbound, Session},
     request::{
         Head, HeadError, Impersonation, ImpersonationError, Router, Target, Upgrade, conn::ConnInfo,
@@ -48,6 +55,8 @@ pub struct Parts {
     pub streams: TaskTracker,
     /// Where requests are counted.
     pub metrics: Arc<Metrics>,
+    /// Where events go, and whether they can.
+    pub audit: Arc<Audit<Entry>>,
 }
 
 /// One gateway.
@@ -72,14 +81,15 @@ impl Gateway {
 
     /// Answers every request: the one place where an error becomes HTTP.
     pub async fn handle(&self, conn: &ConnInfo, request: Request<Incoming>) -> Response<Body> {
-        let mut record = Record::begin(conn, &self.parts.metrics);
+        let mut record = Record::begin(conn, &self.parts.metrics, &self.parts.audit);
         let id = record.id;
         let head_only = *request.method() == Method::HEAD;
         let (mut response, session) = match self.serve(conn, request, &mut record).await {
             Ok(served) => served,
             Err(error) => {
-                record.fail(&error);
-                (error.answer().into_response(id, record.discovery), None)
+                let answer = error.answer();
+                record.fail(&error, &answer);
+                (answer.into_response(id, record.discovery), None)
             }
         };
         response.headers_mut().insert(REQUEST_ID, id.header_value());
@@ -118,9 +128,12 @@ impl Gateway {
                 return Err(ImpersonationError::NotHere.into());
             }
             Target::Root => return Ok((root(), None)),
-            // Boxed, as all that is rare: a request's future is as large as its largest branch, and every
-            // stream of HTTP/2 holds one.
-            Target::Login => return Box::pin(self.login(conn, head, body)).await,
+            Target::Login => {
+                self.parts.audit.admit()?; // 503: what cannot be recorded is not begun
+                // Boxed, as all that is rare: a request's future is as large as its largest branch, and
+                // every stream of HTTP/2 holds one.
+                return Box::pin(self.login(conn, head, body)).await;
+            }
             Target::Cluster(cluster) => Purpose::Cluster(cluster),
             Target::Own => Purpose::Own,
         };
@@ -131,6 +144,7 @@ impl Gateway {
         let credential = Credential::extract(head.headers(), websocket(&head))?; // 401; 400: two of them
         let identity = self.parts.authn.authenticate(&credential, clock::now())?; // 401; 503: could not tell
         record.identify(&identity);
+        self.parts.audit.admit()?; // 503: what cannot be recorded is not begun
         let Parts { authn, authz, .. } = &self.parts;
         let actor = authz.act(identity, impersonation, &purpose, authn)?; // 403: not as somebody else
         record.act(&actor);

@@ -1,26 +1,35 @@
-//! What is known of a request, and its one log line.
+//! What is known of a request, its one log line and its audit events.
 //!
-//! Never in it: header values but the user agent, tokens, bodies, parameters that could hold a secret. The
-//! line is written when the answer's body ends or is dropped, so that a stream's line says how long it lived
-//! and how much it carried.
+//! Never in them: header values but the user agent, tokens, bodies, parameters that could hold a secret.
+//! Line and event are written when the answer's body ends or is dropped, so that a stream's say how long it
+//! lived and how much it carried; a stream has an event at its start as well.
 
 use super::{
-    answer::{Fault, is_discovery},
+    answer::{Answer, Fault, is_discovery},
     error::Error,
     measure::Measure,
 };
 use crate::{
     authn::Identity,
     authz::{Actor, Assumed, OwnPermit, Pace, Permit, RequestInfo},
-    observe::metrics::{Meter, Metrics},
-    proxy::upgrade::Carried,
+    observe::{
+        audit::{Audit, event::Stage},
+        metrics::{Meter, Metrics},
+    },
+    proxy::{Exit, upgrade::Carried},
     request::{Head, RequestId, Target, conn::ConnInfo},
+    status::{Reason, clock},
 };
 use http::{Method, StatusCode, header};
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use jiff::Timestamp;
+use std::{mem, net::IpAddr, sync::Arc, time::Instant};
 
+mod entry;
+mod notes;
 mod target;
 mod words;
+
+pub use entry::Entry;
 
 use words::{Word, Words};
 
@@ -28,7 +37,9 @@ use words::{Word, Words};
 pub(super) struct Record {
     pub(super) id: RequestId,
     pub(super) measure: Measure,
+    audit: Arc<Audit<Entry>>,
     began: Instant,
+    arrived: Timestamp,
     peer: IpAddr,
     method: Method,
     words: Words,
@@ -40,15 +51,39 @@ pub(super) struct Record {
     /// Name of the role that allowed it.
     allowed_by: Option<Arc<str>>,
     pace: Option<Pace>,
+    /// Whether its answer stays open once it was begun.
+    stream: bool,
     /// None: the client went away before there was an answer.
     code: Option<StatusCode>,
-    failure: Option<(Fault, String)>,
+    failure: Option<Failure>,
     pub(super) sent: u64,
     received: u64,
+    /// How a command ended.
+    exit: Option<Exit>,
     /// Whether the answer's body came to its end.
     pub(super) ended: bool,
     /// Whether the path is one on which kubectl shows text alone.
     pub(super) discovery: bool,
+}
+
+/// The gateway's own refusal or failure.
+#[derive(Clone, Debug)]
+struct Failure {
+    kind: FailureKind,
+    fault: Fault,
+    reason: Option<Reason>,
+    text: String,
+}
+
+/// What a failure says of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FailureKind {
+    /// The policy, or the own API's rules beyond it, refused it.
+    Forbidden,
+    /// It could not have been recorded, so it was not begun; now it cannot either.
+    NotAudited,
+    /// Anything else.
+    Other,
 }
 
 /// What the log says for a client that left before its answer (a common convention).
@@ -57,11 +92,17 @@ const CLIENT_GONE: u16 = 499;
 const AGENT: usize = 256;
 
 impl Record {
-    pub(super) fn begin(conn: &ConnInfo, metrics: &Arc<Metrics>) -> Box<Self> {
+    pub(super) fn begin(
+        conn: &ConnInfo,
+        metrics: &Arc<Metrics>,
+        audit: &Arc<Audit<Entry>>,
+    ) -> Box<Self> {
         Box::new(Self {
             id: RequestId::new(),
             measure: Measure::begin(metrics),
+            audit: Arc::clone(audit),
             began: Instant::now(),
+            arrived: clock::now(),
             peer: conn.peer.ip(),
             method: Method::GET,
             words: Words::default(),
@@ -70,10 +111,12 @@ impl Record {
             acts_as: None,
             allowed_by: None,
             pace: None,
+            stream: false,
             code: None,
             failure: None,
             sent: 0,
             received: 0,
+            exit: None,
             ended: false,
             discovery: false,
         })
@@ -102,6 +145,7 @@ impl Record {
     /// What the addressee will make of it.
     pub(super) fn asked(&mut self, info: &RequestInfo<'_>) {
         self.measure.asked(info);
+        self.stream = info.is_long_running();
         let parts = [
             (Word::Verb, &info.verb),
             (Word::Group, &info.api_group),
@@ -139,25 +183,47 @@ impl Record {
     pub(super) fn answered(&mut self, code: StatusCode) {
         self.measure.answered(code);
         self.code = Some(code);
+        if self.stream && self.who.is_some() && self.failure.is_none() && code.as_u16() < 400 {
+            self.audit.record(self.start());
+        }
     }
 
-    pub(super) fn fail(&mut self, error: &Error) {
+    pub(super) fn fail(&mut self, error: &Error, answer: &Answer) {
         self.measure.failed(error);
-        // The text of a refusal may quote a name out of the target.
-        let text = target::without_tokens(&error.for_log()).into_owned();
-        self.failure = Some((error.fault(), text));
+        let kind = match error {
+            Error::Audit(_) => FailureKind::NotAudited,
+            Error::Authz(_) | Error::Api(_) if answer.code == StatusCode::FORBIDDEN => {
+                FailureKind::Forbidden
+            }
+            Error::Head(_)
+            | Error::Target(_)
+            | Error::Impersonation(_)
+            | Error::Authn(_)
+            | Error::Authz(_)
+            | Error::Cluster(_)
+            | Error::Proxy(_)
+            | Error::Api(_)
+            | Error::Login(_) => FailureKind::Other,
+        };
+        self.failure = Some(Failure {
+            kind,
+            fault: error.fault(),
+            reason: answer.reason,
+            // The text of a refusal may quote a name out of the target.
+            text: target::without_tokens(&error.for_log()).into_owned(),
+        });
     }
 
     pub(super) fn carried(&mut self, carried: Carried) {
         self.ended = true;
         self.sent = carried.down;
         self.received = carried.up;
+        self.exit = carried.exit;
     }
 }
 
-impl Drop for Record {
-    /// The end of the request, however it came.
-    fn drop(&mut self) {
+impl Record {
+    fn write_log_line(&self) {
         let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let word = |word| Some(self.words.get(word)).filter(|text| !text.is_empty());
         let user = self.who.as_ref().map_or("-", Identity::handle);
@@ -165,12 +231,8 @@ impl Drop for Record {
         let token = token.as_ref().map_or("", |id| id.as_str());
         let cluster = word(Word::Cluster).unwrap_or("-");
         let verb = word(Word::Verb).unwrap_or("-");
-        let path = self
-            .words
-            .get(Word::Target)
-            .split('?')
-            .next()
-            .unwrap_or_default();
+        let path = self.words.get(Word::Target).split('?').next();
+        let path = path.unwrap_or_default();
         let acts_as = self.acts_as.as_ref().map_or("-", |other| other.handle());
         let role = self.allowed_by.as_deref().unwrap_or("-");
         let kind = self.pace.map_or("-", |pace| match pace {
@@ -179,7 +241,7 @@ impl Drop for Record {
             Pace::Trickle => "stream",
         });
         let (fault, error) = match &self.failure {
-            Some((fault, error)) => (fault.as_str(), error.as_str()),
+            Some(failure) => (failure.fault.as_str(), failure.text.as_str()),
             None => ("-", ""),
         };
         macro_rules! line {
@@ -195,10 +257,86 @@ impl Drop for Record {
                 )
             };
         }
-        match &self.failure {
-            Some((Fault::Gateway, _)) => line!(error),
-            Some((Fault::Upstream, _)) => line!(warn),
-            Some((Fault::Client, _)) | None => line!(info),
+        match self.failure.as_ref().map(|failure| failure.fault) {
+            Some(Fault::Gateway) => line!(error),
+            Some(Fault::Upstream) => line!(warn),
+            Some(Fault::Client) | None => line!(info),
         }
+    }
+
+    fn write_audit_event(&mut self) {
+        let refused = |failure: &Failure| failure.kind == FailureKind::NotAudited;
+        if !self.audit.is_on() || self.failure.as_ref().is_some_and(refused) {
+            return;
+        }
+        let entry = self.end();
+        if entry.who.is_some() {
+            self.audit.record(entry);
+        } else {
+            self.audit
+                .record_stranger(|left_out| Entry { left_out, ..entry });
+        }
+    }
+
+    /// The event of a stream's start: what is known now, and goes on being known.
+    fn start(&self) -> Entry {
+        Entry {
+            words: self.words.clone(),
+            who: self.who.clone(),
+            acts_as: self.acts_as.clone(),
+            allowed_by: self.allowed_by.clone(),
+            ..self.common(Stage::ResponseStarted)
+        }
+    }
+
+    /// The event of the end, which takes all that there is.
+    fn end(&mut self) -> Entry {
+        let stage = if std::thread::panicking() {
+            Stage::Panic
+        } else {
+            Stage::ResponseComplete
+        };
+        let common = self.common(stage);
+        Entry {
+            words: mem::take(&mut self.words),
+            who: self.who.take(),
+            acts_as: self.acts_as.take(),
+            allowed_by: self.allowed_by.take(),
+            failure: self.failure.take(),
+            ..common
+        }
+    }
+
+    /// What costs nothing to tell.
+    fn common(&self, stage: Stage) -> Entry {
+        Entry {
+            id: self.id,
+            stage,
+            arrived: self.arrived,
+            at: clock::now(),
+            took: self.began.elapsed(),
+            peer: self.peer,
+            method: self.method.clone(),
+            words: Words::default(),
+            hidden: self.hidden,
+            who: None,
+            acts_as: None,
+            allowed_by: None,
+            code: self.code.map_or(CLIENT_GONE, |code| code.as_u16()),
+            failure: None,
+            sent: self.sent,
+            received: self.received,
+            exit: self.exit,
+            ended: self.ended,
+            left_out: 0,
+        }
+    }
+}
+
+impl Drop for Record {
+    /// The end of the request, however it came.
+    fn drop(&mut self) {
+        self.write_log_line();
+        self.write_audit_event();
     }
 }

@@ -51,6 +51,7 @@ pub struct Outbound {
     headers: HeaderMap,
     class: Class,
     proxied: bool,
+    command: bool,
     switch: Option<Switch>,
 }
 
@@ -66,7 +67,7 @@ impl Outbound {
     )]
     pub fn build(head: Head, permit: Permit, facts: &Facts, hop: &Hop) -> Result<Self, ProxyError> {
         let cut = permit.cut();
-        let proxied = permit.is_proxied();
+        let (proxied, command) = (permit.is_proxied(), permit.is_command());
         let parts = head.into_parts();
         let class = match (&parts.upgrade, permit.pace()) {
             (Some(_), _) => Class::Upgrade,
@@ -94,6 +95,7 @@ impl Outbound {
             headers,
             class,
             proxied,
+            command,
             switch: parts.upgrade,
         })
     }
@@ -106,6 +108,11 @@ impl Outbound {
     /// Whether it goes to an application under a `proxy` subresource.
     pub fn is_proxied(&self) -> bool {
         self.proxied
+    }
+
+    /// Whether it runs a command in a Pod, or joins one.
+    pub fn is_command(&self) -> bool {
+        self.command
     }
 
     /// The HTTP request; the gateway's own credential is written here, last of all.

@@ -6,7 +6,10 @@
 //! everything: closing a socket with unread bytes would have the kernel throw away what is still to be
 //! sent.
 
-use super::limits;
+use super::{
+    exit::{Exit, Peek},
+    limits,
+};
 use crate::observe::metrics::{labels::Direction, meter::Stream};
 use hyper_util::rt::TokioIo;
 use std::{
@@ -26,6 +29,8 @@ pub struct Carried {
     pub up: u64,
     /// Cluster to client.
     pub down: u64,
+    /// How the command ended, if it was one.
+    pub exit: Option<Exit>,
 }
 
 /// What both directions share.
@@ -61,16 +66,17 @@ impl Moving<'_> {
 }
 
 /// Carries bytes between the two sides until both are done, one fails, or nothing moves in either
-/// direction for [`limits::UPGRADE_IDLE`].
-pub async fn join(
+/// direction for [`limits::UPGRADE_IDLE`]. `peek` sees what the cluster sends.
+pub(super) async fn join(
     client: hyper::upgrade::Upgraded,
     cluster: hyper::upgrade::Upgraded,
     counted: Option<&Stream>,
+    peek: Peek,
 ) -> Carried {
-    carry(TokioIo::new(client), TokioIo::new(cluster), counted).await
+    carry(TokioIo::new(client), TokioIo::new(cluster), counted, peek).await
 }
 
-async fn carry<C, K>(client: C, cluster: K, counted: Option<&Stream>) -> Carried
+async fn carry<C, K>(client: C, cluster: K, counted: Option<&Stream>, mut peek: Peek) -> Carried
 where
     C: AsyncRead + AsyncWrite + Unpin,
     K: AsyncRead + AsyncWrite + Unpin,
@@ -84,37 +90,46 @@ where
     };
     let (client_read, client_write) = tokio::io::split(client);
     let (cluster_read, cluster_write) = tokio::io::split(cluster);
-    let mut up = pin!(pump(
-        client_read,
-        cluster_write,
-        &moving,
-        Direction::ToCluster
-    ));
-    let mut down = pin!(pump(
-        cluster_read,
-        client_write,
-        &moving,
-        Direction::ToClient
-    ));
-    tokio::select! {
-        // The client is gone or done talking; the cluster may still have an exit code to say.
-        () = &mut up => drop(timeout(limits::UPGRADE_LINGER, &mut down).await),
-        // The cluster said all; the client is listened to until it has heard it.
-        () = &mut down => drop(timeout(limits::UPGRADE_LINGER, &mut up).await),
+    {
+        let unseen = |_: &[u8]| ();
+        let seen = |bytes: &[u8]| peek.see(bytes);
+        let mut up = pin!(pump(
+            client_read,
+            cluster_write,
+            &moving,
+            Direction::ToCluster,
+            unseen
+        ));
+        let mut down = pin!(pump(
+            cluster_read,
+            client_write,
+            &moving,
+            Direction::ToClient,
+            seen
+        ));
+        tokio::select! {
+            // The client is gone or done talking; the cluster may still have an exit code to say.
+            () = &mut up => drop(timeout(limits::UPGRADE_LINGER, &mut down).await),
+            // The cluster said all; the client is listened to until it has heard it.
+            () = &mut down => drop(timeout(limits::UPGRADE_LINGER, &mut up).await),
+        }
     }
     Carried {
         up: moving.up.load(Relaxed),
         down: moving.down.load(Relaxed),
+        exit: peek.exit(),
     }
 }
 
 /// Copies until the reader ends, then ends the writer's half. Once the writer fails, what is read is
-/// thrown away: whoever still talks to a side that is gone is heard out.
+/// thrown away: whoever still talks to a side that is gone is heard out. `seen` gets what was read, after
+/// it was sent on.
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     moving: &Moving<'_>,
     way: Direction,
+    mut seen: impl FnMut(&[u8]),
 ) {
     let mut buffer = vec![0; limits::UPGRADE_BUFFER];
     let mut open = true;
@@ -129,6 +144,8 @@ async fn pump(
             break;
         };
         if !open {
+            // The client is gone; how the command ended is told all the same.
+            seen(chunk);
             continue;
         }
         let write = async {
@@ -139,6 +156,7 @@ async fn pump(
         if open {
             moving.moved(way, count);
         }
+        seen(chunk);
     }
     let _ = timeout(limits::UPGRADE_LINGER, to.shutdown()).await;
 }
@@ -152,7 +170,7 @@ mod tests {
     async fn the_tail_arrives_though_the_client_keeps_talking() {
         let (mut client, gate_client) = tokio::io::duplex(64);
         let (mut cluster, gate_cluster) = tokio::io::duplex(8192);
-        let carrying = tokio::spawn(carry(gate_client, gate_cluster, None));
+        let carrying = tokio::spawn(carry(gate_client, gate_cluster, None, Peek::Nothing));
         let said = vec![b'x'; 100_000];
         let tail = said.clone();
         tokio::spawn(async move {
@@ -179,7 +197,7 @@ mod tests {
     async fn one_silent_direction_is_not_idle() {
         let (mut client, gate_client) = tokio::io::duplex(64);
         let (mut cluster, gate_cluster) = tokio::io::duplex(64);
-        let carrying = tokio::spawn(carry(gate_client, gate_cluster, None));
+        let carrying = tokio::spawn(carry(gate_client, gate_cluster, None, Peek::Nothing));
         let mut byte = [0];
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_hours(1)).await;
@@ -190,6 +208,10 @@ mod tests {
         // Nothing in either direction for longer than the limit: ended.
         assert_eq!(client.read(&mut byte).await.unwrap(), 0);
         drop((client, cluster));
-        assert_eq!(carrying.await.unwrap(), Carried { up: 0, down: 10 });
+        let carried = Carried {
+            down: 10,
+            ..Carried::default()
+        };
+        assert_eq!(carrying.await.unwrap(), carried);
     }
 }

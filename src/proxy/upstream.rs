@@ -11,6 +11,7 @@ use super::{
     ProxyError,
     body::{RequestBody, UpstreamBody},
     endpoint::Endpoint,
+    exit::Peek,
     headers, limits,
     outbound::{Class, Outbound},
     pool::{Lane, Lease, Pool},
@@ -235,7 +236,7 @@ impl Upstream {
         let place = Arc::clone(&self.upgrades)
             .try_acquire_owned()
             .map_err(|_| ProxyError::Busy)?;
-        let proxied = outbound.is_proxied();
+        let (proxied, command) = (outbound.is_proxied(), outbound.is_command());
         let (request, switch) =
             outbound.into_request(UpstreamBody::Empty, self.endpoint.authorization());
         let asked = request.headers().get(header::UPGRADE).cloned();
@@ -271,6 +272,11 @@ impl Upstream {
         let session = Session {
             client: switch.on,
             cluster,
+            peek: if command {
+                Peek::at_command(&parts.headers)
+            } else {
+                Peek::Nothing
+            },
             _place: place,
         };
         Ok(Answer {
@@ -331,6 +337,7 @@ pub struct Answer {
 pub struct Session {
     client: hyper::upgrade::OnUpgrade,
     cluster: hyper::upgrade::OnUpgrade,
+    peek: Peek,
     _place: tokio::sync::OwnedSemaphorePermit,
 }
 
@@ -339,8 +346,11 @@ impl Session {
     pub async fn run(self, counted: Option<&Stream>) -> upgrade::Carried {
         let both = async { tokio::try_join!(self.client, self.cluster) };
         match timeout(limits::ANSWER, both).await {
-            Ok(Ok((client, cluster))) => upgrade::join(client, cluster, counted).await,
-            Ok(Err(_)) | Err(_) => upgrade::Carried::default(),
+            Ok(Ok((client, cluster))) => upgrade::join(client, cluster, counted, self.peek).await,
+            Ok(Err(_)) | Err(_) => upgrade::Carried {
+                exit: self.peek.exit(),
+                ..upgrade::Carried::default()
+            },
         }
     }
 }

@@ -33,6 +33,12 @@ impl RequestId {
         Self(Builder::from_unix_timestamp_millis(millis, &own).into_uuid())
     }
 
+    /// A given one, for documents.
+    #[cfg(test)]
+    pub(crate) fn from_u128(id: u128) -> Self {
+        Self(Uuid::from_u128(id))
+    }
+
     /// The id as a header value (36 bytes).
     pub fn header_value(self) -> HeaderValue {
         let mut buffer = Uuid::encode_buffer();

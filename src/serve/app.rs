@@ -3,7 +3,7 @@
 //! Begin: sockets, state, follower; then, when the in-memory view is whole, the listener. Until then clients
 //! wait in the kernel's queue and `/readyz` says why. End: the listener and its connections drain first,
 //! while everything behind them still works; then the follower and the keepers stop, the admin listener
-//! last, so that operators see the drain.
+//! after them, so that operators see the drain, and the audit log last.
 
 use super::{
     admin::{Admin, AdminListener, Check, Note},
@@ -21,7 +21,8 @@ use crate::{
         Config,
         live::{Bound, Live, LiveConfig},
     },
-    observe::metrics::Metrics,
+    gateway::Entry,
+    observe::{audit::Audit, metrics::Metrics},
     store::{
         Store,
         follow::{Behind, Follower},
@@ -62,6 +63,14 @@ pub enum StartError {
     /// Store or keys.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The audit log.
+    #[error("cannot write the audit log {} (audit.path)", path.display())]
+    Audit {
+        /// The file; empty: standard output.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The password hasher.
     #[error("cannot set up password hashing")]
     Passwords(#[from] PasswordError),
@@ -115,6 +124,7 @@ pub struct App {
     deadline: Live<Duration>,
     views: Views,
     reloads: reload::Parts,
+    audit: Arc<Audit<Entry>>,
 }
 
 /// What runs, and how it is ended.
@@ -140,10 +150,11 @@ impl App {
         let live = LiveConfig::new(config.clone());
         let metrics = Arc::new(Metrics::new());
         let (views, tasks) = (Views::new(config, &state, &metrics), Tasks::default());
+        let audit = views.audit(&config.audit)?;
         let follower = Follower::new(state.store.clone());
         let status = Arc::new(reload::Status::new(Arc::clone(&metrics)));
         let Sockets { main, admin } = sockets;
-        let checks = checks(&follower, &tasks.stop);
+        let checks = checks(&follower, &tasks.stop, &audit);
         let admin_shows = Admin::new(checks, notes(&status), Arc::clone(&metrics));
         let background = &tasks.background;
         background.spawn(admin.run(Arc::new(admin_shows), tasks.end.clone()));
@@ -156,6 +167,7 @@ impl App {
             views: &views,
             follower: &follower,
             metrics: &metrics,
+            audit: &audit,
             background,
         };
         let clusters = wiring.clusters();
@@ -174,6 +186,7 @@ impl App {
             passwords,
             status,
             metrics,
+            audit: Arc::clone(&audit),
         };
         reloads.tell_certificate();
         serve(main, &reloads, &tasks);
@@ -184,6 +197,7 @@ impl App {
             tasks,
             views,
             reloads,
+            audit,
         })
     }
 
@@ -211,6 +225,11 @@ impl App {
         &self.views.registry
     }
 
+    /// Where every request is recorded.
+    pub fn audit(&self) -> &Audit<Entry> {
+        &self.audit
+    }
+
     /// Names of the registered clusters, in order.
     pub fn clusters(&self) -> Vec<String> {
         self.views.clusters()
@@ -224,19 +243,24 @@ impl App {
         tasks.background.close();
         // What is still running then ends with the process.
         let _ = tokio::time::timeout(BACKGROUND_END, tasks.background.wait()).await;
+        self.audit.close().await;
         self.store.close().await;
         drained
     }
 }
 
 /// What must be so before this replica takes requests.
-fn checks(follower: &Follower, stop: &CancellationToken) -> Vec<Check> {
-    let (follower, stop) = (follower.clone(), stop.clone());
+fn checks(follower: &Follower, stop: &CancellationToken, audit: &Arc<Audit<Entry>>) -> Vec<Check> {
+    let (follower, stop, audit) = (follower.clone(), stop.clone(), Arc::clone(audit));
     vec![
         Check::new("store", move || match follower.age() {
             Some(age) if age <= VIEW_AGE => Ok(()),
             Some(age) => Err(format!("no contact for {} s", age.as_secs())),
             None => Err("not read yet".to_owned()),
+        }),
+        // Elsewhere a request may be recorded, and so carried out.
+        Check::new("audit", move || {
+            audit.can_admit().map_err(|why| why.to_string())
         }),
         Check::new("drain", move || {
             let draining = stop.is_cancelled();

@@ -137,6 +137,7 @@ state: {{store: state.db, key_file: keys}}
 drain: {{deadline: 2s}}
 # A cluster on this very machine is what one develops with.
 clusters: {{danger_allow_loopback_clusters: true}}
+audit: {{output: file, path: audit.log}}
 log: {{level: {level}}}
 "
     )

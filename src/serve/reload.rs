@@ -29,8 +29,8 @@ use crate::{
         BaseDomain, Config, File, LogLevel,
         live::{Bound, LiveConfig},
     },
-    gateway::{Gateway, Snapshot},
-    observe::{log, metrics::Metrics},
+    gateway::{Entry, Gateway, Snapshot},
+    observe::{audit::Audit, log, metrics::Metrics},
     request::Router,
     status::clock,
 };
@@ -72,6 +72,8 @@ pub struct Parts {
     pub status: Arc<Status>,
     /// Where the certificate's end is shown.
     pub metrics: Arc<Metrics>,
+    /// Whose file is opened anew.
+    pub audit: Arc<Audit<Entry>>,
 }
 
 /// Reads again when it is time to.
@@ -111,6 +113,7 @@ impl Reloader {
                 tokio::select! {
                     () = hangup => {
                         tracing::info!("SIGHUP: reading everything again");
+                        self.parts.audit.reopen();
                         if self.reload().await.is_empty() {
                             tracing::info!("nothing new was taken");
                         }

@@ -10,6 +10,7 @@
 mod acting;
 mod admin;
 mod admin_commands;
+mod audit;
 mod canary;
 mod config_check;
 mod dev;

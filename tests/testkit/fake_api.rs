@@ -50,6 +50,8 @@ pub(crate) enum Reply {
     Answer(StatusCode, Vec<(&'static str, String)>, Bytes),
     /// Switches protocols and echoes whatever comes.
     Echo,
+    /// Switches protocols to this subprotocol, says these bytes, hears the client out, and ends.
+    Says(&'static str, Bytes),
     /// 200, one chunk, and then nothing until the client goes away.
     Stall(Bytes),
     /// Drops the connection without an answer.
@@ -281,6 +283,21 @@ async fn perform(
             if let Some(protocol) = wanted {
                 response = response.header("upgrade", protocol);
             }
+            Ok(response.body(full(Bytes::new())).unwrap())
+        }
+        Reply::Says(protocol, said) => {
+            tokio::spawn(async move {
+                let Ok(upgraded) = upgrade.await else { return };
+                let mut io = TokioIo::new(upgraded);
+                let _ = io.write_all(&said).await;
+                let _ = io.shutdown().await;
+                let _ = tokio::io::copy(&mut io, &mut tokio::io::sink()).await;
+            });
+            let response = Response::builder()
+                .status(101)
+                .header("connection", "Upgrade")
+                .header("upgrade", wanted.unwrap())
+                .header("sec-websocket-protocol", protocol);
             Ok(response.body(full(Bytes::new())).unwrap())
         }
         Reply::Stall(first) => {

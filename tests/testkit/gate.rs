@@ -60,7 +60,8 @@ impl Gate {
             "{base_domain}external_url: https://localhost\n\
              tls: {{cert_file: {}, key_file: {}}}\n\
              state: {{store: store, key_file: keys}}\n\
-             clusters: {{danger_allow_loopback_clusters: true}}\n",
+             clusters: {{danger_allow_loopback_clusters: true}}\n\
+             audit: {{output: file, path: audit.log}}\n",
             cert.display(),
             key.display()
         );
@@ -268,12 +269,17 @@ impl Gate {
 
     /// What `/metrics` of the admin listener says.
     pub(crate) async fn metrics(&self) -> String {
+        self.admin_get("/metrics").await
+    }
+
+    /// What a path of the admin listener says.
+    pub(crate) async fn admin_get(&self, path: &str) -> String {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let mut stream = tokio::net::TcpStream::connect(self.admin_address)
             .await
             .unwrap();
-        let request = b"GET /metrics HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer
@@ -290,10 +296,35 @@ impl Gate {
         self.put(Binding::new(name, spec), Nothing::default()).await;
     }
 
+    /// The audit log.
+    pub(crate) fn audit_file(&self) -> std::path::PathBuf {
+        self.folder.path().join("audit.log")
+    }
+
+    /// The audit events so far, when there are this many.
+    pub(crate) async fn events(&self, count: usize) -> Vec<serde_json::Value> {
+        let end = std::time::Instant::now() + PATIENCE;
+        loop {
+            let text = std::fs::read_to_string(self.audit_file()).unwrap_or_default();
+            let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+            let events: Vec<_> = whole
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+                .collect();
+            if events.len() >= count {
+                return events;
+            }
+            assert!(std::time::Instant::now() < end, "{events:#?}");
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Stops, and asserts that nothing is left behind.
     pub(crate) async fn stop(self) {
         let done = self.app.stop(tokio::time::sleep(PATIENCE)).await;
         assert_eq!(done, Drained::Clean, "every connection and stream ends");
+        let audit = std::fs::read(self.folder.path().join("audit.log")).unwrap_or_default();
+        canary::assert_none(&[("the audit log", &audit)], None, &[]);
         // G8: of this gate, or of another one of the same program.
         assert_eq!(canary::found_in_log(), Vec::<String>::new());
     }

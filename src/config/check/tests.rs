@@ -110,6 +110,47 @@ fn addresses_and_files_must_differ() {
 }
 
 #[test]
+fn the_audit_log_goes_to_one_place() {
+    let told = |audit: &str| told(&format!("{SMALLEST}audit: {audit}\n"));
+    for good in [
+        "{output: off}",
+        "{output: stdout}",
+        "{output: file, path: audit.log, max_size: 64KiB, max_files: 0}",
+    ] {
+        assert_eq!(told(good), [""; 0], "{good}");
+    }
+    for (bad, mistake) in [
+        (
+            "{output: file}",
+            "audit.path: is required with audit.output: file",
+        ),
+        (
+            "{path: audit.log}",
+            "audit.path: is written only with audit.output: file",
+        ),
+        (
+            "{output: file, path: state.db}",
+            "audit.path: must be another file than store, keys and certificate",
+        ),
+        (
+            "{max_size: 100MB}",
+            "audit.max_size: \"100MB\" is not a size; write 64KiB, 100MiB or 1GiB",
+        ),
+        (
+            "{max_size: 1KiB}",
+            "audit.max_size: 1KiB is not between 64KiB and 1024GiB",
+        ),
+        (
+            "{queue: 1}",
+            "audit.queue: 1 is not between 100 and 1000000",
+        ),
+    ] {
+        let told = told(bad);
+        assert!(told.len() == 1 && told[0].ends_with(mistake), "{told:?}");
+    }
+}
+
+#[test]
 fn external_urls_are_strict() {
     for wrong in [
         "gate.example.com",

@@ -6,6 +6,7 @@ use crate::{
     authn::{Unknowable, passwords, throttle},
     gateway::answer::Fault,
     objects::User,
+    observe::audit::NotAudited,
     proxy::dial::DialError,
     request::RequestId,
     status::Details,
@@ -74,6 +75,10 @@ fn gateway_errors() -> Vec<(&'static str, Error)> {
         AuthnError::Unavailable(Unknowable::Loading).into(),
     ));
     all.extend(impersonation_errors());
+    all.push((
+        "what cannot be recorded is not begun (docs/audit.md)",
+        NotAudited::Full.into(),
+    ));
     all.extend(authz_errors());
     all.extend(acting_errors());
     all.extend(cluster_errors());
@@ -437,6 +442,7 @@ fn what_could_not_be_told_is_a_server_error() {
     for error in [
         Error::from(AuthnError::Unavailable(Unknowable::Loading)),
         Error::from(login::LoginError::Store(uncertain())),
+        Error::from(NotAudited::Failing),
         Error::from(ProxyError::CredentialRefused),
         Error::from(ProxyError::Busy),
     ] {

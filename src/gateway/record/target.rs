@@ -3,7 +3,7 @@
 //! A query can hold anything: the arguments of a command (`exec`), a token that somebody put into a URL,
 //! whatever an application behind a `proxy` subresource takes. So a parameter is shown only if it is one of
 //! Kubernetes' own that say how objects are listed, watched or written; of all others neither name nor
-//! value is, only how many they were. A gateway's token is hidden wherever it stands.
+//! value is, only how many they were. What looks like a token is hidden wherever it stands.
 
 use std::borrow::Cow;
 
@@ -49,9 +49,9 @@ const SHOWN: [&str; 37] = [
     "watch",
 ];
 
-/// What every token of the gateway begins with.
-const TOKEN: &str = "pal_";
-/// What begins so and goes on for this long is taken for a token; a whole one has 74 bytes.
+/// What a token of the gateway begins with, and a JSON Web Token (`{"` in base64).
+const TOKENS: [&str; 2] = ["pal_", "eyJ"];
+/// What begins so and goes on for this long is taken for one; a gateway's has 74 bytes.
 const TOKEN_LIKE: usize = 24;
 /// What stands in its place. Not a legal byte of a target, so that nobody takes it for one.
 const HIDDEN: &str = "<token>";
@@ -96,14 +96,16 @@ pub(super) fn shown(raw: &str) -> Shown<'_> {
     }
 }
 
-/// The text without the gateway's tokens in it.
+/// The text without tokens in it.
 pub(super) fn without_tokens(text: &str) -> Cow<'_, str> {
     let mut clean = String::new();
     let mut rest = text;
-    while let Some(at) = rest.find(TOKEN) {
+    while let Some(at) = TOKENS.iter().filter_map(|token| rest.find(token)).min() {
         let (before, from) = rest.split_at(at);
-        let end = from.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let (word, after) = from.split_at(end.unwrap_or(from.len()));
+        // Dots part the three parts of a JSON Web Token.
+        let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let end = from.find(|c: char| !part(c)).unwrap_or(from.len());
+        let (word, after) = from.split_at(end);
         clean.push_str(before);
         clean.push_str(if word.len() < TOKEN_LIKE {
             word
@@ -168,7 +170,12 @@ mod tests {
             (format!("curl {token}"), "curl <token>"),
             (format!("{token}{token}"), "<token>"),
             (format!("{token},{token}"), "<token>,<token>"),
+            (
+                "/a/eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln/b".to_owned(),
+                "/a/<token>/b",
+            ),
             ("/pods/pal_x".to_owned(), "/pods/pal_x"),
+            ("/pods/eyJ-web".to_owned(), "/pods/eyJ-web"),
             ("pal_".to_owned(), "pal_"),
             (String::new(), ""),
         ] {

@@ -32,9 +32,10 @@ pub(in crate::gateway) enum Word {
 const KINDS: usize = Word::Name as usize + 1;
 /// Room for the texts of nearly every request.
 const USUAL: usize = 384;
-/// Longest text that is kept of each (bytes): a name of Kubernetes has at most 253, and a target that needs
-/// more than this has a selector in it that nobody reads.
+/// Longest target that is kept (bytes): what is longer has a selector in it that nobody reads.
 const LONGEST: usize = 2048;
+/// Longest of the others: a name of Kubernetes has at most 253.
+const LONGEST_NAME: usize = 512;
 
 /// The texts.
 #[derive(Clone, Debug, Default)]
@@ -45,13 +46,18 @@ pub(in crate::gateway) struct Words {
 }
 
 impl Words {
-    /// Keeps a text, cut to [`LONGEST`]. What was kept under the same kind is forgotten.
+    /// Keeps a text, or its beginning. What was kept under the same kind is forgotten.
     pub(in crate::gateway) fn keep(&mut self, word: Word, text: &str) {
         if self.text.capacity() == 0 {
             self.text.reserve(USUAL);
         }
+        let most = if word == Word::Target {
+            LONGEST
+        } else {
+            LONGEST_NAME
+        };
         let begin = self.text.len();
-        self.text.push_str(cut(text, LONGEST));
+        self.text.push_str(cut(text, most));
         let span = (offset(begin), offset(self.text.len()));
         if let Some(place) = self.spans.get_mut(word as usize) {
             *place = span;
@@ -95,7 +101,9 @@ mod tests {
         assert_eq!(words.get(Word::Target), "");
         assert_eq!(words.get(Word::Group), "");
         // Three bytes a character: the bound falls into one.
-        words.keep(Word::Agent, &"€".repeat(LONGEST));
-        assert_eq!(words.get(Word::Agent), "€".repeat(LONGEST / 3));
+        for (word, most) in [(Word::Agent, LONGEST_NAME), (Word::Target, LONGEST)] {
+            words.keep(word, &"€".repeat(LONGEST));
+            assert_eq!(words.get(word), "€".repeat(most / 3));
+        }
     }
 }

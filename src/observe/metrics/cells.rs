@@ -63,6 +63,12 @@ impl Gauge {
         self.0.fetch_sub(1, Relaxed);
     }
 
+    /// So many less.
+    pub fn sub(&self, less: u64) {
+        let less = i64::try_from(less).unwrap_or(i64::MAX);
+        self.0.fetch_sub(less, Relaxed);
+    }
+
     /// So many from now on.
     pub fn set(&self, value: i64) {
         self.0.store(value, Relaxed);

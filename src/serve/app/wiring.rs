@@ -9,12 +9,19 @@ use crate::{
     },
     authz::{Authz, files},
     clusters::{Clusters, Registry, service},
-    config::{Config, live::LiveConfig},
-    gateway::{self, Gateway},
+    config::{self, AuditOutput, AuditSync, Config, live::LiveConfig},
+    gateway::{self, Entry, Gateway},
     objects::{Role, RoleSpec},
-    observe::metrics::Metrics,
+    observe::{
+        audit::{self, Audit},
+        metrics::Metrics,
+    },
     proxy::dial::Reach,
-    serve::{reload, state::State},
+    serve::{
+        app::StartError,
+        reload,
+        state::{State, make_folder},
+    },
     store::follow::{Batch, Follower},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -56,6 +63,23 @@ impl Views {
         names
     }
 
+    /// Opens the audit log, whose events name groups as the index does.
+    pub(super) fn audit(&self, config: &config::Audit) -> Result<Arc<Audit<Entry>>, StartError> {
+        let error = |source| StartError::Audit {
+            path: config.path.clone(),
+            source,
+        };
+        if config.output == AuditOutput::File
+            && let Some(folder) = config.path.parent()
+        {
+            make_folder(folder)?;
+        }
+        let index = Arc::clone(&self.index);
+        let encode = move |entry: &Entry, line: &mut Vec<u8>| entry.write(&index, line);
+        let audit = Audit::start(&audit_settings(config), encode).map_err(error)?;
+        Ok(Arc::new(audit))
+    }
+
     /// Tells all of them. The index last: who is not known there gets no further, so nobody is judged by
     /// a policy that is older than their token.
     pub(super) fn sink(&self) -> impl FnMut(Batch) + Send + 'static {
@@ -76,6 +100,7 @@ pub(super) struct Wiring<'a> {
     pub(super) views: &'a Views,
     pub(super) follower: &'a Follower,
     pub(super) metrics: &'a Arc<Metrics>,
+    pub(super) audit: &'a Arc<Audit<Entry>>,
     /// Work that a stop waits for after the connections.
     pub(super) background: &'a TaskTracker,
 }
@@ -118,6 +143,7 @@ impl Wiring<'_> {
             login,
             streams,
             metrics: Arc::clone(self.metrics),
+            audit: Arc::clone(self.audit),
         };
         Gateway::new(parts, reload::snapshot(&self.config.load()))
     }
@@ -157,6 +183,27 @@ impl Wiring<'_> {
                 reach: reach(config),
             }),
         })
+    }
+}
+
+fn audit_settings(config: &config::Audit) -> audit::Settings {
+    audit::Settings {
+        output: match config.output {
+            AuditOutput::Off => audit::Output::Off,
+            AuditOutput::Stdout => audit::Output::Stdout,
+            AuditOutput::File => audit::Output::File(audit::FileSettings {
+                path: config.path.clone(),
+                max_size: config.max_size,
+                max_files: config.max_files,
+                sync: match config.sync {
+                    AuditSync::Never => audit::Sync::Never,
+                    AuditSync::Interval => audit::Sync::Every(config.sync_interval),
+                    AuditSync::Batch => audit::Sync::Batch,
+                },
+            }),
+        },
+        queue: config.queue,
+        best_effort: config.danger_audit_best_effort,
     }
 }
 

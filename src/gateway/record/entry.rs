@@ -1,0 +1,187 @@
+//! From what is known of a request to its audit event. Runs on the audit log's own thread.
+
+use super::{
+    Failure, FailureKind,
+    notes::Note,
+    words::{Word, Words, cut},
+};
+use crate::{
+    authn::{Identity, Index},
+    authz::Assumed,
+    observe::audit::event::{Event, ObjectRef, ResponseStatus, Stage, User},
+    proxy::Exit,
+    request::RequestId,
+};
+use http::Method;
+use jiff::Timestamp;
+use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
+
+/// Groups of one user that are named, so that a line stays a line.
+const GROUPS: usize = 64;
+/// Longest reason (bytes): a refusal quotes names out of the target.
+const REASON: usize = 1024;
+
+/// What an event is made of. No `Debug`: it holds an identity.
+pub struct Entry {
+    pub(super) id: RequestId,
+    pub(super) stage: Stage,
+    pub(super) arrived: Timestamp,
+    pub(super) at: Timestamp,
+    pub(super) took: Duration,
+    pub(super) peer: IpAddr,
+    pub(super) method: Method,
+    pub(super) words: Words,
+    /// Parameters of the query that are not told.
+    pub(super) hidden: usize,
+    pub(super) who: Option<Identity>,
+    pub(super) acts_as: Option<Arc<Assumed>>,
+    pub(super) allowed_by: Option<Arc<str>>,
+    pub(super) code: u16,
+    pub(super) failure: Option<Failure>,
+    pub(super) sent: u64,
+    pub(super) received: u64,
+    pub(super) exit: Option<Exit>,
+    pub(super) ended: bool,
+    /// Events of strangers that were left out before this one.
+    pub(super) left_out: u64,
+}
+
+impl Entry {
+    /// Appends the event's line; `index` knows the names of groups.
+    pub fn write(&self, index: &Index, line: &mut Vec<u8>) {
+        let mut event = Event::new(self.id.to_string(), self.stage);
+        event.request_uri = self.words.get(Word::Target);
+        let method = self.method.as_str().to_ascii_lowercase();
+        event.verb = match self.words.get(Word::Verb) {
+            // Not read as far as that.
+            "" => &method,
+            verb => verb,
+        };
+        event.user = self
+            .who
+            .as_ref()
+            .map_or_else(User::default, |who| user(who, index));
+        event.impersonated_user = self.acts_as.as_ref().map(|other| assumed(other, index));
+        event.source_ips = [self.peer.to_string()];
+        event.user_agent = self.words.get(Word::Agent);
+        event.object_ref = self.object_ref();
+        event.response_status = Some(self.response_status());
+        event.request_received_timestamp = self.arrived;
+        event.stage_timestamp = self.at;
+        self.annotate(&mut event);
+        event.write(line);
+    }
+
+    fn object_ref(&self) -> Option<ObjectRef<'_>> {
+        let resource = self.words.get(Word::Resource);
+        (!resource.is_empty()).then(|| ObjectRef {
+            resource,
+            namespace: self.words.get(Word::Namespace),
+            name: self.words.get(Word::Name),
+            api_group: self.words.get(Word::Group),
+            api_version: self.words.get(Word::Version),
+            subresource: self.words.get(Word::Subresource),
+        })
+    }
+
+    fn response_status(&self) -> ResponseStatus<'_> {
+        match &self.failure {
+            Some(failure) => ResponseStatus::failure(self.code, failure.reason, failure.message()),
+            None => ResponseStatus::answered(self.code),
+        }
+    }
+
+    fn annotate<'e>(&'e self, event: &mut Event<'e>) {
+        let forbidden = self
+            .failure
+            .as_ref()
+            .filter(|failure| failure.kind == FailureKind::Forbidden);
+        if let Some(failure) = forbidden {
+            event.annotate(Note::Decision.key(), "forbid");
+            event.annotate(Note::Reason.key(), failure.why());
+        } else if let Some(role) = &self.allowed_by {
+            event.annotate(Note::Decision.key(), "allow");
+            let reason = format!("allowed by role {role:?}");
+            event.annotate(Note::Reason.key(), reason);
+        }
+        let cluster = self.words.get(Word::Cluster);
+        if !cluster.is_empty() {
+            event.annotate(Note::Cluster.key(), cluster);
+        }
+        if self.hidden > 0 {
+            let hidden = self.hidden.to_string();
+            event.annotate(Note::Hidden.key(), hidden);
+        }
+        if self.left_out > 0 {
+            let left_out = self.left_out.to_string();
+            event.annotate(Note::LeftOut.key(), left_out);
+        }
+        if self.stage == Stage::ResponseStarted {
+            return;
+        }
+        let took = format!("{:.3}", self.took.as_secs_f64());
+        event.annotate(Note::Duration.key(), took);
+        event.annotate(Note::Sent.key(), self.sent.to_string());
+        if self.received > 0 {
+            let received = self.received.to_string();
+            event.annotate(Note::Received.key(), received);
+        }
+        if let Some(exit) = self.exit {
+            let exit = match exit {
+                Exit::Code(code) => code.to_string(),
+                Exit::Failed => "failed".to_owned(),
+                Exit::Unknown => "unknown".to_owned(),
+            };
+            event.annotate(Note::Exit.key(), exit);
+        }
+        if !self.ended {
+            event.annotate(Note::Cut.key(), "true");
+        }
+    }
+}
+
+fn user<'e>(who: &'e Identity, index: &Index) -> User<'e> {
+    let token = Cow::Owned(who.token_id().to_string());
+    User {
+        username: who.handle(),
+        uid: who.user_uid(),
+        groups: names(who.groups(), index),
+        extra: [("palisade.dev/token-id".into(), vec![token])].into(),
+    }
+}
+
+fn assumed<'e>(other: &'e Assumed, index: &Index) -> User<'e> {
+    // What stands in an extra is nobody's business; the cluster's own audit log has it.
+    let keys = other.extras().iter().map(|extra| extra.key.as_ref());
+    User {
+        username: other.handle(),
+        uid: other.uid(),
+        groups: names(other.groups(), index),
+        extra: keys.map(|key| (key.into(), Vec::new())).collect(),
+    }
+}
+
+fn names<'e>(groups: &'e [Box<str>], index: &Index) -> Vec<Cow<'e, str>> {
+    // A group that was removed in this very moment has its uid left.
+    let name = |uid: &'e str| match index.group_name(uid) {
+        Some(name) => Cow::Owned(name.into_string()),
+        None => Cow::Borrowed(uid),
+    };
+    let groups = groups.iter().take(GROUPS);
+    groups.map(|uid| name(uid)).collect()
+}
+
+impl Failure {
+    fn message(&self) -> &str {
+        cut(&self.text, REASON)
+    }
+
+    /// The message without the name of the stage in front.
+    fn why(&self) -> &str {
+        let message = self.message();
+        message.split_once(": ").map_or(message, |(_, why)| why)
+    }
+}
+
+#[cfg(test)]
+mod tests;

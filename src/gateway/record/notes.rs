@@ -1,0 +1,77 @@
+//! The annotations that an event may have. docs/audit.md lists them from here.
+
+/// One annotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) enum Note {
+    Decision,
+    Reason,
+    Cluster,
+    Hidden,
+    Duration,
+    Sent,
+    Received,
+    Exit,
+    Cut,
+    LeftOut,
+}
+
+impl Note {
+    /// All of them, in the order of the document.
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 10] = [
+        Self::Decision,
+        Self::Reason,
+        Self::Cluster,
+        Self::Duration,
+        Self::Sent,
+        Self::Received,
+        Self::Cut,
+        Self::Exit,
+        Self::Hidden,
+        Self::LeftOut,
+    ];
+
+    /// As it stands in the event.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Decision => "authorization.k8s.io/decision",
+            Self::Reason => "authorization.k8s.io/reason",
+            Self::Cluster => "palisade.dev/cluster",
+            Self::Hidden => "palisade.dev/hidden-parameters",
+            Self::Duration => "palisade.dev/duration-seconds",
+            Self::Sent => "palisade.dev/bytes-sent",
+            Self::Received => "palisade.dev/bytes-received",
+            Self::Exit => "palisade.dev/exit-code",
+            Self::Cut => "palisade.dev/cut",
+            Self::LeftOut => "palisade.dev/left-out",
+        }
+    }
+
+    /// What it says.
+    #[cfg(test)]
+    pub(super) fn doc(self) -> &'static str {
+        match self {
+            Self::Decision => {
+                "`allow` or `forbid`: what the gateway decided. Without it nothing was decided, since \
+                 nobody was identified or the request made no sense. A cluster may still refuse what the \
+                 gateway allowed; `responseStatus` has that"
+            }
+            Self::Reason => "the role that allowed it, or why it was refused",
+            Self::Cluster => {
+                "the cluster, as it was asked for: it need not exist. None: the gateway's own API, or a login"
+            }
+            Self::Hidden => "how many parameters of the query are not in `requestURI`",
+            Self::Duration => "from the request's head to the stage, by a clock that nobody sets",
+            Self::Sent => {
+                "bytes of the answer's body, or of an upgraded stream, that went to the client"
+            }
+            Self::Received => "bytes of an upgraded stream that came from the client",
+            Self::Exit => {
+                "exec and attach: the command's exit code as the cluster told it; `failed` if it could not \
+                 be run; `unknown` if the cluster told nothing, or told it by SPDY, which is not read"
+            }
+            Self::Cut => "`true`: the client left, or a connection broke, before the answer's end",
+            Self::LeftOut => "how many events of strangers were left out since the last one",
+        }
+    }
+}
