@@ -158,7 +158,7 @@ impl World {
             id: RequestId::new(),
             peer: HeaderValue::from_static("10.1.2.3"),
         };
-        Outbound::build(head, permit, &self.facts, &hop).unwrap()
+        Outbound::build(head, permit, &self.facts, hop).unwrap()
     }
 }
 

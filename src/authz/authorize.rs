@@ -148,8 +148,7 @@ impl Authz {
         };
         let roles = policy
             .cluster_roles(&who, &cluster, now)
-            .names()
-            .map(Arc::from)
+            .shared_names()
             .collect();
         let allowed_by = policy.shared_role_name(role);
         let cut = target.cut;

@@ -196,7 +196,7 @@ impl Gateway {
         times: &mut Times,
     ) -> Result<Served, Error> {
         let upstream = self.parts.clusters.upstream(permit.cluster())?; // 503: no credential yet
-        let outbound = Outbound::build(head, permit, upstream.facts(), &hop)?; // an allowlist, identity last
+        let outbound = Outbound::build(head, permit, upstream.facts(), hop)?; // an allowlist, identity last
         let answer = upstream.send(outbound, body, times).await?; // 502, 503, 504
         Ok((answer.response.map(Body::cluster), answer.session))
     }

@@ -46,13 +46,57 @@ pub enum Class {
 /// # }
 /// ```
 pub struct Outbound {
-    method: Method,
+    origin: Origin,
     target: PathAndQuery,
     headers: HeaderMap,
     class: Class,
-    proxied: bool,
-    command: bool,
     switch: Option<Switch>,
+}
+
+/// What a request is made of, kept until it is answered: one that has to be sent again is made again. A copy
+/// of each, for the few that need it, would cost more than the policy's decision.
+pub(super) struct Origin {
+    method: Method,
+    target: PathAndQuery,
+    client: HeaderMap,
+    permit: Permit,
+    hop: Hop,
+}
+
+impl Origin {
+    fn headers(&self, facts: &Facts, upgrade: bool) -> Result<HeaderMap, ProxyError> {
+        let mut headers = if self.permit.is_proxied() {
+            headers::for_proxied_app(&self.client, upgrade)
+        } else {
+            headers::for_api(&self.client, upgrade)
+        };
+        if upgrade && let Some(protocol) = self.client.get(header::UPGRADE) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(header::UPGRADE, protocol.clone());
+        }
+        headers.insert(AUDIT_ID, self.hop.id.header_value());
+        headers.insert(FORWARDED_FOR, self.hop.peer.clone());
+        write_identity(&mut headers, &self.permit, facts)?;
+        Ok(headers)
+    }
+
+    /// The same request once more, for one that has no body.
+    pub(super) fn again(
+        &self,
+        facts: &Facts,
+        authorization: &HeaderValue,
+    ) -> Result<Request<UpstreamBody>, ProxyError> {
+        let headers = self.headers(facts, false)?;
+        let target = cut_target(&self.target, self.permit.cut())?;
+        let method = self.method.clone();
+        Ok(request(
+            method,
+            target,
+            headers,
+            UpstreamBody::Empty,
+            authorization,
+        ))
+    }
 }
 
 impl Outbound {
@@ -61,13 +105,7 @@ impl Outbound {
     /// # Errors
     /// [`ProxyError::Identity`] if the identity does not fit into headers, [`ProxyError::TooManyGroups`],
     /// [`ProxyError::ActingNotSynced`].
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a permit is good for one request: used up here"
-    )]
-    pub fn build(head: Head, permit: Permit, facts: &Facts, hop: &Hop) -> Result<Self, ProxyError> {
-        let cut = permit.cut();
-        let (proxied, command) = (permit.is_proxied(), permit.is_command());
+    pub fn build(head: Head, permit: Permit, facts: &Facts, hop: Hop) -> Result<Self, ProxyError> {
         let parts = head.into_parts();
         let class = match (&parts.upgrade, permit.pace()) {
             (Some(_), _) => Class::Upgrade,
@@ -75,28 +113,19 @@ impl Outbound {
             (None, Pace::Bulk) => Class::Bulk,
             (None, Pace::Trickle) => Class::Stream,
         };
-        let upgrade = class == Class::Upgrade;
-        let mut headers = if proxied {
-            headers::for_proxied_app(&parts.headers, upgrade)
-        } else {
-            headers::for_api(&parts.headers, upgrade)
-        };
-        if upgrade && let Some(protocol) = parts.headers.get(header::UPGRADE) {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-            headers.insert(header::UPGRADE, protocol.clone());
-        }
-        headers.insert(AUDIT_ID, hop.id.header_value());
-        headers.insert(FORWARDED_FOR, hop.peer.clone());
-        write_identity(&mut headers, &permit, facts)?;
-        let target = cut_target(parts.target, cut)?;
-        Ok(Self {
+        let origin = Origin {
             method: parts.method,
-            target,
-            headers,
+            target: parts.target,
+            client: parts.headers,
+            permit,
+            hop,
+        };
+        Ok(Self {
+            headers: origin.headers(facts, class == Class::Upgrade)?,
+            target: cut_target(&origin.target, origin.permit.cut())?,
             class,
-            proxied,
-            command,
             switch: parts.upgrade,
+            origin,
         })
     }
 
@@ -107,28 +136,39 @@ impl Outbound {
 
     /// Whether it goes to an application under a `proxy` subresource.
     pub fn is_proxied(&self) -> bool {
-        self.proxied
+        self.origin.permit.is_proxied()
     }
 
     /// Whether it runs a command in a Pod, or joins one.
     pub fn is_command(&self) -> bool {
-        self.command
+        self.origin.permit.is_command()
     }
 
     /// The HTTP request; the gateway's own credential is written here, last of all.
     pub(super) fn into_request(
-        mut self,
+        self,
         body: UpstreamBody,
         authorization: &HeaderValue,
-    ) -> (Request<UpstreamBody>, Option<Switch>) {
-        self.headers
-            .insert(header::AUTHORIZATION, authorization.clone());
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = Uri::from(self.target);
-        *request.headers_mut() = self.headers;
-        (request, self.switch)
+    ) -> (Request<UpstreamBody>, Origin, Option<Switch>) {
+        let method = self.origin.method.clone();
+        let request = request(method, self.target, self.headers, body, authorization);
+        (request, self.origin, self.switch)
     }
+}
+
+fn request(
+    method: Method,
+    target: PathAndQuery,
+    mut headers: HeaderMap,
+    body: UpstreamBody,
+    authorization: &HeaderValue,
+) -> Request<UpstreamBody> {
+    headers.insert(header::AUTHORIZATION, authorization.clone());
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::from(target);
+    *request.headers_mut() = headers;
+    request
 }
 
 /// What an outbound request says of the way it came.
@@ -184,9 +224,9 @@ fn write_identity(
 }
 
 /// The raw bytes after the cluster prefix; `` and `?query` get the `/` that HTTP wants.
-fn cut_target(raw: PathAndQuery, cut: usize) -> Result<PathAndQuery, ProxyError> {
+fn cut_target(raw: &PathAndQuery, cut: usize) -> Result<PathAndQuery, ProxyError> {
     if cut == 0 {
-        return Ok(raw);
+        return Ok(raw.clone());
     }
     let rest = raw.as_str().get(cut..).ok_or(ProxyError::Target)?;
     let parsed = if rest.starts_with('/') {
@@ -203,7 +243,7 @@ mod tests {
 
     #[test]
     fn target_is_cut_and_otherwise_untouched() {
-        let cut = |raw: &str, at| cut_target(raw.parse().unwrap(), at).unwrap().to_string();
+        let cut = |raw: &str, at| cut_target(&raw.parse().unwrap(), at).unwrap().to_string();
         assert_eq!(
             cut("/k8s/clusters/a/api/v1/%2e?x=%2F;y", 15),
             "/api/v1/%2e?x=%2F;y"

@@ -128,11 +128,13 @@ impl Pool {
         &self.meter
     }
 
-    /// Sends a request and waits for the head of its answer; `times` is told what is waited for.
+    /// Sends a request and waits for the head of its answer; `again` makes the same once more, if it has no
+    /// body, and `times` is told what is waited for.
     pub async fn send(
         &self,
         lane: Lane,
         mut request: Request<UpstreamBody>,
+        again: &(dyn Fn() -> Result<Request<UpstreamBody>, ProxyError> + Sync),
         times: &mut Times,
     ) -> Result<(Response<Incoming>, Lease), ProxyError> {
         let connections = match lane {
@@ -140,7 +142,8 @@ impl Pool {
             Lane::Bulk => &self.bulk,
             Lane::Stream => &self.stream,
         };
-        let again = Again::of(&request);
+        let bodyless = request.body().is_end_stream();
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let mut attempt = 1;
         // What never left costs no attempt, but also ends: each such try met a connection that is gone.
         let mut unsent = 0;
@@ -156,20 +159,20 @@ impl Pool {
                 }
                 Err(failed) => *failed,
             };
-            match (failed.message, &again) {
-                (Some(message), _) if unsent < limits::UNSENT => {
+            match failed.message {
+                Some(message) if unsent < limits::UNSENT => {
                     unsent += 1;
                     request = message;
                 }
-                (None, Some(again))
-                    if attempt < limits::ATTEMPTS
-                        && (again.reads() || not_processed(&failed.error)) =>
+                None if bodyless
+                    && attempt < limits::ATTEMPTS
+                    && (reads || not_processed(&failed.error)) =>
                 {
                     attempt += 1;
                     self.meter.retries.inc();
-                    request = again.request();
+                    request = again()?;
                 }
-                (_, _) => return Err(ProxyError::Lost(failed.error)),
+                Some(_) | None => return Err(ProxyError::Lost(failed.error)),
             }
         }
     }
@@ -224,35 +227,6 @@ impl Pool {
         }
         *request.uri_mut() = Uri::from_parts(parts).map_err(|_| ProxyError::Target)?;
         Ok(())
-    }
-}
-
-/// What is needed to send a request a second time: only one without a body has it.
-struct Again {
-    method: Method,
-    uri: Uri,
-    headers: http::HeaderMap,
-}
-
-impl Again {
-    fn of(request: &Request<UpstreamBody>) -> Option<Self> {
-        request.body().is_end_stream().then(|| Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
-        })
-    }
-
-    fn reads(&self) -> bool {
-        matches!(self.method, Method::GET | Method::HEAD)
-    }
-
-    fn request(&self) -> Request<UpstreamBody> {
-        let mut request = Request::new(UpstreamBody::Empty);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        request
     }
 }
 

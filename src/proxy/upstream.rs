@@ -199,8 +199,10 @@ impl Upstream {
         } else {
             UpstreamBody::Client(RequestBody::new(body))
         };
-        let (request, _) = outbound.into_request(body, self.endpoint.authorization());
-        let (response, lease) = timeout(answer, self.pool.send(lane, request, times))
+        let authorization = self.endpoint.authorization();
+        let (request, origin, _) = outbound.into_request(body, authorization);
+        let again = || origin.again(&self.facts, authorization);
+        let (response, lease) = timeout(answer, self.pool.send(lane, request, &again, times))
             .await
             .map_err(|_| ProxyError::Timeout)??;
         let (mut parts, incoming) = response.into_parts();
@@ -237,7 +239,7 @@ impl Upstream {
             .try_acquire_owned()
             .map_err(|_| ProxyError::Busy)?;
         let (proxied, command) = (outbound.is_proxied(), outbound.is_command());
-        let (request, switch) =
+        let (request, _, switch) =
             outbound.into_request(UpstreamBody::Empty, self.endpoint.authorization());
         let asked = request.headers().get(header::UPGRADE).cloned();
         let mut response = self
