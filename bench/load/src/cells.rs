@@ -11,6 +11,10 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+/// A burst takes a second or two; one that takes this long will not end.
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A workload.
 pub enum Work {
@@ -245,7 +249,8 @@ pub async fn sample(
     let upstream = suite.world.upstream(target.side);
     let mut window = Window::new(Some(fleet.get(target.kind)?.pid()), upstream.pid());
     let (handshakes, _) = upstream::counts(upstream.control).await?;
-    let burst = perform(&aim, work, &mut window).await?;
+    let performed = timeout(PATIENCE, perform(&aim, work, &mut window));
+    let burst = performed.await.context("it hangs")??;
     let (handshakes_after, _) = upstream::counts(upstream.control).await?;
     let (seconds, proxy, upstream) = window.took;
     Ok(Sample {

@@ -1,6 +1,7 @@
 //! Resident memory of what idles: a fresh process for each figure, since no proxy gives memory back soon.
 
 use crate::{
+    cells::PATIENCE,
     load::{Aim, Gets, Meter, Profile, Proto, Watches, closed, hold, idle},
     proc,
     results::Memory,
@@ -9,6 +10,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use std::time::Duration;
+use tokio::time::timeout;
 
 const TARGETS: [(Kind, Side); 7] = [
     (Kind::HAProxy, Side::H1),
@@ -65,7 +67,8 @@ pub async fn run(suite: &Suite) -> Result<Vec<Memory>> {
         eprintln!("memory: {}", what.name());
         for (kind, side) in TARGETS {
             let name = Target { kind, side }.name();
-            let found = one(suite, kind, side, what, count).await;
+            let found = timeout(PATIENCE, one(suite, kind, side, what, count)).await;
+            let found = found.context("it hangs").flatten();
             all.push(found.with_context(|| format!("{} {name}", what.name()))?);
         }
     }

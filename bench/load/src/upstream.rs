@@ -130,7 +130,13 @@ fn answer(mut request: Request<Incoming>) -> Response<Answer> {
             .and_then(|value| value.parse::<usize>().ok())
     };
     let body = if query.contains("watch=1") {
-        Answer::events(number("resourceVersion=").unwrap_or(0) as u64)
+        let mut response = json(Answer::events(
+            number("resourceVersion=").unwrap_or(0) as u64
+        ));
+        // Else nginx would keep events back until it has a buffer full of them.
+        let headers = response.headers_mut();
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        return response;
     } else if path.ends_with("/version") {
         return json(Answer::Text(Some(Bytes::from_static(
             br#"{"major":"1","minor":"36","gitVersion":"v1.36.3"}"#,

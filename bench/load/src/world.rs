@@ -369,10 +369,10 @@ tls: {{cert_file: '{cert}', key_file: '{key}'}}
 state: {{store: state.db, key_file: keys}}
 clusters: {{danger_allow_loopback_clusters: true, health_interval: 1m}}
 log: {{format: json}}
-{more}",
+audit: {{output: file, path: audit.log}}
+",
             cert = self.files.cert.display(),
             key = self.files.key.display(),
-            more = fs::read_to_string(store.join("more.yaml")).unwrap_or_default(),
         );
         let path = store.join("palisade.yaml");
         fs::write(&path, config)?;
