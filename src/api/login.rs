@@ -21,7 +21,7 @@ pub use password::Proof;
 use super::{Body, answer};
 use crate::{
     authn::{
-        Authn, Credential, Index, UserEntry, WebSocket, passwords,
+        Authn, Credential, Identity, Index, TokenId, UserEntry, WebSocket, passwords,
         throttle::{Limit, Source, Throttle},
     },
     config::{BaseDomain, Sessions, live::Live},
@@ -138,12 +138,42 @@ struct Renewed {
     expires_at: Timestamp,
 }
 
+/// What a request came to, for those who record it.
+#[derive(Clone, Default)]
+pub struct Seen {
+    /// What was done, or tried with a password.
+    pub deed: Option<Deed>,
+    /// Who was identified, and by which session.
+    pub who: Option<(Arc<UserEntry>, TokenId)>,
+    /// Whose password was tried and got no session, if there is such a user: people type passwords where names belong.
+    pub tried: Option<Arc<UserEntry>>,
+}
+
+/// What is done here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// A session begins.
+    Login,
+    /// A session is lengthened.
+    Renewal,
+    /// A session ends.
+    Logout,
+}
+
+impl Seen {
+    fn session(&mut self, deed: Deed, identity: &Identity) {
+        self.deed = Some(deed);
+        self.who = Some((Arc::clone(identity.user()), identity.token_id()));
+    }
+}
+
 impl Login {
     /// Answers a request whose path starts with `/v1/login/`, from a client at `peer`.
     pub async fn handle<B>(
         &self,
         peer: IpAddr,
         request: Request<B>,
+        seen: &mut Seen,
     ) -> Result<Response<Body>, LoginError>
     where
         B: http_body::Body<Data = Bytes> + Send,
@@ -160,15 +190,15 @@ impl Login {
             "/v1/login/password" => {
                 post()?;
                 let body = read(&head.headers, body).await;
-                self.password(Source::of(peer), body).await
+                self.password(Source::of(peer), body, seen).await
             }
             "/v1/login/renew" => {
                 post()?;
-                self.renew(&head.headers).await
+                self.renew(&head.headers, seen).await
             }
             "/v1/login/logout" => {
                 post()?;
-                self.logout(&head.headers).await
+                self.logout(&head.headers, seen).await
             }
             _ => Err(LoginError::NoSuchPath),
         }
@@ -189,6 +219,7 @@ impl Login {
         &self,
         source: Source,
         body: Result<Zeroizing<Vec<u8>>, LoginError>,
+        seen: &mut Seen,
     ) -> Result<Response<Body>, LoginError> {
         let login = body.and_then(|body| {
             // The parser's own words could hold the password.
@@ -200,12 +231,12 @@ impl Login {
         });
         let (name, done) = match login {
             Ok(login) => {
-                let done = self.log_in(&login, source).await;
+                let done = self.log_in(&login, source, seen).await;
                 (login.username, done)
             }
             Err(error) => (String::new(), Err(error)),
         };
-        self.note(&name, &done);
+        self.note(&name, &done, seen);
         let Done {
             session,
             user,
@@ -225,10 +256,12 @@ impl Login {
     }
 
     /// The one place that is told how each login with a password ended.
-    fn note(&self, name: &str, done: &Result<Done, LoginError>) {
+    fn note(&self, name: &str, done: &Result<Done, LoginError>, seen: &mut Seen) {
         match done {
             Ok(Done { session, user, .. }) => {
                 self.logins.inc(LoginEnd::Done);
+                seen.tried = None;
+                seen.who = Some((Arc::clone(user), session.text.id()));
                 tracing::info!(user = &*user.handle, token = %session.text.id(), "login");
             }
             Err(error) => {
@@ -237,6 +270,10 @@ impl Login {
                 let known = self.index.user(name);
                 let user = known.as_ref().map_or("", |user| &user.handle);
                 tracing::info!(user, %error, "login failed");
+                if matches!(error, LoginError::Refused(_)) {
+                    seen.deed = Some(Deed::Login);
+                    seen.tried = known;
+                }
             }
         }
     }
@@ -247,15 +284,25 @@ impl Login {
             .kept_from(&attempt::account_of(user), Instant::now())
     }
 
-    async fn renew(&self, headers: &HeaderMap) -> Result<Response<Body>, LoginError> {
+    async fn renew(
+        &self,
+        headers: &HeaderMap,
+        seen: &mut Seen,
+    ) -> Result<Response<Body>, LoginError> {
         let identity = self.session(headers)?;
+        seen.session(Deed::Renewal, &identity);
         let expires_at = self.extend(identity.token_id(), clock::now()).await?;
         tracing::info!(user = identity.handle(), token = %identity.token_id(), "session renewed");
         Ok(answer::ok(&Renewed { expires_at }))
     }
 
-    async fn logout(&self, headers: &HeaderMap) -> Result<Response<Body>, LoginError> {
+    async fn logout(
+        &self,
+        headers: &HeaderMap,
+        seen: &mut Seen,
+    ) -> Result<Response<Body>, LoginError> {
         let identity = self.session(headers)?;
+        seen.session(Deed::Logout, &identity);
         self.end(identity.token_id()).await?;
         tracing::info!(user = identity.handle(), token = %identity.token_id(), "logout");
         let mut response = Response::new(Body::default());
@@ -264,7 +311,7 @@ impl Login {
     }
 
     /// Who holds the session that a request carries.
-    fn session(&self, headers: &HeaderMap) -> Result<crate::authn::Identity, LoginError> {
+    fn session(&self, headers: &HeaderMap) -> Result<Identity, LoginError> {
         let credential = Credential::extract(headers, WebSocket::No)?;
         let authn = Authn::new(Arc::clone(&self.index));
         let identity = authn.authenticate(&credential, clock::now())?;

@@ -96,6 +96,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The user.
+    pub fn user(&self) -> &Arc<UserEntry> {
+        &self.user
+    }
+
     /// What bindings name the user by.
     pub fn user_uid(&self) -> &str {
         &self.user.uid
@@ -104,11 +109,6 @@ impl Identity {
     /// The user's name.
     pub fn handle(&self) -> &str {
         &self.user.handle
-    }
-
-    /// The user, as the index has it.
-    pub fn user(&self) -> &UserEntry {
-        &self.user
     }
 
     /// Uids of the local groups that the user is a member of, in order.

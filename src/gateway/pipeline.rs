@@ -132,7 +132,7 @@ impl Gateway {
                 self.parts.audit.admit()?; // 503: what cannot be recorded is not begun
                 // Boxed, as all that is rare: a request's future is as large as its largest branch, and
                 // every stream of HTTP/2 holds one.
-                return Box::pin(self.login(conn, head, body)).await;
+                return Box::pin(self.login(conn, head, body, record)).await;
             }
             Target::Cluster(cluster) => Purpose::Cluster(cluster),
             Target::Own => Purpose::Own,
@@ -212,9 +212,18 @@ impl Gateway {
     }
 
     /// Login names no cluster and carries no permit: what it may do is its own affair.
-    async fn login(&self, conn: &ConnInfo, head: Head, body: Incoming) -> Result<Served, Error> {
+    async fn login(
+        &self,
+        conn: &ConnInfo,
+        head: Head,
+        body: Incoming,
+        record: &mut Record,
+    ) -> Result<Served, Error> {
         let peer = conn.peer.ip();
-        let response = self.parts.login.handle(peer, whole(head, body)).await?;
+        let login = &self.parts.login;
+        let response = login
+            .handle(peer, whole(head, body), &mut record.login)
+            .await?;
         Ok((response.map(Body::own), None))
     }
 }

@@ -10,6 +10,7 @@ use super::{
     measure::Measure,
 };
 use crate::{
+    api::login::Seen,
     authn::Identity,
     authz::{Actor, Assumed, OwnPermit, Pace, Permit, RequestInfo},
     observe::{
@@ -46,6 +47,8 @@ pub(super) struct Record {
     /// Parameters of the query that are not in [`Word::Target`].
     hidden: usize,
     who: Option<Identity>,
+    /// What a login came to.
+    pub(super) login: Seen,
     /// Whom they act as, if not as themselves.
     acts_as: Option<Arc<Assumed>>,
     /// Name of the role that allowed it.
@@ -108,6 +111,7 @@ impl Record {
             words: Words::default(),
             hidden: 0,
             who: None,
+            login: Seen::default(),
             acts_as: None,
             allowed_by: None,
             pace: None,
@@ -226,8 +230,11 @@ impl Record {
     fn write_log_line(&self) {
         let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let word = |word| Some(self.words.get(word)).filter(|text| !text.is_empty());
-        let user = self.who.as_ref().map_or("-", Identity::handle);
+        let login = self.login.who.as_ref();
+        let user = self.who.as_ref().map(Identity::handle);
+        let user = user.or(login.map(|(user, _)| &*user.handle)).unwrap_or("-");
         let token = self.who.as_ref().map(Identity::token_id);
+        let token = token.or(login.map(|(_, token)| *token));
         let token = token.as_ref().map_or("", |id| id.as_str());
         let cluster = word(Word::Cluster).unwrap_or("-");
         let verb = word(Word::Verb).unwrap_or("-");
@@ -270,7 +277,7 @@ impl Record {
             return;
         }
         let entry = self.end();
-        if entry.who.is_some() {
+        if entry.who.is_some() || entry.login.deed.is_some() {
             self.audit.record(entry);
         } else {
             self.audit
@@ -300,6 +307,7 @@ impl Record {
         Entry {
             words: mem::take(&mut self.words),
             who: self.who.take(),
+            login: mem::take(&mut self.login),
             acts_as: self.acts_as.take(),
             allowed_by: self.allowed_by.take(),
             failure: self.failure.take(),
@@ -320,6 +328,7 @@ impl Record {
             words: Words::default(),
             hidden: self.hidden,
             who: None,
+            login: Seen::default(),
             acts_as: None,
             allowed_by: None,
             code: self.code.map_or(CLIENT_GONE, |code| code.as_u16()),

@@ -285,6 +285,66 @@ async fn a_full_disk_refuses_everybody_before_anything_is_done() {
     gate.stop().await;
 }
 
+// Whoever begins, lengthens or ends a session is named, and whose password was tried in vain.
+#[tokio::test]
+async fn logins_are_recorded_with_whom_they_are_about() {
+    let (gate, _fake, _token) = world().await;
+    let admin = gate.user("olga").await;
+    gate.bind_global("admin", "olga").await;
+    let put = |path: &str, token: &str, body: String| {
+        get(&gate, path, token)
+            .method(Method::PUT)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .unwrap()
+    };
+    let password = r#"{"password":"correct horse jane battery"}"#.to_owned();
+    let set = h2(
+        &gate,
+        put(&format!("{OWN}/users/jane/password"), &admin, password),
+    )
+    .await;
+    assert_eq!(set.status, StatusCode::OK, "{}", set.text());
+    let login = async |name: &str, password: &str| {
+        let body = json!({"provider": "local", "username": name, "password": password});
+        let request = Request::post(format!("{}/v1/login/password", gate.url))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body.to_string())));
+        h2(&gate, request.unwrap()).await
+    };
+    let good = login("jane", "correct horse jane battery").await;
+    assert_eq!(good.status, StatusCode::CREATED, "{}", good.text());
+    let session = good.json()["token"].as_str().unwrap().to_owned();
+    let wrong = login("jane", "wrong horse").await;
+    let unknown = login("canary-7f3k", "wrong horse").await;
+    let renew = ask(&gate, Method::POST, "/v1/login/renew", &session).await;
+    let logout = ask(&gate, Method::POST, "/v1/login/logout", &session).await;
+    let events = gate.events(6).await;
+    let told = |answer: &Answer| {
+        let event = of(&events, &id(answer))["ResponseComplete"];
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        [
+            text(&event["annotations"]["palisade.dev/event"]),
+            text(&event["user"]["username"]),
+            text(&event["annotations"]["palisade.dev/login-user"]),
+            event["responseStatus"]["code"].to_string(),
+        ]
+    };
+    assert_eq!(told(&set), ["password-change", "olga", "-", "200"]);
+    assert_eq!(told(&good), ["login", "jane", "-", "201"]);
+    assert_eq!(told(&wrong), ["login", "-", "jane", "401"]);
+    assert_eq!(told(&unknown), ["login", "-", "-", "401"]);
+    assert_eq!(told(&renew), ["renewal", "jane", "-", "200"]);
+    assert_eq!(told(&logout), ["logout", "jane", "-", "204"]);
+    let sessions: Vec<_> = [&good, &renew, &logout]
+        .map(|answer| of(&events, &id(answer))["ResponseComplete"])
+        .map(|event| event["user"]["extra"]["palisade.dev/token-id"][0].clone())
+        .into();
+    assert!(session.contains(sessions[0].as_str().unwrap()));
+    assert!(sessions.iter().all(|session| *session == sessions[0]));
+    gate.stop().await;
+}
+
 #[tokio::test]
 async fn acting_as_another_names_both() {
     let (gate, _fake, jane) = world().await;

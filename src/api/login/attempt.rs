@@ -1,6 +1,6 @@
 //! A login with a password: whether it may be tried, whether the password is right, and what comes of it.
 
-use super::{ATTEMPTS, LOCAL, Login, LoginError, PasswordLogin, Refused, session};
+use super::{ATTEMPTS, Deed, LOCAL, Login, LoginError, PasswordLogin, Refused, Seen, session};
 use crate::{
     authn::{
         AuthnError, Device, Slot,
@@ -35,6 +35,7 @@ impl Login {
         &self,
         login: &PasswordLogin,
         source: Source,
+        seen: &mut Seen,
     ) -> Result<Done, LoginError> {
         if login.provider != LOCAL {
             return Err(LoginError::Provider);
@@ -42,6 +43,9 @@ impl Login {
         for _ in 0..ATTEMPTS {
             let now = clock::now();
             let Checked { user, device } = self.check(login, source, now).await?;
+            // Before the session is made: a client that hangs up now is recorded all the same.
+            seen.deed = Some(Deed::Login);
+            seen.tried = Some(Arc::clone(&user));
             match self.create(&user, &login.client, now).await {
                 Ok(session) => {
                     let (uid, epoch) = (&user.uid, user.password_epoch);

@@ -107,7 +107,11 @@ impl World {
         let request = request
             .body(Full::new(Bytes::from(body.to_owned())))
             .unwrap();
-        match self.login.handle(self.peer, request).await {
+        match self
+            .login
+            .handle(self.peer, request, &mut Seen::default())
+            .await
+        {
             Ok(response) => {
                 let (head, body) = response.into_parts();
                 let body = body.collect().await.unwrap().to_bytes();
@@ -286,7 +290,10 @@ async fn a_form_is_no_login() {
     for kind in ["text/plain", "application/x-www-form-urlencoded", ""] {
         let request = Request::post("/v1/login/password").header(CONTENT_TYPE, kind);
         let request = request.body(Full::new(Bytes::from(body.clone()))).unwrap();
-        let answer = world.login.handle(world.peer, request).await;
+        let answer = world
+            .login
+            .handle(world.peer, request, &mut Seen::default())
+            .await;
         assert!(
             answer.is_err_and(|error| error.status().code == 400),
             "{kind:?}"

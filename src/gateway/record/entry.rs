@@ -6,8 +6,10 @@ use super::{
     words::{Word, Words, cut},
 };
 use crate::{
+    api::login::{Deed, Seen},
     authn::{Identity, Index},
     authz::Assumed,
+    objects::GROUP,
     observe::audit::event::{Event, ObjectRef, ResponseStatus, Stage, User},
     proxy::Exit,
     request::RequestId,
@@ -34,6 +36,8 @@ pub struct Entry {
     /// Parameters of the query that are not told.
     pub(super) hidden: usize,
     pub(super) who: Option<Identity>,
+    /// What a login came to.
+    pub(super) login: Seen,
     pub(super) acts_as: Option<Arc<Assumed>>,
     pub(super) allowed_by: Option<Arc<str>>,
     pub(super) code: u16,
@@ -57,10 +61,7 @@ impl Entry {
             "" => &method,
             verb => verb,
         };
-        event.user = self
-            .who
-            .as_ref()
-            .map_or_else(User::default, |who| user(who, index));
+        event.user = self.user(index);
         event.impersonated_user = self.acts_as.as_ref().map(|other| assumed(other, index));
         event.source_ips = [self.peer.to_string()];
         event.user_agent = self.words.get(Word::Agent);
@@ -70,6 +71,37 @@ impl Entry {
         event.stage_timestamp = self.at;
         self.annotate(&mut event);
         event.write(line);
+    }
+
+    fn user(&self, index: &Index) -> User<'_> {
+        let (user, token) = match (&self.who, &self.login.who) {
+            (Some(who), _) => (who.user(), who.token_id()),
+            (None, Some((user, token))) => (user, *token),
+            (None, None) => return User::default(),
+        };
+        let token = Cow::Owned(token.to_string());
+        User {
+            username: &user.handle,
+            uid: &user.uid,
+            groups: names(&user.groups, index),
+            extra: [("palisade.dev/token-id".into(), vec![token])].into(),
+        }
+    }
+
+    /// What a reader looks for by name, whatever its path.
+    fn deed(&self) -> Option<&'static str> {
+        let is = |word, text| self.words.get(word) == text;
+        match self.login.deed {
+            Some(Deed::Login) => Some("login"),
+            Some(Deed::Renewal) => Some("renewal"),
+            Some(Deed::Logout) => Some("logout"),
+            None => {
+                let password = is(Word::Group, GROUP)
+                    && is(Word::Resource, "users")
+                    && is(Word::Subresource, "password");
+                (password && self.who.is_some()).then_some("password-change")
+            }
+        }
     }
 
     fn object_ref(&self) -> Option<ObjectRef<'_>> {
@@ -104,6 +136,12 @@ impl Entry {
             let reason = format!("allowed by role {role:?}");
             event.annotate(Note::Reason.key(), reason);
         }
+        if let Some(deed) = self.deed() {
+            event.annotate(Note::Deed.key(), deed);
+        }
+        if let Some(user) = &self.login.tried {
+            event.annotate(Note::Tried.key(), &*user.handle);
+        }
         let cluster = self.words.get(Word::Cluster);
         if !cluster.is_empty() {
             event.annotate(Note::Cluster.key(), cluster);
@@ -137,16 +175,6 @@ impl Entry {
         if !self.ended {
             event.annotate(Note::Cut.key(), "true");
         }
-    }
-}
-
-fn user<'e>(who: &'e Identity, index: &Index) -> User<'e> {
-    let token = Cow::Owned(who.token_id().to_string());
-    User {
-        username: who.handle(),
-        uid: who.user_uid(),
-        groups: names(who.groups(), index),
-        extra: [("palisade.dev/token-id".into(), vec![token])].into(),
     }
 }
 

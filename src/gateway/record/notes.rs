@@ -6,6 +6,8 @@ pub(in crate::gateway) enum Note {
     Decision,
     Reason,
     Cluster,
+    Deed,
+    Tried,
     Hidden,
     Duration,
     Sent,
@@ -18,10 +20,12 @@ pub(in crate::gateway) enum Note {
 impl Note {
     /// All of them, in the order of the document.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Decision,
         Self::Reason,
         Self::Cluster,
+        Self::Deed,
+        Self::Tried,
         Self::Duration,
         Self::Sent,
         Self::Received,
@@ -37,6 +41,8 @@ impl Note {
             Self::Decision => "authorization.k8s.io/decision",
             Self::Reason => "authorization.k8s.io/reason",
             Self::Cluster => "palisade.dev/cluster",
+            Self::Deed => "palisade.dev/event",
+            Self::Tried => "palisade.dev/login-user",
             Self::Hidden => "palisade.dev/hidden-parameters",
             Self::Duration => "palisade.dev/duration-seconds",
             Self::Sent => "palisade.dev/bytes-sent",
@@ -59,6 +65,14 @@ impl Note {
             Self::Reason => "the role that allowed it, or why it was refused",
             Self::Cluster => {
                 "the cluster, as it was asked for: it need not exist. None: the gateway's own API, or a login"
+            }
+            Self::Deed => {
+                "`login` (also one that was refused for its name or password), `renewal`, `logout`, \
+                 `password-change`"
+            }
+            Self::Tried => {
+                "whose password was tried in a login that was refused, if there is such a user; a name that \
+                 nobody has may be a password, and is not told"
             }
             Self::Hidden => "how many parameters of the query are not in `requestURI`",
             Self::Duration => "from the request's head to the stage, by a clock that nobody sets",

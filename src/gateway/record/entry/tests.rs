@@ -117,6 +117,7 @@ fn list(world: &World) -> Entry {
         words,
         hidden: 0,
         who: Some(world.jane.clone()),
+        login: Seen::default(),
         acts_as: None,
         allowed_by: Some("cluster-viewer".into()),
         code: 200,
@@ -178,6 +179,33 @@ fn refused(world: &World) -> Entry {
     }
 }
 
+/// A login with a wrong password.
+fn login(world: &World) -> Entry {
+    let mut words = Words::default();
+    words.keep(Word::Target, "/v1/login/password");
+    words.keep(Word::Agent, "palisade/0.1.0");
+    Entry {
+        method: Method::POST,
+        words,
+        who: None,
+        login: Seen {
+            deed: Some(Deed::Login),
+            who: None,
+            tried: Some(Arc::clone(world.jane.user())),
+        },
+        allowed_by: None,
+        code: 401,
+        sent: 142,
+        failure: Some(Failure {
+            kind: FailureKind::Other,
+            fault: Fault::Client,
+            reason: Some(Reason::Unauthorized),
+            text: "login: login refused: wrong password".to_owned(),
+        }),
+        ..list(world)
+    }
+}
+
 /// A request without a credential, after some more.
 fn stranger(world: &World) -> Entry {
     Entry {
@@ -211,6 +239,7 @@ fn markdown() -> String {
             exec(&world),
         ),
         ("A refusal", refused(&world)),
+        ("A login with a wrong password", login(&world)),
         ("A stranger, after 412 others", stranger(&world)),
     ] {
         let line = pretty(&world.line(&entry));
