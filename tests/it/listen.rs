@@ -214,7 +214,10 @@ async fn slow_handshake_is_cut() {
         .unwrap();
     assert!(rest.is_empty());
     let metrics = server.metrics();
-    assert!(metrics.contains("{handshake=\"TimedOut\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("palisade_handshakes_total{result=\"timed_out\"} 1"),
+        "{metrics}"
+    );
 }
 
 // S5: a ClientHello in pieces, here one byte a TCP segment.
@@ -255,7 +258,10 @@ async fn plain_http_on_the_tls_port_ends_at_once() {
         .unwrap();
     assert!(!rest.starts_with(b"HTTP"));
     let metrics = server.metrics();
-    assert!(metrics.contains("{handshake=\"Failed\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("palisade_handshakes_total{result=\"failed\"} 1"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
