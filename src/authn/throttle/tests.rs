@@ -333,28 +333,33 @@ fn guesses_of_the_present_password_by_its_own_user_are_counted_apart() {
 // G6: made-up names neither push a record out nor fill the space: what strangers can have admitted in an
 // interval is bounded by the hashes that can be computed in it.
 #[test]
-fn a_flood_of_made_up_names_neither_frees_nor_throttles_anybody() {
-    let world = World::with(None);
-    assert_eq!(
-        world.fail(&stranger("jane"), 0, 50),
-        seen(10, Limit::Account)
-    );
-    // Fifty a second, for ten minutes: one core at its fastest.
-    for i in 0..30_000 {
-        let name = format!("made up {i}");
-        assert!(world.admit(&stranger(&name), i / 50).is_ok(), "{name}");
+fn a_flood_of_made_up_names_frees_nobody_and_throttles_hardly_anybody() {
+    // Names share counters by chance, under a secret of each process: now and then the flood costs somebody
+    // one of the two tries that two intervals give back. It never gives one more.
+    const WORLDS: usize = 4;
+    let mut given_back = 0;
+    for _ in 0..WORLDS {
+        let world = World::with(None);
+        assert_eq!(
+            world.fail(&stranger("jane"), 0, 50),
+            seen(10, Limit::Account)
+        );
+        // Fifty a second, for ten minutes: one core at its fastest.
+        for i in 0..30_000 {
+            let name = format!("made up {i}");
+            assert!(world.admit(&stranger(&name), i / 50).is_ok(), "{name}");
+        }
+        let again = world.fail(&stranger("jane"), 600, 50);
+        assert!(again.admitted <= 2, "{again:?}");
+        given_back += again.admitted;
+        let people: Vec<String> = (0..2_000).map(|i| format!("person {i}")).collect();
+        assert!(
+            people
+                .iter()
+                .all(|name| world.admit(&stranger(name), 600).is_ok())
+        );
     }
-    // Two intervals gave two tries back, and the flood none.
-    assert_eq!(
-        world.fail(&stranger("jane"), 600, 50),
-        seen(2, Limit::Account)
-    );
-    let people: Vec<String> = (0..2_000).map(|i| format!("person {i}")).collect();
-    assert!(
-        people
-            .iter()
-            .all(|name| world.admit(&stranger(name), 600).is_ok())
-    );
+    assert!(given_back >= WORLDS, "{given_back} of {}", 2 * WORLDS);
 }
 
 #[test]
