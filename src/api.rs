@@ -65,6 +65,7 @@ mod route;
 mod select;
 mod table;
 mod tokens;
+mod unlock;
 mod users;
 
 #[cfg(test)]

@@ -46,7 +46,10 @@ const OWN: [Resource; 6] = [
     resource::<Group>(&[]),
     resource::<Role>(&[]),
     resource::<Token>(&[]),
-    resource::<User>(&[Subresource("password", &["update"])]),
+    resource::<User>(&[
+        Subresource("password", &["update"]),
+        Subresource("unlock", &["create"]),
+    ]),
 ];
 
 const REVIEWS: [Resource; 1] = [Resource {

@@ -8,7 +8,7 @@ use super::resource::{self, Context, Resource};
 use super::route::Route;
 use super::table::{self, Form};
 use super::{
-    Api, Body, Caller, cluster_actions, discovery, list, openapi, password, review, tokens,
+    Api, Body, Caller, cluster_actions, discovery, list, openapi, password, review, tokens, unlock,
 };
 use crate::authz::RequestInfo;
 use crate::objects::{Binding, Cluster, Group, Kind, Role, Token, User};
@@ -247,13 +247,16 @@ impl Request<'_> {
         let (method, verb) = match (K::PLURAL, subresource) {
             (User::PLURAL, "password") | (Cluster::PLURAL, "credential") => (Method::PUT, "update"),
             (Cluster::PLURAL, "manifest") => (Method::GET, "get"),
-            (Cluster::PLURAL, "sync" | "cleanup") => (Method::POST, "create"),
+            (Cluster::PLURAL, "sync" | "cleanup") | (User::PLURAL, "unlock") => {
+                (Method::POST, "create")
+            }
             _ => return Err(ApiError::NoSuchPath),
         };
         allow(self.head, &[method])?;
         self.check::<K>(&Operation::Sub(name, subresource, verb))?;
         let value = match subresource {
             "password" => to_value(&password::set(self.cx, name, self.bytes).await?),
+            "unlock" => to_value(&unlock::unlock(self.cx, name, self.bytes).await?),
             "credential" => cluster_actions::credential(self.cx, name, self.bytes).await?,
             "manifest" => cluster_actions::manifest(self.cx, name)?,
             "sync" => cluster_actions::sync(self.cx, name).await?,

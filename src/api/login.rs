@@ -284,6 +284,11 @@ impl Login {
             .kept_from(&attempt::account_of(user), Instant::now())
     }
 
+    /// Whether it matters from which address somebody logs in.
+    pub fn tells_sources_apart(&self) -> bool {
+        self.throttle.tells_sources_apart()
+    }
+
     async fn renew(
         &self,
         headers: &HeaderMap,

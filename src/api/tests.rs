@@ -28,6 +28,7 @@ mod guards;
 mod roles;
 mod tables;
 mod tokens;
+mod unlock;
 mod users;
 
 /// Waits of tests: far above what anything takes here.
@@ -234,13 +235,13 @@ impl World {
 }
 
 fn throttle() -> throttle::Throttle {
-    let pace = throttle::Pace {
-        tries: 10,
+    let pace = |tries| throttle::Pace {
+        tries,
         interval: Duration::from_mins(5),
     };
     let settings = throttle::Settings {
-        account: pace,
-        source: Some(pace),
+        account: pace(10),
+        source: Some(pace(100)),
     };
     throttle::Throttle::new(Live::fixed(settings), 1)
 }

@@ -6,7 +6,11 @@ use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::resource::{Context, Resource};
 use super::table::{self, Column};
-use crate::objects::{Kind, NameError, Principal, Stored, User, UserPrivate, check_handle};
+use super::{Api, Caller};
+use crate::objects::{
+    Kind, NameError, Principal, Stored, User, UserPrivate, UserStatus, check_handle,
+};
+use crate::status::clock;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -27,6 +31,10 @@ impl Resource for User {
         Column::shown("Kind", "Person or Machine"),
         Column::shown("Age", "Time since the user was made"),
         Column::wide("Password", "Whether a password is set"),
+        Column::wide(
+            "Logins",
+            "Whether strangers are refused after too many wrong passwords",
+        ),
         Column::wide("Uid", "What bindings name the user by"),
     ];
 
@@ -39,12 +47,20 @@ impl Resource for User {
             pick(self.spec.machine, "Machine", "Person"),
             table::age(self, now),
             pick(self.status.has_password, "set", "<none>"),
+            logins(self.status.throttled_until, now),
             self.metadata.uid.as_str().into(),
         ]
     }
 
     fn check_name(name: &str) -> Result<(), NameError> {
         check_handle(name)
+    }
+
+    fn show(&mut self, api: &Api, _: &Caller) {
+        let known = api.index.user(&self.metadata.name);
+        let known = known.filter(|user| *user.uid == *self.metadata.uid);
+        let wait = known.and_then(|user| api.login.kept_from(&user));
+        self.status.throttled_until = wait.and_then(|wait| clock::now().checked_add(wait).ok());
     }
 
     async fn admit_new(
@@ -60,7 +76,7 @@ impl Resource for User {
             provider: LOCAL.to_owned(),
             id: self.metadata.uid.clone(),
         }];
-        self.status.has_password = false;
+        self.status = UserStatus::default();
         draft.when(&tombstone(&self.metadata.name), 0);
         Ok(UserPrivate::default())
     }
@@ -115,6 +131,17 @@ impl Resource for User {
             .await?
         {}
         Ok(())
+    }
+}
+
+/// `open`, or for how long strangers are refused.
+fn logins(throttled_until: Option<Timestamp>, now: Timestamp) -> Value {
+    match throttled_until {
+        Some(until) if until > now => {
+            let wait = table::until(Some(until), now);
+            format!("throttled {}", wait.as_str().unwrap_or_default()).into()
+        }
+        Some(_) | None => "open".into(),
     }
 }
 

@@ -254,6 +254,11 @@ impl Throttle {
         )
     }
 
+    /// Whether a source means anything.
+    pub fn tells_sources_apart(&self) -> bool {
+        self.settings.get().source.is_some()
+    }
+
     /// The bucket of somebody who was there before.
     fn known_as<'a>(&self, inner: &Inner, it: &Try<'a>, at: Millis) -> Option<Key<'a>> {
         let user = it.account.uid?;

@@ -12,7 +12,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::process::ExitCode;
+use std::{net::IpAddr, process::ExitCode};
 use zeroize::Zeroizing;
 
 const EXAMPLES: &str = "Examples:
@@ -20,6 +20,7 @@ const EXAMPLES: &str = "Examples:
   pass show alice | palisade user add alice --password-stdin
   palisade user add ci --machine                         # then: palisade token create --user ci
   palisade user disable alice                            # from her next request on
+  palisade user unlock alice --from 203.0.113.7          # too many wrong passwords of somebody else
   palisade user password                                 # one's own";
 
 /// Arguments of `palisade user`.
@@ -52,6 +53,14 @@ enum Command {
     Disable(Named),
     /// Let a disabled user in again
     Enable(Named),
+    /// Forget the wrong passwords that were tried for a user, so that logins are looked at again
+    Unlock {
+        #[command(flatten)]
+        user: Named,
+        /// The person's address: for an hour their tries there are theirs alone, whoever else is trying
+        #[arg(long, value_name = "ADDRESS")]
+        from: Option<IpAddr>,
+    },
     /// Set a password; one's own takes the current one, and ends one's sessions
     Password(SetPassword),
     /// Remove a user with their tokens and bindings; the handle is never given again
@@ -129,6 +138,7 @@ pub fn run(args: Args) -> ExitCode {
             }
             Command::Disable(user) => set_disabled(&user, true).await,
             Command::Enable(user) => set_disabled(&user, false).await,
+            Command::Unlock { user, from } => unlock(&user, from).await,
             Command::Password(args) => password(&args).await,
             Command::Remove { user, yes } => remove(&user, yes).await,
         }
@@ -179,6 +189,18 @@ async fn set_disabled(user: &Named, disabled: bool) -> Result<(), Failure> {
     let state = if disabled { "disabled" } else { "enabled" };
     let was = if changed { "" } else { " already" };
     run::print(&format!("user {} is{was} {state}\n", user.name))
+}
+
+async fn unlock(user: &Named, from: Option<IpAddr>) -> Result<(), Failure> {
+    let own = Own::connect(&user.gateway).await?;
+    let path = format!("{}/unlock", own::path::<User>(&user.name));
+    let body = match from {
+        Some(address) => json!({"from": address}),
+        None => json!({}),
+    };
+    own.http().post::<_, Value>(&path, &body).await?;
+    let name = &user.name;
+    run::print(&format!("user {name} is unlocked\n"))
 }
 
 async fn password(args: &SetPassword) -> Result<(), Failure> {

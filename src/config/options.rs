@@ -196,8 +196,7 @@ pub const OPTIONS: &[Opt] = &[
     optional(
         "login.account_interval",
         seconds(1, DAY),
-        "Time after which one more is taken. Five minutes are 288 tries a day: a password that is taken at \
-         all has a hundred million more likely ones before it.",
+        "Time after which one more is taken. Five minutes are 288 tries a day.",
     )
     .reloads(),
     optional(

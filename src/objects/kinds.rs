@@ -133,6 +133,10 @@ pub struct UserStatus {
     /// Whether a password is set.
     #[serde(default)]
     pub has_password: bool,
+    /// There were too many wrong passwords: until then strangers are refused. From the memory of the
+    /// replica that answers, never stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled_until: Option<Timestamp>,
 }
 
 /// Password hash of a local user.

@@ -141,3 +141,36 @@ impl Desk {
         saved["devices"]["jane"].as_str().unwrap().to_owned()
     }
 }
+
+// G6: a person at a new machine in a new place, while a stranger hammers, is let in by an admin.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_sees_that_an_account_is_throttled_and_unlocks_it() {
+    let desk = Desk::with_jane().await;
+    for _ in 0..10 {
+        desk.try_from(STREET, login("jane", "wrong")).await;
+    }
+    let shown = desk.ok("user show jane").await;
+    assert!(shown.out.contains("throttledUntil: "), "{shown:?}");
+    let listed = desk.ok("user list -o wide").await;
+    assert!(listed.line("jane ").contains("throttled "), "{listed:?}");
+    let answer = desk.try_from(HOTEL, login("jane", PASSWORD)).await;
+    assert_eq!(answer.status, 429);
+    let unlocked = desk.ok(&format!("user unlock jane --from {HOTEL}")).await;
+    assert_eq!(unlocked.out, "user jane is unlocked\n");
+    assert!(
+        !desk
+            .ok("user show jane")
+            .await
+            .out
+            .contains("throttledUntil")
+    );
+    for _ in 0..10 {
+        desk.try_from(STREET, login("jane", "wrong")).await;
+    }
+    let answer = desk.try_from(HOME, login("jane", PASSWORD)).await;
+    assert_eq!(answer.status, 429);
+    let answer = desk.try_from(HOTEL, login("jane", PASSWORD)).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    desk.refused("user unlock nobody", "not found").await;
+    desk.gate.stop().await;
+}

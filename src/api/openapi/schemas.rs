@@ -85,7 +85,13 @@ pub(super) fn user() -> Parts {
         ),
         status: Some(object(
             "What is known of the user.",
-            &[("hasPassword", flag("Whether a password is set."))],
+            &[
+                ("hasPassword", flag("Whether a password is set.")),
+                (
+                    "throttledUntil",
+                    time("There were too many wrong passwords: until then strangers are refused."),
+                ),
+            ],
         )),
     }
 }
