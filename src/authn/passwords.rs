@@ -177,6 +177,16 @@ impl Passwords {
             .resize(concurrent.max(1).saturating_add(waiting));
     }
 
+    /// Hashes that are being computed.
+    pub fn running(&self) -> usize {
+        self.running.held()
+    }
+
+    /// Calls that wait for their turn.
+    pub fn waiting(&self) -> usize {
+        self.admitted.held().saturating_sub(self.running.held())
+    }
+
     /// Whether `password` is the one of `hash`; without a hash (no such user, disabled, machine user) the
     /// same work is done and the answer is no.
     pub async fn verify(

@@ -91,6 +91,12 @@ impl Bound {
         Arc::clone(&self.places).try_acquire_owned()
     }
 
+    /// How many places are held now; more than there are while it shrinks.
+    pub fn held(&self) -> usize {
+        let size = *self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        size.saturating_sub(self.places.available_permits())
+    }
+
     /// Changes the number of places. Must be called within a runtime.
     pub fn resize(&self, to: usize) {
         let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,6 +133,7 @@ mod tests {
     async fn a_bound_shrinks_as_places_are_given_back_and_grows_at_once() {
         let bound = Bound::new(3);
         let held: Vec<_> = (0..3).map(|_| bound.try_acquire().unwrap()).collect();
+        assert_eq!(bound.held(), 3);
         bound.resize(1);
         tokio::task::yield_now().await;
         let mut held = held.into_iter();

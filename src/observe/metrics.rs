@@ -124,6 +124,7 @@ impl Metrics {
 
     fn write(&self, page: &mut Page<'_>) -> fmt::Result {
         self.write_requests(page)?;
+        self.write_streams(page)?;
         self.write_clusters(page)?;
         page.family(&catalog::CONNECTIONS_OPEN, |f| {
             f.gauge(&[], self.connections_open.get())
@@ -176,20 +177,8 @@ impl Metrics {
         page.family(&catalog::LOGINS, |f| f.table(&[], &self.logins))
     }
 
-    fn write_clusters(&self, page: &mut Page<'_>) -> fmt::Result {
-        let meters = self.meters.of_clusters();
-        let mut each = |metric, write: &dyn Fn(&mut Family<'_>, &Meter) -> fmt::Result| {
-            page.family(metric, |f| {
-                meters.iter().try_for_each(|meter| write(f, meter))
-            })
-        };
-        each(&catalog::RESPONSES, &|f, meter| {
-            let mut verbs = meter.verbs();
-            verbs.try_for_each(|(verb, of)| f.histogram(&[meter.name(), verb], &of.responses))
-        })?;
-        each(&catalog::WAITS, &|f, meter| {
-            f.histogram(&[meter.name()], &meter.waits)
-        })?;
+    fn write_streams(&self, page: &mut Page<'_>) -> fmt::Result {
+        let mut each = of_each(page, self.meters.all());
         each(&catalog::STREAMS_OPEN, &|f, meter| {
             f.gauges(&[meter.name()], &meter.streams_open)
         })?;
@@ -198,6 +187,17 @@ impl Metrics {
         })?;
         each(&catalog::STREAM_BYTES, &|f, meter| {
             f.grid(&[meter.name()], &meter.stream_bytes)
+        })
+    }
+
+    fn write_clusters(&self, page: &mut Page<'_>) -> fmt::Result {
+        let mut each = of_each(page, self.meters.of_clusters());
+        each(&catalog::RESPONSES, &|f, meter| {
+            let mut verbs = meter.verbs();
+            verbs.try_for_each(|(verb, of)| f.histogram(&[meter.name(), verb], &of.responses))
+        })?;
+        each(&catalog::WAITS, &|f, meter| {
+            f.histogram(&[meter.name()], &meter.waits)
         })?;
         each(&catalog::LINKS_OPEN, &|f, meter| {
             f.gauges(&[meter.name()], &meter.links_open)
@@ -217,6 +217,21 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Writes the series of one meter.
+type OfMeter<'w> = &'w dyn Fn(&mut Family<'_>, &Meter) -> fmt::Result;
+
+/// Writes a metric for each of these meters.
+fn of_each<'p>(
+    page: &'p mut Page<'_>,
+    meters: Vec<Arc<Meter>>,
+) -> impl FnMut(&'static Metric, OfMeter<'_>) -> fmt::Result + 'p {
+    move |metric, write| {
+        page.family(metric, |f| {
+            meters.iter().try_for_each(|meter| write(f, meter))
+        })
     }
 }
 

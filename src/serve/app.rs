@@ -32,6 +32,7 @@ use arc_swap::ArcSwap;
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+mod samples;
 mod wiring;
 
 use wiring::{Views, Wiring};
@@ -189,6 +190,9 @@ impl App {
             audit: Arc::clone(&audit),
         };
         reloads.tell_certificate();
+        let (metrics, registry) = (&reloads.metrics, &views.registry);
+        let counts = reloads.audit.counts();
+        samples::register(metrics, &follower, registry, &reloads.passwords, counts);
         serve(main, &reloads, &tasks);
         Ok(Self {
             deadline: reloads.config.part(|config| config.drain.deadline),

@@ -14,9 +14,13 @@
 //!   removes anything.
 
 use super::{Event, EventKind, KeyValue, Revision, Store, StoreError, WatchError};
+use crate::observe::metrics::cells::Counter;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::{
@@ -105,6 +109,9 @@ struct Shared {
     store: Store,
     /// `None` until the first listing is complete.
     applied: watch::Sender<Option<Revision>>,
+    /// Where the store was when it was last heard of.
+    heard: AtomicU64,
+    breaks: Counter,
     contact: Mutex<Option<Instant>>,
 }
 
@@ -126,6 +133,8 @@ impl Follower {
             shared: Arc::new(Shared {
                 store,
                 applied: watch::Sender::new(None),
+                heard: AtomicU64::new(0),
+                breaks: Counter::default(),
                 contact: Mutex::new(None),
             }),
         }
@@ -134,6 +143,16 @@ impl Follower {
     /// The last revision that the sink has seen whole; 0 before the first listing.
     pub fn applied(&self) -> Revision {
         self.shared.applied.borrow().unwrap_or(0)
+    }
+
+    /// The store's own revision, as it was last heard of: at most [`PROBE_EVERY`] old while the store answers.
+    pub fn heard(&self) -> Revision {
+        self.shared.heard.load(Relaxed).max(self.applied())
+    }
+
+    /// How often following broke off so far.
+    pub fn breaks(&self) -> u64 {
+        self.shared.breaks.get()
     }
 
     /// Waits until the sink has seen `revision`; 0 waits for the first complete listing.
@@ -161,6 +180,7 @@ impl Follower {
             match stop.run_until_cancelled(following).await {
                 None | Some(Ok(()) | Err(Broken::Store(StoreError::Closed))) => return,
                 Some(Err(error)) => {
+                    self.shared.breaks.inc();
                     tracing::warn!(error = ?error, "following the store broke off; listing again");
                 }
             }
@@ -206,6 +226,7 @@ impl Follower {
                     let asked = Instant::now();
                     let answer = timeout(PROBE_LIMIT, self.shared.store.revision()).await;
                     let at = answer.map_err(|_| Broken::Silent)??;
+                    self.shared.heard.store(at, Relaxed);
                     probed = Some((asked, at));
                     self.settle(self.applied(), probed);
                 }
@@ -398,6 +419,8 @@ mod tests {
         );
         let listings = seen.batches.iter().filter(|(_, _, complete)| !complete);
         assert_eq!(listings.count(), 2);
+        assert_eq!(follower.breaks(), 1);
+        assert_eq!(follower.heard(), last);
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ mod dev;
 mod identity;
 mod listen;
 mod login;
+mod metrics;
 mod modules;
 mod paths;
 mod policy;

@@ -58,6 +58,8 @@ pub(crate) enum Reply {
     Cut,
     /// 200 with `count` chunks of this.
     Chunks(Bytes, usize),
+    /// Thinks for so long first.
+    Late(std::time::Duration, Box<Self>),
 }
 
 /// What all its connections share.
@@ -268,6 +270,10 @@ async fn perform(
     wanted: Option<http::HeaderValue>,
 ) -> Result<Response<AnyBody>, std::io::Error> {
     match reply {
+        Reply::Late(thinks, then) => {
+            tokio::time::sleep(thinks).await;
+            Box::pin(perform(*then, upgrade, wanted)).await
+        }
         Reply::Answer(code, headers, body) => {
             let mut response = Response::builder().status(code);
             for (name, value) in headers {

@@ -7,5 +7,6 @@ pub(crate) mod dev;
 pub(crate) mod fake_api;
 pub(crate) mod gate;
 pub(crate) mod gateway;
+pub(crate) mod openmetrics;
 pub(crate) mod process;
 pub(crate) mod tunnel;

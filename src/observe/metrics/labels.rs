@@ -247,3 +247,31 @@ pub enum ReloadOutcome {
     /// What was there before counts on.
     Refused,
 }
+
+/// Whether a cluster answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum ClusterHealth {
+    /// It answers.
+    Ready,
+    /// It cannot be reached or used.
+    Down,
+    /// It refuses the gateway's credential.
+    Refused,
+    /// It has no credential yet.
+    Pending,
+    /// It was not asked yet.
+    Unknown,
+}
+
+/// What became of a line of the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum AuditEnd {
+    /// It was written.
+    Written,
+    /// It was owed and lost.
+    Dropped,
+    /// About a stranger's request, one of too many.
+    LeftOut,
+}
