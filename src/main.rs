@@ -3,8 +3,9 @@
 use clap::Parser;
 use std::process::ExitCode;
 
-/// A request is a few dozen small pieces of memory. jemalloc hands them out with 5 % less CPU of the whole than
-/// the C library's allocator, and an idle connection keeps a third less (docs/performance.md).
+/// A request is a few dozen small pieces of memory; jemalloc hands them out with some 5 % less CPU of the whole
+/// than the C library's allocator (measured by preloading it, on a busy machine). What it does to memory was not
+/// measured.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -12,6 +12,9 @@ use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, sync::Arc,
 
 /// Marks of the table in a document.
 const BEGIN: &str = "<!-- bench: begin -->";
+/// Above the table in the document: there is a picture once there is a run.
+const PICTURE: &str =
+    "![CPU of the proxy over CPU of the upstream](../bench/results/results.svg)\n\n";
 /// See [`BEGIN`].
 const END: &str = "<!-- bench: end -->";
 
@@ -255,7 +258,10 @@ fn write(suite: &Suite, results: &Results) -> Result<()> {
         let text = fs::read_to_string(docs)?;
         let (before, rest) = text.split_once(BEGIN).context("no beginning mark")?;
         let (_, after) = rest.split_once(END).context("no end mark")?;
-        fs::write(docs, format!("{before}{BEGIN}\n{table}{END}{after}"))?;
+        fs::write(
+            docs,
+            format!("{before}{BEGIN}\n{PICTURE}{table}{END}{after}"),
+        )?;
     }
     println!("{table}");
     println!("written to {}", folder.display());
