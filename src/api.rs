@@ -29,6 +29,7 @@ use crate::{
     clusters::Clusters,
     config::live::Live,
     objects::Role,
+    observe::reloads,
     proxy::dial,
     store::{Store, follow::Follower},
 };
@@ -57,6 +58,7 @@ mod list;
 pub mod login;
 mod openapi;
 mod password;
+pub mod policy_status;
 mod query;
 mod resource;
 mod review;
@@ -110,6 +112,8 @@ pub struct Parts {
     pub clusters: Arc<Clusters>,
     /// What goes on when its request has ended; a stop waits for it.
     pub tasks: TaskTracker,
+    /// What became of reloads.
+    pub reloads: Arc<reloads::Status>,
     /// What operators can set.
     pub limits: Live<Limits>,
 }
@@ -125,6 +129,7 @@ pub struct Api {
     authz: Arc<Authz>,
     clusters: Arc<Clusters>,
     tasks: TaskTracker,
+    reloads: Arc<reloads::Status>,
     limits: Live<Limits>,
 }
 
@@ -140,6 +145,7 @@ impl Api {
             authz,
             clusters,
             tasks,
+            reloads,
             limits,
         } = parts;
         Self {
@@ -151,6 +157,7 @@ impl Api {
             authz,
             clusters,
             tasks,
+            reloads,
             limits,
         }
     }

@@ -20,6 +20,8 @@ pub mod covers;
 pub mod describe;
 pub mod explain;
 pub mod files;
+pub mod folder;
+mod layers;
 mod permit;
 #[cfg(test)]
 mod plain;
@@ -36,6 +38,7 @@ pub use acting::{ActingError, Actor, Assumed};
 pub use attributes::Attributes;
 pub use authorize::Authz;
 pub use files::built_in_roles;
+pub use folder::{FolderView, PolicyFolder};
 pub use permit::{Asked, AuthzError, OwnPermit, Pace, Permit, Permitted, Purpose, Reach};
 pub use policy::{Change, Decision, Place, Policy, Who};
 pub use raw::{RawDecision, RawPolicy};

@@ -42,6 +42,8 @@ pub struct Config {
     pub external_url: ExternalUrl,
     /// Clusters are also reached as `<cluster>.<base domain>`.
     pub base_domain: Option<BaseDomain>,
+    /// Folder of policy files.
+    pub policies: Option<PathBuf>,
     /// Certificate and handshake.
     pub tls: Tls,
     /// Store and key file.

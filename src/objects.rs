@@ -35,6 +35,12 @@ pub const API_VERSION: &str = "palisade.dev/v1alpha1";
 /// Schema version that this build writes; a value with a higher one is refused.
 pub const SCHEMA: u32 = 1;
 
+/// Prefix of the keys that say which names removed objects of this kind had: such a name is nobody's any
+/// more, or at least not what it was.
+pub fn tombstones(plural: &str) -> String {
+    format!("/palisade/tombstones/{plural}/")
+}
+
 /// `metav1.ObjectMeta`, as far as the gateway's kinds have it (they are all cluster-scoped).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -6,3 +6,4 @@
 pub mod audit;
 pub mod log;
 pub mod metrics;
+pub mod reloads;

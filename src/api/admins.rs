@@ -8,6 +8,7 @@ use super::draft::Draft;
 use super::error::ApiError;
 use super::error::ObjectRef;
 use super::resource::Context;
+use crate::authz::folder::Standing;
 use crate::objects::{Binding, Group, Kind, Member, Stored, Subject, SubjectKind, User};
 
 /// The built-in role that reaches everything on the own API.
@@ -145,9 +146,15 @@ async fn any_active(
     Ok(false)
 }
 
-/// Bindings of the role that do not end.
+/// Bindings of the role that do not end, those of the policy folder too.
 async fn admin_bindings(cx: &Context<'_>) -> Result<Vec<Binding>, ApiError> {
-    let mut bindings = Vec::new();
+    let folder = cx.api.authz.folder();
+    let placed = folder.bindings.values();
+    let mut bindings: Vec<Binding> = placed
+        .filter(|placed| matches!(placed.standing, Standing::Counts(_)))
+        .map(|placed| placed.binding.clone())
+        .filter(gives_admin)
+        .collect();
     let mut after: Option<String> = None;
     loop {
         let listing = cx
@@ -157,7 +164,8 @@ async fn admin_bindings(cx: &Context<'_>) -> Result<Vec<Binding>, ApiError> {
             .await?;
         for found in &listing.items {
             let stored = Stored::<Binding>::decode(&found.key, &found.value, found.mod_revision)?;
-            if gives_admin(&stored.object) {
+            let hidden = folder.bindings.contains_key(&stored.object.metadata.name);
+            if gives_admin(&stored.object) && !hidden {
                 bindings.push(stored.object);
             }
         }

@@ -1,10 +1,11 @@
 //! Bindings: who holds which role where, and until when.
 
+use super::Api;
 use super::admins::{self, Loss};
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::groups::fill_uid;
-use super::resource::{Context, Resource};
+use super::resource::{Context, Fixed, Resource};
 use super::roles;
 use super::table::{self, Column};
 use crate::objects::{Binding, Cluster, Group, RoleScope, Stored, SubjectKind, User};
@@ -24,6 +25,7 @@ impl Resource for Binding {
         Column::shown("Expires", "Time until the binding counts no more"),
         Column::shown("Age", "Time since the binding was made"),
         Column::wide("Subject Uid", "What counts of the subject"),
+        Column::wide("Origin", "store, or the place in the policy folder"),
     ];
 
     fn cells(&self, now: Timestamp) -> Vec<Value> {
@@ -40,7 +42,21 @@ impl Resource for Binding {
             table::until(spec.expires_at, now),
             table::age(self, now),
             spec.subject.uid.as_str().into(),
+            roles::origin(&self.metadata).into(),
         ]
+    }
+
+    fn fixed(api: &Api, name: &str) -> Option<Fixed<Self>> {
+        let folder = api.authz.folder();
+        let binding = folder.bindings.get(name)?.binding.clone();
+        let place = folder.place::<Self>(name).unwrap_or_default();
+        Some(Fixed::Folder(binding, place.to_owned()))
+    }
+
+    fn all_fixed(api: &Api) -> Vec<Self> {
+        let folder = api.authz.folder();
+        let all = folder.bindings.values();
+        all.map(|placed| placed.binding.clone()).collect()
     }
 
     async fn admit_new(

@@ -3,6 +3,7 @@
 use super::access::{self, Operation};
 use super::answer;
 use super::error::ApiError;
+use super::policy_status::PolicyStatus;
 use super::query::{DryRun, Query};
 use super::resource::{self, Context, Resource};
 use super::route::Route;
@@ -124,6 +125,7 @@ pub(super) async fn answer(
         Route::Apis => discovery::apis(&head.headers),
         Route::Group(group) => Ok(discovery::group(group)),
         Route::GroupVersion(group, version) => Ok(discovery::group_version(group, version)),
+        Route::PolicyStatus => Ok(answer::ok(&PolicyStatus::of(api))),
         Route::OpenApiOld => openapi::old(&head.headers),
         Route::OpenApiIndex => Ok(openapi::index()),
         Route::OpenApi(group, version) => openapi::document(group, version),

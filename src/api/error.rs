@@ -7,6 +7,7 @@ use crate::clusters::ClusterError;
 use crate::objects::{DecodeError, GROUP, Kind};
 use crate::status::{Cause, Details, Reason, Status};
 use crate::store::StoreError;
+use std::borrow::Cow;
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +20,7 @@ pub enum ApiError {
     NotFound(ObjectRef),
     /// The name is taken.
     #[error("{0} already exists{1}")]
-    AlreadyExists(ObjectRef, &'static str),
+    AlreadyExists(ObjectRef, Cow<'static, str>),
     /// Somebody else wrote it in between, or a precondition does not hold.
     #[error("Operation cannot be fulfilled on {0}: {1}")]
     Conflict(ObjectRef, String),

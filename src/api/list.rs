@@ -13,6 +13,7 @@ use crate::objects::{API_VERSION, Kind, Stored};
 use crate::store::Revision;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
+use std::cmp::Ordering;
 
 /// Objects read from the store at once.
 const PAGE: usize = 500;
@@ -149,10 +150,10 @@ fn page<K>(items: Vec<K>, revision: Option<Revision>, next: String) -> Page<K> {
     }
 }
 
-/// Stored and built-in objects in one order.
+/// Stored objects and those that are there without, in one order.
 struct Source<K> {
     stored: std::vec::IntoIter<K>,
-    built_in: std::iter::Peekable<std::vec::IntoIter<K>>,
+    fixed: std::iter::Peekable<std::vec::IntoIter<K>>,
     held: Option<K>,
     after: Option<String>,
     more: bool,
@@ -162,11 +163,14 @@ struct Source<K> {
 
 impl<K: Resource> Source<K> {
     fn new(cx: &Context<'_>, after: Option<String>) -> Self {
-        let later = |o: &&K| after.as_ref().is_none_or(|after| o.meta().name > *after);
-        let built_in: Vec<K> = K::built_in(cx.api).iter().filter(later).cloned().collect();
+        let mut fixed = K::all_fixed(cx.api);
+        fixed.retain(|object| {
+            let later = |after: &String| object.meta().name > *after;
+            after.as_ref().is_none_or(later)
+        });
         Self {
             stored: Vec::new().into_iter(),
-            built_in: built_in.into_iter().peekable(),
+            fixed: fixed.into_iter().peekable(),
             held: None,
             after,
             more: true,
@@ -178,15 +182,19 @@ impl<K: Resource> Source<K> {
         if self.held.is_none() {
             self.held = self.next_stored(cx).await?;
         }
-        let built_in_first = match (self.built_in.peek(), &self.held) {
-            (Some(fixed), Some(held)) => fixed.meta().name < held.meta().name,
-            (Some(_), None) => true,
-            (None, _) => false,
+        let order = match (self.fixed.peek(), &self.held) {
+            (Some(fixed), Some(held)) => fixed.meta().name.cmp(&held.meta().name),
+            (Some(_), None) => Ordering::Less,
+            (None, _) => Ordering::Greater,
         };
-        Ok(if built_in_first {
-            self.built_in.next()
-        } else {
-            self.held.take()
+        Ok(match order {
+            Ordering::Less => self.fixed.next(),
+            Ordering::Equal => {
+                // Of one name only the one that counts.
+                self.held = None;
+                self.fixed.next()
+            }
+            Ordering::Greater => self.held.take(),
         })
     }
 

@@ -49,9 +49,14 @@ pub(super) trait Resource: Kind {
         None
     }
 
+    /// The object of this name, if it is there without being in the store.
+    fn fixed(_api: &Api, _name: &str) -> Option<Fixed<Self>> {
+        None
+    }
+
     /// Objects that are there without being in the store, in the order of their names.
-    fn built_in(_api: &Api) -> &[Self] {
-        &[]
+    fn all_fixed(_api: &Api) -> Vec<Self> {
+        Vec::new()
     }
 
     /// Checks a new object's fields and completes them; gives its private part.
@@ -84,6 +89,32 @@ pub(super) trait Resource: Kind {
     /// left of an older object of the name begins to count.
     fn sweep(&self, _hands: &Hands) -> impl Future<Output = Result<(), ApiError>> + Send {
         async { Ok(()) }
+    }
+}
+
+/// An object that is there without being in the store. A stored one of its name does not count.
+pub(super) enum Fixed<K> {
+    /// It comes with the program.
+    BuiltIn(K),
+    /// It stands in the policy folder, there.
+    Folder(K, String),
+}
+
+impl<K> Fixed<K> {
+    pub(super) fn into_object(self) -> K {
+        match self {
+            Self::BuiltIn(object) | Self::Folder(object, _) => object,
+        }
+    }
+
+    /// Why it can neither be changed nor given to another object. Reads on after "it".
+    fn why(&self) -> String {
+        match self {
+            Self::BuiltIn(_) => "is built in".to_owned(),
+            Self::Folder(_, place) => {
+                format!("stands in the gateway's policy folder, at {place}: change it there")
+            }
+        }
     }
 }
 
@@ -149,9 +180,8 @@ impl Context<'_> {
 
 /// Reads one object.
 pub(super) async fn get<K: Resource>(cx: &Context<'_>, name: &str) -> Result<K, ApiError> {
-    let built_in = K::built_in(cx.api).iter().find(|o| o.meta().name == name);
-    let found = match built_in {
-        Some(object) => Some(object.clone()),
+    let found = match K::fixed(cx.api, name) {
+        Some(fixed) => Some(fixed.into_object()),
         None => cx.load::<K>(name).await?.map(|(stored, _)| stored.object),
     };
     let (api, caller) = (cx.api, cx.caller);
@@ -191,9 +221,12 @@ pub(super) async fn create<K: Resource>(cx: &Context<'_>, bytes: &[u8]) -> Resul
         let mut draft = Draft::default();
         new_meta(&mut object, &mut draft);
         let private = object.admit_new(cx, &mut draft).await?;
-        if K::built_in(cx.api).iter().any(|o| o.meta().name == name) {
-            let why = ": it is built in";
-            return Err(ApiError::AlreadyExists(ObjectRef::of::<K>(&name), why));
+        if let Some(fixed) = K::fixed(cx.api, &name) {
+            let why = format!(": it {}", fixed.why());
+            return Err(ApiError::AlreadyExists(
+                ObjectRef::of::<K>(&name),
+                why.into(),
+            ));
         }
         let stored = Stored::new(object, private);
         draft.put(&stored, 0);
@@ -204,11 +237,17 @@ pub(super) async fn create<K: Resource>(cx: &Context<'_>, bytes: &[u8]) -> Resul
         match cx.commit(txn).await {
             Ok(revision) => return Ok(shown(cx, stored.object, revision)),
             Err(StoreError::Conflict { key }) if key == K::key(&name) => {
-                return Err(ApiError::AlreadyExists(ObjectRef::of::<K>(&name), ""));
+                return Err(ApiError::AlreadyExists(
+                    ObjectRef::of::<K>(&name),
+                    "".into(),
+                ));
             }
             Err(StoreError::Conflict { key }) if key == super::users::tombstone(&name) => {
                 let why = ": a removed user had this handle, and handles are not given again";
-                return Err(ApiError::AlreadyExists(ObjectRef::of::<K>(&name), why));
+                return Err(ApiError::AlreadyExists(
+                    ObjectRef::of::<K>(&name),
+                    why.into(),
+                ));
             }
             Err(StoreError::Conflict { .. }) => {}
             Err(other) => return Err(other.into()),
@@ -230,7 +269,7 @@ pub(super) async fn update<K: Resource>(
             wanted.meta().name
         )));
     }
-    refuse_built_in::<K>(cx, name)?;
+    refuse_fixed::<K>(cx, name)?;
     for _ in 0..ATTEMPTS {
         let Some((old, _)) = cx.load::<K>(name).await? else {
             return Err(ApiError::NotFound(ObjectRef::of::<K>(name)));
@@ -270,7 +309,7 @@ pub(super) async fn patch<K: Resource>(
     let pinned = patch.pointer("/metadata/resourceVersion").is_some();
     let mut conflict = None;
     for _ in 0..ATTEMPTS {
-        refuse_built_in::<K>(cx, name)?;
+        refuse_fixed::<K>(cx, name)?;
         let Some((old, _)) = cx.load::<K>(name).await? else {
             return Err(ApiError::NotFound(ObjectRef::of::<K>(name)));
         };
@@ -342,7 +381,15 @@ pub(super) async fn delete<K: Resource>(
         dry_run: if tried { DryRun::Yes } else { cx.dry_run },
         ..*cx
     };
-    refuse_built_in::<K>(cx, name)?;
+    // What is stored under a name of the folder does not count, and can go; what hangs on the name hangs on
+    // the folder's object.
+    let hidden = match K::fixed(cx.api, name) {
+        Some(Fixed::Folder(..)) => cx.load::<K>(name).await?.is_some(),
+        Some(Fixed::BuiltIn(_)) | None => false,
+    };
+    if !hidden {
+        refuse_fixed::<K>(cx, name)?;
+    }
     for _ in 0..ATTEMPTS {
         let (stored, found) = match cx.load::<K>(name).await? {
             Some(found) if cx.caller.reach == Reach::All => found,
@@ -358,8 +405,13 @@ pub(super) async fn delete<K: Resource>(
         check_preconditions(&stored.object, &preconditions)?;
         let mut draft = Draft::default();
         draft.delete(&found.key, found.mod_revision);
-        stored.object.admit_removal(cx, &mut draft).await?;
-        match cx.remove(draft.finish::<K>(name)?, &stored.object).await {
+        let removed = if hidden {
+            cx.commit(draft.finish::<K>(name)?).await.map(drop)
+        } else {
+            stored.object.admit_removal(cx, &mut draft).await?;
+            cx.remove(draft.finish::<K>(name)?, &stored.object).await
+        };
+        match removed {
             Ok(()) => return Ok(stored.object),
             Err(StoreError::Conflict { .. }) => {}
             Err(other) => return Err(other.into()),
@@ -431,14 +483,18 @@ fn check_preconditions<K: Kind>(object: &K, wanted: &Preconditions) -> Result<()
     Ok(())
 }
 
-fn refuse_built_in<K: Resource>(cx: &Context<'_>, name: &str) -> Result<(), ApiError> {
-    if K::built_in(cx.api).iter().any(|o| o.meta().name == name) {
-        return Err(ApiError::Forbidden(format!(
-            "{} is forbidden: it is built in and can neither be changed nor removed",
-            ObjectRef::of::<K>(name)
-        )));
-    }
-    Ok(())
+fn refuse_fixed<K: Resource>(cx: &Context<'_>, name: &str) -> Result<(), ApiError> {
+    let Some(fixed) = K::fixed(cx.api, name) else {
+        return Ok(());
+    };
+    let why = match fixed {
+        Fixed::BuiltIn(_) => "is built in and can neither be changed nor removed".to_owned(),
+        Fixed::Folder(..) => fixed.why(),
+    };
+    Err(ApiError::Forbidden(format!(
+        "{} is forbidden: it {why}",
+        ObjectRef::of::<K>(name)
+    )))
 }
 
 /// The object as the answer to a write shows it.

@@ -4,9 +4,10 @@ use super::Api;
 use super::cascade::{self, Hands};
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
-use super::resource::{Context, Resource};
+use super::resource::{Context, Fixed, Resource};
 use super::table::{self, Column};
-use crate::objects::{Kind, Role, RoleScope, Stored, rules::PolicyRule};
+use crate::authz::folder;
+use crate::objects::{Kind, Meta, Role, RoleScope, Stored, rules::PolicyRule};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -31,27 +32,44 @@ impl Resource for Role {
         Column::shown("Scope", "global, cluster or project"),
         Column::shown("Rules", "Number of rules, without inherited ones"),
         Column::shown("Inherits", "Roles whose rules this role has too"),
-        Column::shown("Built In", "Whether the role comes with the gateway"),
+        Column::shown(
+            "Origin",
+            "built-in, store, or the place in the policy folder",
+        ),
         Column::shown("Age", "Time since the role was made"),
         Column::wide("Description", "For people to read"),
     ];
     const NAMED_BY_NAME: bool = true;
 
     fn cells(&self, now: Timestamp) -> Vec<Value> {
-        let built_in = self.metadata.labels.contains_key(BUILT_IN);
         vec![
             self.metadata.name.as_str().into(),
             scope_name(self.spec.scope).into(),
             self.spec.rules.len().to_string().into(),
             table::joined(self.spec.inherits.iter().map(String::as_str)),
-            built_in.to_string().into(),
+            origin(&self.metadata).into(),
             table::age(self, now),
             table::or_none(&self.spec.description),
         ]
     }
 
-    fn built_in(api: &Api) -> &[Self] {
-        &api.built_in
+    fn fixed(api: &Api, name: &str) -> Option<Fixed<Self>> {
+        let built_in = api.built_in.iter().find(|role| role.metadata.name == name);
+        if let Some(role) = built_in {
+            return Some(Fixed::BuiltIn(role.clone()));
+        }
+        let folder = api.authz.folder();
+        let role = folder.roles.get(name)?.clone();
+        let place = folder.place::<Self>(name).unwrap_or_default();
+        Some(Fixed::Folder(role, place.to_owned()))
+    }
+
+    fn all_fixed(api: &Api) -> Vec<Self> {
+        let folder = api.authz.folder();
+        let all = api.built_in.iter().chain(folder.roles.values());
+        let mut all: Vec<Self> = all.cloned().collect();
+        all.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+        all
     }
 
     async fn admit_new(
@@ -132,19 +150,27 @@ pub(super) fn scope_name(scope: RoleScope) -> &'static str {
     }
 }
 
-/// The role of this name, built in or stored; the write holds only while a stored one is as it is.
+/// Where an object comes from.
+pub(super) fn origin(meta: &Meta) -> &str {
+    if meta.labels.contains_key(BUILT_IN) {
+        return "built-in";
+    }
+    let in_folder = meta
+        .labels
+        .get(folder::ORIGIN)
+        .is_some_and(|origin| origin == folder::FOLDER);
+    let place = meta.annotations.get(folder::FILE).filter(|_| in_folder);
+    place.map_or("store", String::as_str)
+}
+
+/// The role of this name, whatever its origin; the write holds only while a stored one is as it is.
 pub(super) async fn find(
     cx: &Context<'_>,
     name: &str,
     draft: &mut Draft,
 ) -> Result<Option<Role>, ApiError> {
-    if let Some(role) = cx
-        .api
-        .built_in
-        .iter()
-        .find(|role| role.metadata.name == name)
-    {
-        return Ok(Some(role.clone()));
+    if let Some(fixed) = Role::fixed(cx.api, name) {
+        return Ok(Some(fixed.into_object()));
     }
     let Some((stored, found)) = cx.load::<Role>(name).await? else {
         return Ok(None);
@@ -280,8 +306,9 @@ async fn write_guard(cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError
 
 /// Every role by its name.
 async fn all(cx: &Context<'_>) -> Result<BTreeMap<String, Role>, ApiError> {
-    let fixed = cx.api.built_in.iter().cloned();
-    let mut roles: BTreeMap<String, Role> = fixed.map(|r| (r.metadata.name.clone(), r)).collect();
+    let fixed = Role::all_fixed(cx.api).into_iter();
+    let fixed: BTreeMap<String, Role> = fixed.map(|r| (r.metadata.name.clone(), r)).collect();
+    let mut roles = fixed.clone();
     let mut after: Option<String> = None;
     loop {
         let listing = cx
@@ -291,7 +318,10 @@ async fn all(cx: &Context<'_>) -> Result<BTreeMap<String, Role>, ApiError> {
             .await?;
         for found in &listing.items {
             let stored = Stored::<Role>::decode(&found.key, &found.value, found.mod_revision)?;
-            roles.insert(stored.object.metadata.name.clone(), stored.object);
+            let name = stored.object.metadata.name.clone();
+            if !fixed.contains_key(&name) {
+                roles.insert(name, stored.object);
+            }
         }
         after = listing.items.last().map(|found| found.key.clone());
         if !listing.more {

@@ -25,6 +25,8 @@ pub(super) enum Route<'a> {
     OpenApiIndex,
     /// `/openapi/v3/apis/GROUP/VERSION`
     OpenApi(&'static str, &'a str),
+    /// `/policy/status`
+    PolicyStatus,
     /// `/apis/authentication.k8s.io/VERSION/selfsubjectreviews`
     SelfSubjectReviews(&'a str),
     /// `/apis/palisade.dev/v1alpha1/RESOURCE[/NAME[/SUBRESOURCE]]`
@@ -57,6 +59,7 @@ impl<'a> Route<'a> {
                 let group = known_group(group)?;
                 known_version(group, version).then_some(Self::GroupVersion(group, version))
             }
+            ["policy", "status"] => Some(Self::PolicyStatus),
             ["openapi", "v2"] => Some(Self::OpenApiOld),
             ["openapi", "v3"] => Some(Self::OpenApiIndex),
             ["openapi", "v3", "apis", group, version] => {

@@ -123,6 +123,7 @@ impl World {
             authz,
             clusters: Arc::new(clusters),
             tasks: TaskTracker::new(),
+            reloads: Arc::new(reloads::Status::new(Arc::default())),
             limits: Live::fixed(Limits {
                 token_life: Duration::from_hours(90 * 24),
                 token_max_life: Duration::from_hours(366 * 24),

@@ -8,7 +8,7 @@ use super::resource::{Context, Resource};
 use super::table::{self, Column};
 use super::{Api, Caller};
 use crate::objects::{
-    Kind, NameError, Principal, Stored, User, UserPrivate, UserStatus, check_handle,
+    Kind, NameError, Principal, Stored, User, UserPrivate, UserStatus, check_handle, tombstones,
 };
 use crate::status::clock;
 use jiff::Timestamp;
@@ -20,7 +20,7 @@ pub(super) const LOCAL: &str = "local";
 /// Where it stands that a handle belonged to a removed user: whatever still names the handle (a binding of
 /// an older gateway, an audit line, a cluster's own RoleBinding) must not mean somebody else one day.
 pub fn tombstone(handle: &str) -> String {
-    format!("/palisade/tombstones/users/{handle}")
+    format!("{}{handle}", tombstones(User::PLURAL))
 }
 
 impl Resource for User {

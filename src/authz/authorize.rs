@@ -5,17 +5,20 @@
 //! published.
 //!
 //! What could go wrong: a stored role or binding that cannot be read must not go on granting what an older
-//! value granted: it is taken out, and the log says so.
+//! value granted: it is taken out, and the log says so. What a policy folder says stands above the store
+//! (`layers`).
 
 use super::{
     Actor, Asked, Attributes, AuthzError, OwnPermit, Pace, Permit, Permitted, Purpose, Reach,
     RequestInfo,
+    folder::{FolderView, PolicyFolder, Sum},
+    layers::Layers,
     permit::Shape,
     policy::{self, Place, Policy, Who},
     rules,
 };
 use crate::{
-    authn::Identity,
+    authn::{Identity, Index},
     objects::{Binding, Cluster, Kind, Project, Role, RoleSpec, Stored, rules::PolicyRule},
     request::ClusterTarget,
     status::{Details, clock},
@@ -25,7 +28,7 @@ use arc_swap::ArcSwap;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Name of the built-in role that everyone who is logged in holds on the gateway's own API.
@@ -33,11 +36,22 @@ const AUTHENTICATED: &str = "authenticated";
 /// What a cluster-scoped token may still ask of the own API: who am I.
 const WHOAMI: (&str, &str) = ("authentication.k8s.io", "selfsubjectreviews");
 
+/// The next policy, while a transaction's changes arrive.
+struct Next {
+    policy: Policy,
+    layers: Layers,
+    /// Whether all changes of the last transaction are in it.
+    whole: bool,
+    /// Whether people would see something else of the folder than before.
+    folder_changed: bool,
+}
+
 /// Decides requests. Cheap to share.
 pub struct Authz {
     policy: ArcSwap<Policy>,
-    /// The next policy, while a transaction's changes arrive. Locked by the follower alone.
-    next: Mutex<Policy>,
+    folder: ArcSwap<FolderView>,
+    /// Locked by whoever brings changes, never by a request.
+    next: Mutex<Next>,
     built_in: BTreeMap<String, RoleSpec>,
     everyones: Vec<PolicyRule>,
     /// [`AUTHENTICATED`], to be shared.
@@ -56,7 +70,13 @@ impl Authz {
         let everyones = built_in.get(AUTHENTICATED).map(|role| role.rules.clone());
         Self {
             policy: ArcSwap::from_pointee(policy.clone()),
-            next: Mutex::new(policy),
+            folder: ArcSwap::default(),
+            next: Mutex::new(Next {
+                policy,
+                layers: Layers::default(),
+                whole: true,
+                folder_changed: false,
+            }),
             everyones: everyones.unwrap_or_default(),
             authenticated: AUTHENTICATED.into(),
             built_in,
@@ -75,11 +95,59 @@ impl Authz {
             .iter()
             .filter_map(|change| self.edit(change))
             .collect();
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        next.apply(edits.iter().map(Edit::change));
-        if batch.complete {
-            self.policy.store(Arc::new(next.clone()));
+        let mut next = self.next();
+        let found = edits.len();
+        let edits: Vec<Edit> = (edits.into_iter())
+            .filter_map(|edit| next.layers.stored(edit))
+            .collect();
+        next.folder_changed |= edits.len() < found;
+        next.whole = batch.complete;
+        self.publish(&mut next, &edits);
+    }
+
+    /// Looks again at whom the folder's bindings name. To be called when `people` has the batch.
+    pub fn people_changed(&self, batch: &Batch, people: &Index) {
+        let mut next = self.next();
+        let edits = next.layers.people(batch, people);
+        if !edits.is_empty() {
+            next.folder_changed = true;
+            self.publish(&mut next, &edits);
         }
+    }
+
+    /// Takes another folder, as one change. Nobody may change `people` meanwhile.
+    pub fn set_folder(&self, folder: PolicyFolder, people: &Index) {
+        let mut next = self.next();
+        let Next { policy, layers, .. } = &mut *next;
+        let edits = layers.replace(folder, policy, people);
+        next.folder_changed = true;
+        self.publish(&mut next, &edits);
+    }
+
+    /// What people see of the folder.
+    pub fn folder(&self) -> Arc<FolderView> {
+        self.folder.load_full()
+    }
+
+    /// [`PolicyFolder::sum`] of the folder that counts.
+    pub fn folder_sum(&self) -> Sum {
+        self.next().layers.sum()
+    }
+
+    /// What is not the whole of a transaction waits for its rest.
+    fn publish(&self, next: &mut Next, edits: &[Edit]) {
+        next.policy.apply(edits.iter().map(Edit::change));
+        if !next.whole {
+            return;
+        }
+        self.policy.store(Arc::new(next.policy.clone()));
+        if std::mem::take(&mut next.folder_changed) {
+            self.folder.store(Arc::new(next.layers.view()));
+        }
+    }
+
+    fn next(&self) -> MutexGuard<'_, Next> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this identity holds anything on a cluster.
@@ -234,7 +302,7 @@ fn pace(info: &RequestInfo<'_>, follows: bool) -> Pace {
 }
 
 /// One change of the policy, owned.
-enum Edit {
+pub(super) enum Edit {
     Role(String, Option<Role>),
     Binding(String, Option<Binding>),
     Cluster(String, Option<Cluster>),

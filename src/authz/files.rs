@@ -173,6 +173,12 @@ pub fn load_policy(path: &Path) -> Result<Folder, FilesError> {
     read(&first)
 }
 
+/// The files that [`load_policy`] reads, in its order.
+pub fn policy_files(path: &Path) -> Result<Vec<PathBuf>, FilesError> {
+    let found = walk::find(path)?.into_iter().next();
+    Ok(found.map(|first| first.policy_files).unwrap_or_default())
+}
+
 /// Reads the text of one policy file: the door for tests, fuzzing and what is not on a disk.
 pub fn load_text(name: &str, text: &str) -> Folder {
     let mut documents = documents::Documents::default();

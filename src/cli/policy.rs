@@ -1,4 +1,4 @@
-//! `palisade policy`: check, test and explain policy without a gateway.
+//! `palisade policy`: check, test and explain policy without a gateway, and ask a gateway for its folder.
 //!
 //! Exit codes, for all of them: 0 all is well; 1 the policy has mistakes, a case failed or an expectation
 //! was not met; 2 the command could not do its work (wrong arguments, a folder that cannot be read).
@@ -13,6 +13,7 @@ use std::{io::Write as _, path::Path, process::ExitCode};
 mod batch;
 mod check;
 mod explain;
+mod status;
 mod test;
 
 /// The command could not do its work; clap uses the same for wrong arguments.
@@ -33,6 +34,8 @@ enum Command {
     Test(test::Args),
     /// Say what a policy answers to a request, and why.
     Explain(Box<explain::Args>),
+    /// Show how the policy folder of a gateway is: what counts, what was refused, and why.
+    Status(status::Args),
 }
 
 /// Runs `palisade policy`.
@@ -41,6 +44,7 @@ pub fn run(args: &Args) -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Test(args) => test::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Status(args) => return status::run(args),
     };
     match done {
         Ok(code) => code,

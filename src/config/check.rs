@@ -137,6 +137,7 @@ impl Check<'_> {
             admin_listen: self.address("admin_listen", &raw.admin_listen),
             external_url: self.external_url(&raw.external_url),
             base_domain: self.base_domain(&raw.base_domain),
+            policies: (!raw.policies.is_empty()).then(|| self.folder.join(&raw.policies)),
             tls: Tls {
                 cert_file: self.path("tls.cert_file", &raw.tls.cert_file),
                 key_file: self.path("tls.key_file", &raw.tls.key_file),

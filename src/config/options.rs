@@ -11,7 +11,7 @@ pub enum Shape {
     Url,
     /// A DNS name.
     Domain,
-    /// A file; relative ones start at the folder of the configuration file.
+    /// A file or a folder; relative ones start at the folder of the configuration file.
     Path,
     /// `90s`, `16h`, `7d`.
     Duration(Duration, Duration),
@@ -112,6 +112,14 @@ pub const OPTIONS: &[Opt] = &[
         "If set, every cluster is also reached as `<cluster>.<base domain>`, and generated kubeconfigs use \
          that: a wildcard DNS record and a wildcard certificate are then needed. Empty: clusters are \
          reached by the path `/k8s/clusters/<cluster>` alone.",
+    )
+    .reloads(),
+    optional(
+        "policies",
+        Shape::Path,
+        "A folder of roles and bindings in files (GitOps), or one such file, beside those in the store; see \
+         [policy-files.md](policy-files.md#a-folder-for-a-gateway). What stands there is read-only through \
+         the API. A folder with a mistake stops the start; later it is refused and the old one counts on.",
     )
     .reloads(),
     required(

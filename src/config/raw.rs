@@ -17,6 +17,8 @@ pub struct Config {
     pub external_url: String,
     /// DNS name, or empty.
     pub base_domain: String,
+    /// Path, or empty.
+    pub policies: String,
     /// See [`Tls`].
     pub tls: Tls,
     /// See [`State`].
@@ -46,6 +48,7 @@ impl Default for Config {
             admin_listen: "127.0.0.1:8444".to_owned(),
             external_url: String::new(),
             base_domain: String::new(),
+            policies: String::new(),
             tls: Tls::default(),
             state: State::default(),
             sessions: Sessions::default(),

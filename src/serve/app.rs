@@ -35,7 +35,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 mod samples;
 mod wiring;
 
-use wiring::{Views, Wiring};
+pub(in crate::serve) use wiring::Views;
+use wiring::Wiring;
 
 /// Wait for the first complete view of the store: a million objects take a few seconds.
 const FIRST_VIEW: Duration = Duration::from_mins(2);
@@ -75,6 +76,9 @@ pub enum StartError {
     /// The password hasher.
     #[error("cannot set up password hashing")]
     Passwords(#[from] PasswordError),
+    /// The policy folder.
+    #[error("the policy folder has mistakes:\n{}", .0.join("\n"))]
+    Policy(Vec<String>),
     /// The store was not read in time.
     #[error("the store could not be read within {} s", FIRST_VIEW.as_secs())]
     FirstView(#[from] Behind),
@@ -123,7 +127,6 @@ pub struct App {
     follower: Follower,
     tasks: Tasks,
     deadline: Live<Duration>,
-    views: Views,
     reloads: reload::Parts,
     audit: Arc<Audit<Entry>>,
 }
@@ -150,17 +153,20 @@ impl App {
         let passwords = Passwords::new(config.login.hash_concurrency, config.login.hash_queue)?;
         let live = LiveConfig::new(config.clone());
         let metrics = Arc::new(Metrics::new());
-        let (views, tasks) = (Views::new(config, &state, &metrics), Tasks::default());
+        let folder = reload::policy_of(config).map_err(StartError::Policy)?;
+        let views = Arc::new(Views::new(config, &state, &metrics));
+        let tasks = Tasks::default();
         let audit = views.audit(&config.audit)?;
         let follower = Follower::new(state.store.clone());
         let status = Arc::new(reload::Status::new(Arc::clone(&metrics)));
         let Sockets { main, admin } = sockets;
         let checks = checks(&follower, &tasks.stop, &audit);
-        let admin_shows = Admin::new(checks, notes(&status), Arc::clone(&metrics));
+        let admin_shows = Admin::new(checks, notes(&status, &views), Arc::clone(&metrics));
         let background = &tasks.background;
         background.spawn(admin.run(Arc::new(admin_shows), tasks.end.clone()));
         background.spawn(follower.clone().run(views.sink(), tasks.end.clone()));
         follower.wait_for(0, FIRST_VIEW).await?;
+        views.take_policy(folder);
 
         let wiring = Wiring {
             config: &live,
@@ -169,6 +175,7 @@ impl App {
             follower: &follower,
             metrics: &metrics,
             audit: &audit,
+            reloads: &status,
             background,
         };
         let clusters = wiring.clusters();
@@ -185,21 +192,24 @@ impl App {
             places: Bound::new(config.limits.connections),
             config: live,
             passwords,
+            views,
             status,
             metrics,
             audit: Arc::clone(&audit),
         };
         reloads.tell_certificate();
-        let (metrics, registry) = (&reloads.metrics, &views.registry);
+        let (metrics, registry) = (&reloads.metrics, &reloads.views.registry);
         let counts = reloads.audit.counts();
         samples::register(metrics, &follower, registry, &reloads.passwords, counts);
+        if config.policies.is_some() {
+            reloads.views.tell_policy();
+        }
         serve(main, &reloads, &tasks);
         Ok(Self {
             deadline: reloads.config.part(|config| config.drain.deadline),
             store: state.store,
             follower,
             tasks,
-            views,
             reloads,
             audit,
         })
@@ -226,7 +236,7 @@ impl App {
 
     /// The clusters that this replica serves.
     pub fn registry(&self) -> &Arc<Registry> {
-        &self.views.registry
+        &self.reloads.views.registry
     }
 
     /// Where every request is recorded.
@@ -236,7 +246,7 @@ impl App {
 
     /// Names of the registered clusters, in order.
     pub fn clusters(&self) -> Vec<String> {
-        self.views.clusters()
+        self.reloads.views.clusters()
     }
 
     /// Ends it: drains until the configured deadline or `hurry`, then stops the rest and closes the store.
@@ -276,12 +286,23 @@ fn checks(follower: &Follower, stop: &CancellationToken, audit: &Arc<Audit<Entry
 }
 
 /// What became of the last reload of each source.
-fn notes(status: &Arc<reload::Status>) -> Vec<Note> {
+fn notes(status: &Arc<reload::Status>, views: &Arc<Views>) -> Vec<Note> {
     let note = |source: Source| {
-        let status = Arc::clone(status);
+        let (status, views) = (Arc::clone(status), Arc::clone(views));
+        let tell = move || {
+            let line = status.line(source)?;
+            let remarks = match source {
+                Source::Policy => views.authz.folder().remarks().len(),
+                Source::Config | Source::Certificate => 0,
+            };
+            Ok(match remarks {
+                0 => line,
+                some => format!("{line}; {some} remark(s), which palisade policy status shows"),
+            })
+        };
         Note {
             name: source.name(),
-            tell: Box::new(move || status.line(source)),
+            tell: Box::new(tell),
         }
     };
     Source::ALL.map(note).into()

@@ -1,4 +1,5 @@
-//! Reading again what can change while the gateway runs: the configuration file and the certificate.
+//! Reading again what can change while the gateway runs: the configuration file, the certificate and the
+//! policy folder.
 //!
 //! Each source is taken whole or not at all. What is wrong with one holds up no other: a configuration that
 //! waits for a restart must not let the certificate run out. What can fail happens first ([`Found::read`],
@@ -15,16 +16,17 @@
 
 mod expiry;
 mod looks;
-mod status;
 
-pub use status::{Problem, Source, Status};
+pub use crate::observe::reloads::{Problem, Source, Status};
 
 use super::{
+    app::Views,
     lifecycle::Hangups,
     tls::{self, Served, Sum},
 };
 use crate::{
     authn::passwords::Passwords,
+    authz::{PolicyFolder, files, folder},
     config::{
         BaseDomain, Config, File, LogLevel,
         live::{Bound, LiveConfig},
@@ -68,6 +70,8 @@ pub struct Parts {
     pub passwords: Passwords,
     /// Which hosts and paths are clusters.
     pub gateway: Arc<Gateway>,
+    /// Where policy goes.
+    pub(super) views: Arc<Views>,
     /// What became of it.
     pub status: Arc<Status>,
     /// Where the certificate's end is shown.
@@ -137,8 +141,12 @@ impl Reloader {
         self.looks.reading(look);
         self.retry_at = Instant::now() + RETRY;
         let (file, running) = (self.file.clone(), self.parts.config.load());
-        let serving = self.parts.tls.load().sum();
-        let found = spawn_blocking(move || Found::read(&file, &running, &serving)).await;
+        let now = Now {
+            config: running,
+            certificate: self.parts.tls.load().sum(),
+            policy: self.parts.views.authz.folder_sum(),
+        };
+        let found = spawn_blocking(move || Found::read(&file, &now)).await;
         match found {
             Ok(found) => self.take(found),
             Err(error) => {
@@ -153,7 +161,13 @@ impl Reloader {
         let file = self.file.clone();
         let look = move || {
             let tls = &config.tls;
-            Look::at([file.as_path(), &tls.cert_file, &tls.key_file])
+            let mut all = vec![file, tls.cert_file.clone(), tls.key_file.clone()];
+            if let Some(folder) = &config.policies {
+                all.push(folder.clone());
+                // What cannot be listed is a change, and reading says what is wrong.
+                all.extend(files::policy_files(folder).unwrap_or_default());
+            }
+            Look::at(all)
         };
         // A look that fails has seen nothing, which is a change: reading then says what is wrong.
         spawn_blocking(look).await.unwrap_or_default()
@@ -179,11 +193,22 @@ impl Reloader {
             New::AsBefore => self.as_before(Source::Certificate),
             New::Refused(problem) => self.refused(Source::Certificate, &problem),
         }
+        match found.policy {
+            New::Found(folder) => {
+                self.parts.views.take_policy(*folder);
+                taken.push(Source::Policy);
+            }
+            New::AsBefore => self.as_before(Source::Policy),
+            New::Refused(problem) => self.refused(Source::Policy, &problem),
+        }
         if !taken.is_empty() {
             let generation = status.taken(&taken);
             let names: Vec<&str> = taken.iter().map(|source| source.name()).collect();
             tracing::info!(taken = names.join(","), generation, "reloaded");
             self.parts.tell_certificate();
+        }
+        if taken.contains(&Source::Policy) {
+            self.parts.views.tell_policy();
         }
         taken
     }
@@ -278,37 +303,67 @@ enum New<T> {
     Refused(Problem),
 }
 
+/// What counts now.
+struct Now {
+    config: Arc<Config>,
+    certificate: Sum,
+    policy: folder::Sum,
+}
+
 /// What all sources say.
 struct Found {
     config: New<Config>,
     certificate: New<Served>,
+    policy: New<PolicyFolder>,
 }
 
 impl Found {
-    /// Reads everything. A configuration that names another certificate is taken with that one or not at
-    /// all; without it, the certificate is still looked for where it was.
-    fn read(file: &Path, running: &Config, serving: &Sum) -> Self {
+    /// Reads everything. A configuration that names another certificate or another folder is taken with
+    /// those or not at all; without it, they are still looked for where they were.
+    fn read(file: &Path, now: &Now) -> Self {
+        let running = &now.config;
         let config = match read_config(file, running) {
             New::Found(config) => config,
-            kept @ (New::AsBefore | New::Refused(_)) => {
+            kept @ (New::AsBefore | New::Refused(_)) => return Self::beside(kept, running, now),
+        };
+        let found = Self::beside(New::AsBefore, &config, now);
+        let moved_certificate = config.tls.cert_file != running.tls.cert_file
+            || config.tls.key_file != running.tls.key_file;
+        let moved_policy = config.policies != running.policies;
+        let problem = match (&found.certificate, &found.policy) {
+            (New::Refused(problem), _) if moved_certificate => problem.clone(),
+            (_, New::Refused(problem)) if moved_policy => problem.clone(),
+            _ => {
                 return Self {
-                    config: kept,
-                    certificate: read_certificate(running, serving),
+                    config: New::Found(config),
+                    ..found
                 };
             }
         };
-        let elsewhere = config.tls.cert_file != running.tls.cert_file
-            || config.tls.key_file != running.tls.key_file;
-        match read_certificate(&config, serving) {
-            New::Refused(problem) if elsewhere => Self {
-                config: New::Refused(problem),
-                certificate: read_certificate(running, serving),
-            },
-            certificate @ (New::Found(_) | New::AsBefore | New::Refused(_)) => Self {
-                config: New::Found(config),
-                certificate,
-            },
+        Self::beside(New::Refused(problem), running, now)
+    }
+
+    /// What the configuration's files say.
+    fn beside(own: New<Config>, config: &Config, now: &Now) -> Self {
+        Self {
+            config: own,
+            certificate: read_certificate(config, &now.certificate),
+            policy: read_policy(config, &now.policy),
         }
+    }
+}
+
+/// The folder of a configuration; the empty one if it names none. On failure a line for each mistake.
+pub fn policy_of(config: &Config) -> Result<PolicyFolder, Vec<String>> {
+    let folder = config.policies.as_deref();
+    folder.map_or_else(|| Ok(PolicyFolder::default()), PolicyFolder::load)
+}
+
+fn read_policy(config: &Config, now: &folder::Sum) -> New<PolicyFolder> {
+    match policy_of(config) {
+        Ok(folder) if folder.sum() == *now => New::AsBefore,
+        Ok(folder) => New::Found(Box::new(folder)),
+        Err(lines) => New::Refused(Problem { lines }),
     }
 }
 

@@ -10,6 +10,7 @@ mod discovery;
 mod emulated;
 mod hosts;
 mod objects;
+mod policy_folder;
 mod refused;
 mod reload;
 mod streams;

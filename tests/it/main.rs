@@ -21,6 +21,7 @@ mod metrics;
 mod modules;
 mod paths;
 mod policy;
+mod policy_folder;
 mod reload;
 mod streams;
 #[path = "../testkit/mod.rs"]

@@ -28,10 +28,7 @@ use rustls::{
 };
 use serde_json::{Value, json};
 use std::{fs, sync::Arc};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use tokio::io::AsyncWriteExt as _;
 
 const PODS: &str = "/k8s/clusters/fake/api/v1/namespaces/default/pods";
 
@@ -44,15 +41,6 @@ fn edit(gate: &Gate, edit: impl FnOnce(String) -> String) {
     let file = gate.folder().join("gate.yaml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(file, edit(text)).unwrap();
-}
-
-async fn admin(gate: &Gate, path: &str) -> String {
-    let mut stream = TcpStream::connect(gate.admin_address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
 }
 
 fn der(pem: &str) -> CertificateDer<'static> {
@@ -126,7 +114,7 @@ async fn new_connections_see_a_new_certificate_and_open_ones_go_on() {
     // The same files again are nothing new, and sessions go on.
     assert!(reloader.reload().await.is_empty());
     assert!(!shown(&gate, &clients[1]).await.1);
-    let ready = admin(&gate, "/readyz?verbose").await;
+    let ready = gate.admin_get("/readyz?verbose").await;
     assert!(ready.contains("[+]certificate ok: since "), "{ready}");
     assert!(ready.contains("generation 2"), "{ready}");
     gate.stop().await;
@@ -166,19 +154,19 @@ async fn a_bad_certificate_is_refused_and_the_old_one_stays() {
         spoil();
         assert!(reloader.reload().await.is_empty(), "{what}");
         assert_eq!(shown(&gate, &client).await.0, der(&gate.ca_pem), "{what}");
-        let ready = admin(&gate, "/readyz?verbose").await;
+        let ready = gate.admin_get("/readyz?verbose").await;
         assert!(ready.starts_with("HTTP/1.1 200"), "it works: {ready}");
         assert!(ready.contains("[!]certificate: that of "), "{ready}");
-        let metrics = admin(&gate, "/metrics").await;
+        let metrics = gate.admin_get("/metrics").await;
         let line = "palisade_reload_last_successful{source=\"certificate\"} 0\n";
         assert!(metrics.contains(line), "{metrics}");
         fs::write(&cert, &good_cert).unwrap();
         fs::write(&key, &good_key).unwrap();
         assert!(reloader.reload().await.is_empty(), "what counts already");
-        let ready = admin(&gate, "/readyz?verbose").await;
+        let ready = gate.admin_get("/readyz?verbose").await;
         assert!(ready.contains("[+]certificate ok"), "{ready}");
     }
-    let metrics = admin(&gate, "/metrics").await;
+    let metrics = gate.admin_get("/metrics").await;
     for line in [
         "palisade_reload_last_successful{source=\"certificate\"} 1\n",
         "palisade_reloads_total{source=\"certificate\",outcome=\"refused\"} 4\n",
@@ -289,14 +277,14 @@ async fn a_file_with_a_mistake_or_a_change_that_takes_a_restart_is_refused_whole
         }
         let made = post(&gate, "/apis/palisade.dev/v1alpha1/tokens", &token, "{}").await;
         assert_eq!(minutes_left(&made.json()["spec"]["expiresAt"]), 60);
-        let ready = admin(&gate, "/readyz?verbose").await;
+        let ready = gate.admin_get("/readyz?verbose").await;
         assert!(ready.contains("[!]config: that of "), "{ready}");
         let (_, place) = ready.split_once("the first at ").unwrap();
         assert!(
             place.contains("gate.yaml:8:3;"),
             "the place and not what is written there: {place}"
         );
-        let metrics = admin(&gate, "/metrics").await;
+        let metrics = gate.admin_get("/metrics").await;
         let number = number + 1;
         let line =
             format!("palisade_reloads_total{{source=\"config\",outcome=\"refused\"}} {number}\n");
@@ -312,7 +300,7 @@ async fn a_file_with_a_mistake_or_a_change_that_takes_a_restart_is_refused_whole
     assert_eq!(shown(&gate, &client).await.0, der(&new));
     fs::write(&file, &good).unwrap();
     assert!(reloader.reload().await.is_empty());
-    let ready = admin(&gate, "/readyz?verbose").await;
+    let ready = gate.admin_get("/readyz?verbose").await;
     assert!(ready.contains("[+]config ok"), "{ready}");
     gate.stop().await;
 }
@@ -333,7 +321,7 @@ async fn a_configuration_is_taken_with_the_certificate_that_it_names_or_not_at_a
     assert!(reloader.reload().await.is_empty(), "there is none yet");
     let made = post(&gate, "/apis/palisade.dev/v1alpha1/tokens", &token, "{}").await;
     assert_eq!(minutes_left(&made.json()["spec"]["expiresAt"]), 60);
-    let ready = admin(&gate, "/readyz?verbose").await;
+    let ready = gate.admin_get("/readyz?verbose").await;
     assert!(
         ready.contains("[!]config") && ready.contains("[+]certificate ok"),
         "{ready}"

@@ -36,8 +36,7 @@ pub(crate) struct Gate {
     pub(crate) ca_pem: String,
     pub(crate) store: Store,
     pub(crate) app: App,
-    /// `HOST:PORT` of the admin listener.
-    pub(crate) admin_address: SocketAddr,
+    admin_address: SocketAddr,
     keyring: Arc<Keyring>,
     folder: tempfile::TempDir,
 }

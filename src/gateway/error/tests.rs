@@ -273,7 +273,10 @@ fn api_errors() -> Vec<(&'static str, Error)> {
     let all = vec![
         ("no such path", ApiError::NoSuchPath),
         ("no such object", ApiError::NotFound(user())),
-        ("the name is taken", ApiError::AlreadyExists(user(), "")),
+        (
+            "the name is taken",
+            ApiError::AlreadyExists(user(), "".into()),
+        ),
         (
             "written by somebody else in between",
             ApiError::Conflict(user(), "the object has been modified".to_owned()),

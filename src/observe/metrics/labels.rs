@@ -236,6 +236,8 @@ pub enum ReloadSource {
     Config,
     /// `tls.cert_file` and `tls.key_file`.
     Certificate,
+    /// The folder `policies`.
+    Policy,
 }
 
 /// What became of it.

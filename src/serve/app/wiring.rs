@@ -7,7 +7,7 @@ use crate::{
         passwords::Passwords,
         throttle::{self, Throttle},
     },
-    authz::{Authz, files},
+    authz::{Authz, PolicyFolder, files},
     clusters::{Clusters, Registry, service},
     config::{self, AuditOutput, AuditSync, Config, live::LiveConfig},
     gateway::{self, Entry, Gateway},
@@ -24,14 +24,24 @@ use crate::{
     },
     store::follow::{Batch, Follower},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 use tokio_util::task::TaskTracker;
 
+/// Remarks on a policy folder that are logged; `palisade policy status` has all.
+const MAX_REMARKS: usize = 20;
+
 /// The parts that are fed by the store.
-pub(super) struct Views {
+pub(in crate::serve) struct Views {
     pub(super) registry: Arc<Registry>,
-    authz: Arc<Authz>,
+    pub(in crate::serve) authz: Arc<Authz>,
     index: Arc<Index>,
+    built_in: BTreeMap<String, RoleSpec>,
+    /// Held while the store's changes or another policy folder go into all of them: whom a folder names is
+    /// looked up in the index, which must not change meanwhile.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Views {
@@ -47,8 +57,36 @@ impl Views {
                 built_in.clone(),
                 Arc::clone(&metrics.meters),
             )),
-            authz: Arc::new(Authz::new(built_in)),
+            authz: Arc::new(Authz::new(built_in.clone())),
             index: Arc::new(Index::new()),
+            built_in,
+            turn: Arc::default(),
+        }
+    }
+
+    /// From now on this folder counts, for requests and for what clusters are told.
+    pub(in crate::serve) fn take_policy(&self, folder: PolicyFolder) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut roles = self.built_in.clone();
+        let own = folder.roles();
+        roles.extend(own.map(|(name, role)| (name.clone(), role.spec.clone())));
+        self.registry.set_base_roles(roles);
+        self.authz.set_folder(folder, &self.index);
+    }
+
+    /// Says in the log what is in the folder, and what of it does not count.
+    pub(in crate::serve) fn tell_policy(&self) {
+        let folder = self.authz.folder();
+        let (roles, bindings) = (folder.roles.len(), folder.bindings.len());
+        let remarks = folder.remarks();
+        tracing::info!(
+            roles,
+            bindings,
+            remarks = remarks.len(),
+            "the policy folder counts"
+        );
+        for remark in remarks.iter().take(MAX_REMARKS) {
+            tracing::warn!("policy folder: {remark}");
         }
     }
 
@@ -85,10 +123,13 @@ impl Views {
     pub(super) fn sink(&self) -> impl FnMut(Batch) + Send + 'static {
         let registry = Arc::clone(&self.registry);
         let (authz, index) = (Arc::clone(&self.authz), Arc::clone(&self.index));
+        let turn = Arc::clone(&self.turn);
         move |batch| {
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
             registry.apply(&batch);
             authz.apply(&batch);
             index.apply_batch(&batch);
+            authz.people_changed(&batch, &index);
         }
     }
 }
@@ -101,6 +142,8 @@ pub(super) struct Wiring<'a> {
     pub(super) follower: &'a Follower,
     pub(super) metrics: &'a Arc<Metrics>,
     pub(super) audit: &'a Arc<Audit<Entry>>,
+    /// What became of reloads, for the API.
+    pub(super) reloads: &'a Arc<reload::Status>,
     /// Work that a stop waits for after the connections.
     pub(super) background: &'a TaskTracker,
 }
@@ -176,6 +219,7 @@ impl Wiring<'_> {
             authz: Arc::clone(&self.views.authz),
             clusters,
             tasks: self.background.clone(),
+            reloads: Arc::clone(self.reloads),
             limits: self.config.part(|config| api::Limits {
                 token_life: config.tokens.default_lifetime,
                 token_max_life: config.tokens.max_lifetime,

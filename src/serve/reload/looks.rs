@@ -20,9 +20,12 @@ pub(super) struct Look(Vec<(PathBuf, Stamp)>);
 
 impl Look {
     /// Looks at each. Blocks as the file system does.
-    pub(super) fn at<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
-        let files = files.into_iter();
-        Self(files.map(|file| (file.to_owned(), stamp(file))).collect())
+    pub(super) fn at(files: impl IntoIterator<Item = PathBuf>) -> Self {
+        let look = |file: PathBuf| {
+            let seen = stamp(&file);
+            (file, seen)
+        };
+        Self(files.into_iter().map(look).collect())
     }
 }
 
@@ -82,7 +85,7 @@ mod tests {
     fn a_change_is_news_when_two_looks_agree() {
         let folder = tempfile::tempdir().unwrap();
         let (one, two) = (folder.path().join("one"), folder.path().join("two"));
-        let look = || Look::at([one.as_path(), two.as_path()]);
+        let look = || Look::at([one.clone(), two.clone()]);
         fs::write(&one, "1").unwrap();
         let mut looks = Looks::new(look());
         assert!(!looks.is_news(look()));
@@ -108,7 +111,7 @@ mod tests {
         symlink("v1", volume.join("..data")).unwrap();
         let file = volume.join("tls.crt");
         symlink("..data/tls.crt", &file).unwrap();
-        let look = || Look::at([file.as_path()]);
+        let look = || Look::at([file.clone()]);
         let mut looks = Looks::new(look());
         symlink("v2", volume.join("..data_tmp")).unwrap();
         fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();

@@ -81,7 +81,7 @@ pub static STORE_BREAKS: Metric = counter(
 pub static RELOADS: Metric = counter(
     "palisade_reloads_total",
     &[RELOAD, label("outcome", words::<l::ReloadOutcome>)],
-    "Tries to take a changed configuration file or certificate",
+    "Tries to take a changed configuration file, certificate or policy folder",
     "",
 );
 

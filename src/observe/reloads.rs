@@ -1,12 +1,10 @@
 //! What became of the last reload of each source: for `/readyz?verbose`, the metrics and the log.
 
-use crate::{
-    observe::metrics::{
-        Metrics,
-        labels::{ReloadOutcome, ReloadSource},
-    },
-    status::clock,
+use super::metrics::{
+    Metrics,
+    labels::{ReloadOutcome, ReloadSource},
 };
+use crate::status::clock;
 use jiff::Timestamp;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,17 +16,20 @@ pub enum Source {
     Config,
     /// `tls.cert_file` and `tls.key_file`.
     Certificate,
+    /// The folder `policies`.
+    Policy,
 }
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Config, Self::Certificate];
+    pub const ALL: [Self; 3] = [Self::Config, Self::Certificate, Self::Policy];
 
     /// A word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Config => "config",
             Self::Certificate => "certificate",
+            Self::Policy => "policy",
         }
     }
 
@@ -36,6 +37,7 @@ impl Source {
         match self {
             Self::Config => ReloadSource::Config,
             Self::Certificate => ReloadSource::Certificate,
+            Self::Policy => ReloadSource::Policy,
         }
     }
 }
@@ -105,7 +107,7 @@ impl Status {
     }
 
     /// These sources were taken, at one moment: the new generation.
-    pub(super) fn taken(&self, sources: &[Source]) -> u64 {
+    pub fn taken(&self, sources: &[Source]) -> u64 {
         let now = clock::now();
         let mut state = self.state();
         state.generation += 1;
@@ -126,7 +128,7 @@ impl Status {
     }
 
     /// What the source says is what counts already; whether it was refused before.
-    pub(super) fn as_before(&self, source: Source) -> bool {
+    pub fn as_before(&self, source: Source) -> bool {
         let mut state = self.state();
         let own = state.sources.get_mut(source as usize);
         let mended = own.and_then(|own| own.problem.take()).is_some();
@@ -136,7 +138,7 @@ impl Status {
     }
 
     /// The source was not taken; whether that is news.
-    pub(super) fn refused(&self, source: Source, problem: &Problem) -> bool {
+    pub fn refused(&self, source: Source, problem: &Problem) -> bool {
         let mut state = self.state();
         let Some(own) = state.sources.get_mut(source as usize) else {
             return false;
@@ -152,7 +154,7 @@ impl Status {
     }
 
     /// Whether the last try of some source was refused.
-    pub(super) fn has_problem(&self) -> bool {
+    pub fn has_problem(&self) -> bool {
         let state = self.state();
         state.sources.iter().any(|own| own.problem.is_some())
     }
@@ -173,6 +175,15 @@ impl Status {
                 problem.place()
             )),
         }
+    }
+
+    /// When what counts of a source was taken, and why the last try was not, with the time of that.
+    pub fn of(&self, source: Source) -> (Timestamp, Option<(Problem, Timestamp)>) {
+        let state = self.state();
+        let own = state.sources.get(source as usize);
+        own.map_or((Timestamp::UNIX_EPOCH, None), |own| {
+            (own.since, own.problem.clone())
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
