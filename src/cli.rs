@@ -26,6 +26,7 @@ pub mod role;
 pub mod run;
 pub mod serve;
 pub mod session;
+pub mod store;
 pub mod token;
 pub mod user;
 pub mod whoami;
@@ -75,6 +76,8 @@ enum Command {
     Serve(serve::Args),
     /// Make the first admin, on the gateway's host
     Admin(admin::Args),
+    /// Back up, restore and check the embedded store, on the gateway's host
+    Store(store::Args),
     /// Check a configuration file, or show what can be configured
     Config(config::Args),
 }
@@ -100,6 +103,7 @@ impl Cli {
             Command::Policy(args) => policy::run(&args),
             Command::Serve(args) => serve::run(&args),
             Command::Admin(args) => admin::run(&args),
+            Command::Store(args) => store::run(&args),
             Command::Config(args) => config::run(&args),
         }
     }

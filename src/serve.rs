@@ -17,6 +17,7 @@ pub mod dev;
 pub mod lifecycle;
 pub mod listen;
 pub mod reload;
+pub mod restore;
 mod socket;
 pub mod state;
 pub mod tls;

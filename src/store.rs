@@ -37,7 +37,7 @@ pub use model::{
     Compare, Event, EventKind, KeyValue, LOG_KEEP_BYTES, LOG_KEEP_EVENTS, Listing, MAX_KEY_BYTES,
     MAX_TXN_BYTES, MAX_TXN_OPS, Op, Revision, StoreError, Txn,
 };
-pub use sqlite::{Durability, OpenError, Sqlite};
+pub use sqlite::{Durability, OpenError, Sqlite, copy};
 
 use std::{path::Path, sync::Arc};
 use tokio::sync::mpsc;

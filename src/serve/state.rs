@@ -107,6 +107,17 @@ impl State {
     }
 }
 
+/// Whether the configured keys are those of `store`, which is a copy of one: no key is made here.
+pub(super) async fn fits(store: &Store, config: &config::State) -> Result<(), StateError> {
+    if !config.key_file.exists() {
+        return Err(StateError::KeyFileGone {
+            key_file: config.key_file.clone(),
+            store: config.store.clone(),
+        });
+    }
+    open_keys(store, config).await.map(drop)
+}
+
 async fn open_keys(store: &Store, config: &config::State) -> Result<Keyring, StateError> {
     let keys = |source| StateError::Keys {
         key_file: config.key_file.clone(),

@@ -23,6 +23,7 @@ use tokio::{
     time::timeout,
 };
 
+pub mod copy;
 mod file;
 mod read;
 mod writer;

@@ -22,3 +22,4 @@ mod main_job;
 mod own_api;
 mod person;
 mod soak;
+mod store;

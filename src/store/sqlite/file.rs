@@ -21,7 +21,7 @@ const SCHEMA: i64 = 1;
 /// `PRAGMA application_id`: tells our file from any other program's database ("PLSD").
 const APPLICATION_ID: i32 = 0x504c_5344;
 /// Only the owner reads a file of hashes and sealed credentials. SQLite gives `-wal` and `-shm` the same.
-const MODE: u32 = 0o600;
+pub(super) const MODE: u32 = 0o600;
 /// Wait for SQLite's own locks, which only a support person's `sqlite3` shell could hold.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// The write-ahead log shrinks to this after a checkpoint, should it ever have grown beyond.
@@ -144,7 +144,7 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// The lock is on a file of its own: SQLite's locks on the database would shut out our own readers.
-fn lock(path: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let name = beside(path, ".lock");
     let file = File::options()
         .create(true)
@@ -181,6 +181,11 @@ fn create(path: &Path) -> Result<(), OpenError> {
     fill(&draft).map_err(|error| unreadable(&draft, &error))?;
     file.sync_all().map_err(io_error(&draft, "write"))?;
     fs::rename(&draft, path).map_err(io_error(&draft, "rename"))?;
+    sync_folder(path)
+}
+
+/// Brings a name to the disk.
+pub(super) fn sync_folder(path: &Path) -> Result<(), OpenError> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         Some(_) | None => Path::new("."),
@@ -227,8 +232,33 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Reads the whole file once: a second for a million objects (600 MB, in the page cache).
+/// A store that is to be served: whole, and written durably.
 fn check(path: &Path, connection: &Connection) -> Result<Revision, OpenError> {
+    let revision = whole(path, connection, Depth::Quick)?;
+    let durability = super::writer::durability(connection).map_err(|e| unreadable(path, &e))?;
+    if !durability.is_full() {
+        return Err(damaged(path, "it cannot be written durably (WAL, FULL)"));
+    }
+    Ok(revision)
+}
+
+/// How much of a file is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Whose it is, and its layout.
+    Header,
+    /// Every page, once: a second for a million objects (600 MB, in the page cache).
+    Quick,
+    /// Every page and every order of keys.
+    All,
+}
+
+/// Whether it is a whole store of this layout or an older one; its revision.
+pub(super) fn whole(
+    path: &Path,
+    connection: &Connection,
+    depth: Depth,
+) -> Result<Revision, OpenError> {
     let number = |sql: &str| {
         connection
             .query_row(sql, [], |row| row.get::<_, i64>(0))
@@ -246,31 +276,34 @@ fn check(path: &Path, connection: &Connection) -> Result<Revision, OpenError> {
             found,
         });
     }
-    let verdict: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|error| unreadable(path, &error))?;
-    if verdict != "ok" {
-        return Err(damaged(path, &verdict));
+    let pragma = match depth {
+        Depth::Header => None,
+        Depth::Quick => Some("PRAGMA quick_check(1)"),
+        Depth::All => Some("PRAGMA integrity_check(1)"),
+    };
+    if let Some(pragma) = pragma {
+        let verdict: String = connection
+            .query_row(pragma, [], |row| row.get(0))
+            .map_err(|error| unreadable(path, &error))?;
+        if verdict != "ok" {
+            return Err(damaged(path, &verdict));
+        }
     }
     let revision = number("SELECT value FROM meta WHERE name = 'revision'")?;
     let logged = number("SELECT ifnull(max(rev), 0) FROM log")?;
     if revision < logged {
         return Err(damaged(path, "its log is ahead of its revision"));
     }
-    let durability = super::writer::durability(connection).map_err(|e| unreadable(path, &e))?;
-    if !durability.is_full() {
-        return Err(damaged(path, "it cannot be written durably (WAL, FULL)"));
-    }
     Ok(revision.cast_unsigned())
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)
 }
 
-fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> OpenError {
+pub(super) fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
     move |source| OpenError::Io {
         path,
@@ -279,13 +312,13 @@ fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> OpenE
     }
 }
 
-fn damaged(path: &Path, what: &str) -> OpenError {
+pub(super) fn damaged(path: &Path, what: &str) -> OpenError {
     OpenError::Damaged {
         path: path.to_owned(),
         what: what.to_owned(),
     }
 }
 
-fn unreadable(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub(super) fn unreadable(path: &Path, error: &rusqlite::Error) -> OpenError {
     damaged(path, &error.to_string())
 }
