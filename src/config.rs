@@ -24,6 +24,7 @@ mod file;
 pub mod live;
 pub mod options;
 pub mod raw;
+pub mod schema;
 pub mod size;
 pub mod yaml;
 

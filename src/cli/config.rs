@@ -6,7 +6,7 @@
 )]
 
 use crate::{
-    config::{File, docs},
+    config::{File, docs, schema},
     observe::metrics,
 };
 use std::{path::PathBuf, process::ExitCode};
@@ -27,6 +27,8 @@ enum Command {
     },
     /// Print docs/config.md: every option, its default and what it is for.
     Docs,
+    /// Print the JSON Schema of the configuration file, for editors and pipelines.
+    Schema,
     /// Print docs/metrics.md: every metric, its labels and what it tells.
     Metrics,
 }
@@ -48,6 +50,10 @@ pub fn run(args: &Args) -> ExitCode {
         },
         Command::Docs => {
             print!("{}", docs::markdown());
+            ExitCode::SUCCESS
+        }
+        Command::Schema => {
+            println!("{:#}", schema::document());
             ExitCode::SUCCESS
         }
         Command::Metrics => {

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 /// The document; `palisade config docs` prints it, a test holds docs/config.md to it.
 pub fn markdown() -> String {
-    let mut text = PREFACE.to_owned();
+    let mut text = [PREFACE, SMALLEST, AFTER_SMALLEST].concat();
     // The defaults are strings, numbers and switches: they always serialise.
     let defaults = serde_json::to_value(raw::Config::default()).unwrap_or(Value::Null);
     for option in OPTIONS {
@@ -28,6 +28,17 @@ pub fn markdown() -> String {
     text
 }
 
+/// The smallest file: what must be written.
+pub(super) const SMALLEST: &str = "\
+external_url: https://gate.example.com
+tls:
+  cert_file: tls/cert.pem
+  key_file: tls/key.pem
+state:
+  store: state.db
+  key_file: keys
+";
+
 const PREFACE: &str = "\
 # Configuration
 
@@ -40,14 +51,14 @@ too. The gateway takes nothing from the environment.
 The smallest file:
 
 ```yaml
-external_url: https://gate.example.com
-tls:
-  cert_file: tls/cert.pem
-  key_file: tls/key.pem
-state:
-  store: state.db
-  key_file: keys
+";
+
+const AFTER_SMALLEST: &str = "\
 ```
+
+The JSON Schema of the file, for editors and pipelines, is what `palisade config schema` prints. With it in a file
+`palisade.schema.json`, a first line `# yaml-language-server: $schema=palisade.schema.json` has an editor check and
+complete.
 
 Relative paths start at the folder of the configuration file. Durations are written `500ms`, `90s`, `1h30m`,
 `7d`, sizes `64KiB`, `100MiB`, `1GiB`. What opens a door that is better kept shut has `danger` in its name and is off.
@@ -65,7 +76,7 @@ fn shape_in_words(shape: Shape) -> String {
         Shape::Address => "Address and port (`0.0.0.0:8443`, `[::]:8443`)".to_owned(),
         Shape::Url => "An `https://` URL of host and port".to_owned(),
         Shape::Domain => "A DNS name".to_owned(),
-        Shape::Path => "A file".to_owned(),
+        Shape::Path => "A path".to_owned(),
         Shape::Duration(low, high) => format!(
             "A duration from {} to {}",
             duration::format(low),

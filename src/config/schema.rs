@@ -1,0 +1,289 @@
+//! The JSON Schema of the configuration file, made from the options: for editors, and for pipelines that
+//! have no palisade at hand.
+//!
+//! It says what each option says by itself: type, range, default, whether it is required. What only shows
+//! between two options, and whether files are there, `palisade config check` says. The range of a duration
+//! or a size is no keyword of JSON Schema: it stands as `x-minimum` and `x-maximum`, and in the description.
+
+use super::{
+    duration,
+    options::{Change, OPTIONS, Opt, Shape},
+    raw, size,
+};
+use serde_json::{Map, Value, json};
+
+/// What the document calls itself.
+const ID: &str = "https://palisade.dev/schemas/config.json";
+
+/// The document; `palisade config schema` prints it.
+pub fn document() -> Value {
+    // The defaults are strings, numbers and switches: they always serialise.
+    let defaults = serde_json::to_value(raw::Config::default()).unwrap_or(Value::Null);
+    let mut root = section("Configuration of a Palisade gateway (`palisade serve --config`)");
+    root.insert(
+        "$schema".to_owned(),
+        "https://json-schema.org/draft/2020-12/schema".into(),
+    );
+    root.insert("$id".to_owned(), ID.into());
+    for option in OPTIONS {
+        let default = defaults.pointer(&format!("/{}", option.path.replace('.', "/")));
+        put(&mut root, option.path, option, default);
+    }
+    Value::Object(root)
+}
+
+/// An object of which every key is known.
+fn section(description: &str) -> Map<String, Value> {
+    let mut map = Map::new();
+    map.insert("type".to_owned(), "object".into());
+    map.insert("description".to_owned(), description.into());
+    map.insert("additionalProperties".to_owned(), false.into());
+    map.insert("properties".to_owned(), Value::Object(Map::new()));
+    map
+}
+
+/// Puts an option below the sections of its path, and makes those that are missing.
+fn put(into: &mut Map<String, Value>, path: &str, option: &Opt, default: Option<&Value>) {
+    let (key, rest) = match path.split_once('.') {
+        Some((key, rest)) => (key, Some(rest)),
+        None => (path, None),
+    };
+    if option.required {
+        require(into, key);
+    }
+    let Some(Value::Object(properties)) = into.get_mut("properties") else {
+        return;
+    };
+    let Some(rest) = rest else {
+        properties.insert(key.to_owned(), value(option, default));
+        return;
+    };
+    let inner = properties
+        .entry(key)
+        .or_insert_with(|| Value::Object(section(&format!("Options `{key}.…`"))));
+    if let Value::Object(inner) = inner {
+        put(inner, rest, option, default);
+    }
+}
+
+fn require(section: &mut Map<String, Value>, key: &str) {
+    let required = section
+        .entry("required")
+        .or_insert_with(|| Value::Array(Vec::new()));
+    if let Value::Array(required) = required
+        && !required.iter().any(|known| known == key)
+    {
+        required.push(key.into());
+    }
+}
+
+fn value(option: &Opt, default: Option<&Value>) -> Value {
+    let mut value = shape(option);
+    let mut text = option.doc.to_owned();
+    if let Some([low, high]) = range(option.shape) {
+        text += &format!(" From {low} to {high}.");
+    }
+    text += match option.change {
+        Change::Reload => " Reloads.",
+        Change::Restart => " A change takes a restart.",
+    };
+    if let Value::Object(value) = &mut value {
+        value.insert("description".to_owned(), text.into());
+        // An empty text stands for none.
+        let default = default.filter(|default| !option.required && *default != "");
+        if let Some(default) = default {
+            value.insert("default".to_owned(), default.clone());
+        }
+    }
+    value
+}
+
+/// The range of a text that has one, in the words of the file.
+fn range(shape: Shape) -> Option<[String; 2]> {
+    match shape {
+        Shape::Duration(low, high) => Some([low, high].map(duration::format)),
+        Shape::Size(low, high) => Some([low, high].map(size::format)),
+        Shape::Address
+        | Shape::Url
+        | Shape::Domain
+        | Shape::Path
+        | Shape::Number(..)
+        | Shape::Switch
+        | Shape::Word(_) => None,
+    }
+}
+
+fn shape(option: &Opt) -> Value {
+    // What is not required may be written empty, which says nothing.
+    let or_empty = |pattern: &str| match option.required {
+        true => format!("^{pattern}$"),
+        false => format!("^({pattern})?$"),
+    };
+    match option.shape {
+        Shape::Address => {
+            json!({"type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$"})
+        }
+        Shape::Url => json!({"type": "string", "pattern": or_empty("https://[^/?#@]+/?")}),
+        Shape::Domain => {
+            let label = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
+            json!({"type": "string", "pattern": or_empty(&format!(r"{label}(\.{label})+"))})
+        }
+        Shape::Path => json!({"type": "string", "minLength": usize::from(option.required)}),
+        Shape::Duration(low, high) => json!({
+            "type": "string",
+            "pattern": "^([0-9]+(ms|s|m|h|d))+$",
+            "x-minimum": duration::format(low),
+            "x-maximum": duration::format(high),
+        }),
+        Shape::Size(low, high) => json!({
+            "type": "string",
+            "pattern": "^[0-9]+(KiB|MiB|GiB)$",
+            "x-minimum": size::format(low),
+            "x-maximum": size::format(high),
+        }),
+        Shape::Number(low, high) => json!({"type": "integer", "minimum": low, "maximum": high}),
+        Shape::Switch => json!({"type": "boolean"}),
+        Shape::Word(words) => json!({"enum": words}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{docs, read, yaml::Mistake};
+    use jsonschema::Validator;
+    use std::path::Path;
+
+    fn validator() -> Validator {
+        jsonschema::draft202012::new(&document()).unwrap()
+    }
+
+    fn value_of(text: &str) -> Value {
+        serde_saphyr::from_str(text).unwrap()
+    }
+
+    /// A whole file with this option in it.
+    fn with(path: &str, value: &Value) -> (String, Value) {
+        let mut file = value_of(docs::SMALLEST);
+        let mut place = &mut file;
+        for key in path.split('.') {
+            place = &mut place[key];
+        }
+        *place = value.clone();
+        (serde_json::to_string(&file).unwrap(), file)
+    }
+
+    fn is_read(text: &str, path: &str) -> bool {
+        match read(text, Path::new("/etc/palisade")) {
+            Ok(_) => true,
+            // What two options are to each other is not the schema's affair.
+            Err(mistakes) => !mistakes
+                .iter()
+                .any(|m: &Mistake| m.path == path && !m.message.starts_with("must not be below ")),
+        }
+    }
+
+    #[test]
+    fn the_smallest_file_of_the_document_is_good() {
+        let validator = validator();
+        let file = value_of(docs::SMALLEST);
+        assert!(validator.is_valid(&file));
+        assert!(!validator.is_valid(&json!({})));
+        let mut odd = file.clone();
+        odd["tls"]["cert_fil"] = "x".into();
+        assert!(!validator.is_valid(&odd), "unknown keys are mistakes");
+        let mut less = file;
+        less["state"].as_object_mut().unwrap().remove("key_file");
+        assert!(!validator.is_valid(&less));
+    }
+
+    #[test]
+    fn every_option_has_its_range_its_default_and_its_description() {
+        let document = document();
+        for option in OPTIONS {
+            let pointer = format!("/properties/{}", option.path.replace('.', "/properties/"));
+            let found = document.pointer(&pointer).expect(option.path);
+            let text = found["description"].as_str().unwrap();
+            assert!(text.starts_with(option.doc), "{}", option.path);
+            match option.shape {
+                Shape::Number(low, high) => {
+                    assert_eq!(
+                        (&found["minimum"], &found["maximum"]),
+                        (&json!(low), &json!(high))
+                    );
+                }
+                Shape::Duration(low, high) => {
+                    assert_eq!(found["x-minimum"], duration::format(low));
+                    assert_eq!(found["x-maximum"], duration::format(high));
+                }
+                Shape::Size(low, high) => {
+                    assert_eq!(found["x-minimum"], size::format(low));
+                    assert_eq!(found["x-maximum"], size::format(high));
+                }
+                Shape::Word(words) => assert_eq!(found["enum"], json!(words)),
+                Shape::Address | Shape::Url | Shape::Domain | Shape::Path | Shape::Switch => {}
+            }
+            if !option.required && !matches!(option.shape, Shape::Domain | Shape::Path) {
+                assert!(found.get("default").is_some(), "{}", option.path);
+            }
+        }
+    }
+
+    /// The program's own reader and the schema agree on what each option takes.
+    #[test]
+    fn the_schema_takes_what_the_program_takes() {
+        let validator = validator();
+        let both = |path: &str, value: &Value, good: bool| {
+            let (text, file) = with(path, value);
+            assert_eq!(validator.is_valid(&file), good, "schema: {path}: {value}");
+            assert_eq!(is_read(&text, path), good, "program: {path}: {value}");
+        };
+        for option in OPTIONS {
+            let path = option.path;
+            let (good, bad): (Vec<Value>, Vec<Value>) = match option.shape {
+                Shape::Number(low, high) => {
+                    let below = low.checked_sub(1).map(|n| json!(n));
+                    let outside = below.into_iter().chain([json!(high + 1), json!("many")]);
+                    (vec![json!(low), json!(high)], outside.collect())
+                }
+                Shape::Duration(low, high) => {
+                    let words = [low, high].map(|at| json!(duration::format(at)));
+                    (words.into(), vec![json!("soon"), json!(""), json!("5")])
+                }
+                Shape::Size(low, high) => {
+                    let words = [low, high].map(|at| json!(size::format(at)));
+                    (words.into(), vec![json!("5"), json!("5MB"), json!("")])
+                }
+                Shape::Switch => (vec![json!(true), json!(false)], vec![json!("yes")]),
+                Shape::Word(words) => (
+                    words.iter().map(|word| json!(word)).collect(),
+                    vec![json!("other"), json!("")],
+                ),
+                Shape::Address => (
+                    vec![json!("127.0.0.1:9"), json!("[::1]:65535")],
+                    vec![json!("8443"), json!("localhost:1"), json!("")],
+                ),
+                Shape::Url => (
+                    vec![json!("https://a.example:8443"), json!("https://a.example/")],
+                    vec![
+                        json!("http://a.example"),
+                        json!("https://a.example/b"),
+                        json!(""),
+                    ],
+                ),
+                Shape::Domain => (
+                    vec![json!("k8s.example.com"), json!("")],
+                    vec![
+                        json!("K8S.example.com"),
+                        json!("example"),
+                        json!("-a.example"),
+                    ],
+                ),
+                Shape::Path if option.required => (vec![json!("a/b")], vec![json!("")]),
+                Shape::Path => (vec![json!("a/b"), json!("")], vec![json!([])]),
+            };
+            good.iter().for_each(|value| both(path, value, true));
+            bad.iter().for_each(|value| both(path, value, false));
+        }
+    }
+}
