@@ -281,7 +281,7 @@ async fn a_file_with_a_mistake_or_a_change_that_takes_a_restart_is_refused_whole
         assert!(ready.contains("[!]config: that of "), "{ready}");
         let (_, place) = ready.split_once("the first at ").unwrap();
         assert!(
-            place.contains("gate.yaml:8:3;"),
+            place.contains(&format!("gate.yaml:{}:3;", good.lines().count() + 3)),
             "the place and not what is written there: {place}"
         );
         let metrics = gate.admin_get("/metrics").await;
