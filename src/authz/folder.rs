@@ -68,11 +68,13 @@ impl PolicyFolder {
         let root = folder.path;
         let mut roles = folder.own.roles;
         roles.retain(|name, _| !built_in.contains_key(name));
-        roles.values_mut().for_each(|role| below(&root, role));
+        for role in roles.values_mut() {
+            below(&root, role);
+        }
         let mut bindings = folder.own.bindings;
-        bindings
-            .values_mut()
-            .for_each(|binding| below(&root, binding));
+        for binding in bindings.values_mut() {
+            below(&root, binding);
+        }
         let sum = sum_of(&roles, &bindings, &warnings);
         Self {
             roles,
@@ -142,10 +144,12 @@ fn sum_of(
         context.update(format!("{}\n{text}\n", found.origin.spot()).as_bytes());
     }
     let mut context = digest::Context::new(&digest::SHA256);
-    roles.values().for_each(|role| add(&mut context, role));
-    bindings
-        .values()
-        .for_each(|binding| add(&mut context, binding));
+    for role in roles.values() {
+        add(&mut context, role);
+    }
+    for binding in bindings.values() {
+        add(&mut context, binding);
+    }
     for warning in warnings {
         context.update(format!("{warning}\n").as_bytes());
     }

@@ -10,6 +10,7 @@ use crate::{
     store::copy::{self, Facts, Progress},
 };
 use std::{
+    fmt::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -88,13 +89,15 @@ fn back_up(args: &BackupArgs) -> Result<(), Failure> {
 
 async fn put_back(args: &RestoreArgs) -> Result<(), Failure> {
     let state = config(&args.config)?.state;
-    let newer = match args.discard_newer {
-        true => Newer::Discard,
-        false => Newer::Keep,
+    let newer = if args.discard_newer {
+        Newer::Discard
+    } else {
+        Newer::Keep
     };
-    let tokens = match args.revoke_tokens {
-        true => Tokens::Revoke,
-        false => Tokens::Keep,
+    let tokens = if args.revoke_tokens {
+        Tokens::Revoke
+    } else {
+        Tokens::Keep
     };
     let done = restore(&args.file, &state, (newer, tokens), shown());
     let done = done.await.map_err(|error| said(&error))?;
@@ -109,16 +112,18 @@ fn restored(done: &Restored, store: &Path) -> String {
         done.revision
     );
     if let Some(aside) = &done.aside {
-        text += &format!("The old store is {}.\n", aside.display());
+        let _ = writeln!(text, "The old store is {}.", aside.display());
     }
-    text += &format!("Sessions ended: {}; people log in again.\n", done.sessions);
+    let ended = done.sessions;
+    let _ = writeln!(text, "Sessions ended: {ended}; people log in again.");
     if done.revoked > 0 {
-        text += &format!("Tokens removed: {}.\n", done.revoked);
+        let _ = writeln!(text, "Tokens removed: {}.", done.revoked);
     }
     if done.tokens > 0 {
-        text += &format!(
+        let _ = writeln!(
+            text,
             "Tokens that are good: {}. One that was revoked after the backup is good again, and so is a user, a \
-             group or a binding that was removed or disabled: look through them.\n",
+             group or a binding that was removed or disabled: look through them.",
             done.tokens
         );
     }

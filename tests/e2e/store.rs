@@ -38,7 +38,8 @@ fn a_backup_under_writes_is_restored_elsewhere_and_served() {
     let mut gateway = GatewayProcess::start();
     gateway.login("admin", &gateway.password).ok();
     let config = gateway.state_dir().join("palisade.yaml");
-    let saved = |n: usize| gateway.state_dir().join(format!("backup-{n}"));
+    let state_dir = gateway.state_dir().clone();
+    let saved = |n: usize| state_dir.join(format!("backup-{n}"));
     let stop = AtomicBool::new(false);
     let (mut known, made) = thread::scope(|scope| {
         let writer = scope.spawn(|| {
@@ -80,11 +81,11 @@ fn a_backup_under_writes_is_restored_elsewhere_and_served() {
     gateway.restart(elsewhere);
 
     // The session from before is not good any more; nor is anything lost that was there before the backup.
-    let mut list = gateway.cli("admin");
-    list.args(["user", "list", "-o", "name"]);
-    run(&list).refused(&["palisade login"]);
+    let mut users = gateway.cli("admin");
+    users.args(["user", "list", "-o", "name"]);
+    run(&users).refused(&["palisade login"]);
     gateway.login("admin", &gateway.password).ok();
-    let there = run(&list).ok();
+    let there = run(&users).ok();
     known.retain(|user| !there.lines().any(|line| line == user));
     assert_eq!(known, Vec::<String>::new());
     gateway.stop();

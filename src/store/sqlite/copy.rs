@@ -256,8 +256,9 @@ impl Draft {
                     StepResult::Done => break,
                     StepResult::More => {}
                     // Nobody else has the copy, and readers of a WAL wait for nobody.
-                    _ => {
-                        return Err(failed(rusqlite::Error::ExecuteReturnedResults));
+                    StepResult::Busy | StepResult::Locked | _ => {
+                        let what = "another process has the copy open while it is made";
+                        return Err(file::damaged(&self.path, what).into());
                     }
                 }
             }
@@ -267,7 +268,8 @@ impl Draft {
             .query_row("PRAGMA journal_mode=DELETE", [], |row| row.get(0))
             .map_err(failed)?;
         if mode != "delete" {
-            return Err(failed(rusqlite::Error::ExecuteReturnedResults));
+            let what = "the copy could not be made one file, without a log beside it";
+            return Err(file::damaged(&self.path, what).into());
         }
         let found = facts(&self.path, &copy)?;
         if found.revision != before {
