@@ -9,10 +9,15 @@ use crate::{
     config::live::Bound,
     status::{Reason, Status},
 };
+mod rules;
+
+pub use rules::{RuleError, check_rules, generate};
+
 use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{self, PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
+use rules::MAX_LENGTH;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use zeroize::Zeroizing;
@@ -30,11 +35,6 @@ const RESERVED: usize = 32;
 
 /// Seconds after which a call that found no room should come back.
 pub const RETRY_AFTER: u32 = 2;
-
-/// Characters of a new password at least (NIST SP 800-63B allows 8; there is no second factor yet).
-pub const MIN_LENGTH: usize = 12;
-/// Characters of a password at most: the hash itself would take any length.
-pub const MAX_LENGTH: usize = 256;
 
 /// Salt and hash of a random password that nobody kept ([`nobody`]).
 const NOBODY: &str = "HKb44AY139IP6XyKtcM3kw$vd2DybSzKbXRtpTv2qjF6Zp1JDh+fhQ6wKJke/AKiNY";
@@ -68,60 +68,6 @@ impl PasswordError {
                 "Passwords cannot be checked at the moment",
             ),
         }
-    }
-}
-
-/// Why a new password is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RuleError {
-    /// Too short.
-    #[error("a password must have at least {MIN_LENGTH} characters")]
-    Short,
-    /// Too long.
-    #[error("a password must have at most {MAX_LENGTH} characters")]
-    Long,
-    /// Some tools cut a text there.
-    #[error("a password must not hold a NUL character")]
-    Nul,
-    /// `handle` itself.
-    #[error("a password must not be the user's own name")]
-    Handle,
-}
-
-/// Characters of generated passwords: none that is taken for another when it is read aloud.
-const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-/// Groups of five letters in a generated password: 100 bits.
-const GROUPS: usize = 4;
-
-/// A new password of 100 random bits, such as `k3w9d-…`; `None` if the machine gives no randomness.
-pub fn generate() -> Option<Zeroizing<String>> {
-    let mut random = Zeroizing::new([0_u8; GROUPS * 5]);
-    aws_lc_rs::rand::fill(random.as_mut_slice()).ok()?;
-    let mut password = Zeroizing::new(String::with_capacity(GROUPS * 6));
-    for (place, byte) in random.iter().enumerate() {
-        if place > 0 && place % 5 == 0 {
-            password.push('-');
-        }
-        // 32 letters: the low five bits choose one, each as likely as the others.
-        let letter = LETTERS.get(usize::from(byte & 31))?;
-        password.push(char::from(*letter));
-    }
-    Some(password)
-}
-
-/// Whether a new password may be taken.
-pub fn check_rules(handle: &str, password: &str) -> Result<(), RuleError> {
-    let length = password.chars().count();
-    if password.contains('\0') {
-        Err(RuleError::Nul)
-    } else if length < MIN_LENGTH {
-        Err(RuleError::Short)
-    } else if length > MAX_LENGTH {
-        Err(RuleError::Long)
-    } else if password.eq_ignore_ascii_case(handle) {
-        Err(RuleError::Handle)
-    } else {
-        Ok(())
     }
 }
 
@@ -265,16 +211,6 @@ fn nobody(params: &Params) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_generated_password_is_long_readable_and_new() {
-        let (one, other) = (generate().unwrap(), generate().unwrap());
-        assert_ne!(one, other);
-        assert_eq!(check_rules("alice", &one), Ok(()));
-        assert_eq!(one.len(), 23);
-        let letters = one.bytes().filter(|letter| LETTERS.contains(letter));
-        assert_eq!(letters.count(), 20);
-    }
-
     fn secret(text: &str) -> Zeroizing<String> {
         Zeroizing::new(text.to_owned())
     }
@@ -410,26 +346,5 @@ mod tests {
             }
         })
         .await
-    }
-
-    #[test]
-    fn rules_of_new_passwords() {
-        let max = "ä".repeat(MAX_LENGTH);
-        for (password, expected) in [
-            ("", Err(RuleError::Short)),
-            ("elevenchars", Err(RuleError::Short)),
-            ("twelve chars", Ok(())),
-            ("zwölf Zeiche", Ok(())),
-            (max.as_str(), Ok(())),
-            (&format!("{max}x"), Err(RuleError::Long)),
-            ("with a \0 in it", Err(RuleError::Nul)),
-            ("Jane-the-Admin", Err(RuleError::Handle)),
-        ] {
-            assert_eq!(
-                check_rules("jane-the-admin", password),
-                expected,
-                "{password:?}"
-            );
-        }
     }
 }

@@ -5,6 +5,7 @@
     reason = "a command speaks to a person"
 )]
 
+use super::run::{self, print};
 use crate::{
     config::{File, docs, schema},
     observe::metrics,
@@ -48,17 +49,12 @@ pub fn run(args: &Args) -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Command::Docs => {
-            print!("{}", docs::markdown());
-            ExitCode::SUCCESS
-        }
-        Command::Schema => {
-            println!("{:#}", schema::document());
-            ExitCode::SUCCESS
-        }
-        Command::Metrics => {
-            print!("{}", metrics::docs::markdown());
-            ExitCode::SUCCESS
-        }
+        Command::Docs => out(&docs::markdown()),
+        Command::Schema => out(&format!("{:#}\n", schema::document())),
+        Command::Metrics => out(&metrics::docs::markdown()),
     }
+}
+
+fn out(text: &str) -> ExitCode {
+    run::run(async { print(text) })
 }

@@ -204,7 +204,8 @@ pub const OPTIONS: &[Opt] = &[
     optional(
         "login.account_interval",
         seconds(1, DAY),
-        "Time after which one more is taken. Five minutes are 288 tries a day.",
+        "Time after which one more is taken. Five minutes are 288 tries a day: a password that is taken at \
+         all has a billion more likely ones before it.",
     )
     .reloads(),
     optional(
