@@ -170,11 +170,11 @@ async fn ones_own_password_takes_the_current_one_and_ends_ones_sessions() {
         .token("alice", &[], jiff::SignedDuration::from_hours(1))
         .await;
     let wrong = desk
-        .run_as(&token, set, "not the current one\na new password\n")
+        .run_as(&token, set, "not the current one\nstaple anvil rain barrel\n")
         .await;
     assert_eq!(wrong.code, Some(1));
     assert!(wrong.err.contains("current password is wrong"), "{wrong:?}");
-    let input = format!("{password}\nanother password\n");
+    let input = format!("{password}\nstaple anvil rain barrel\n");
     let right = desk.run_as(&token, set, &input).await;
     assert_eq!(right.code, Some(0), "{right:?}");
     // Somebody else's: an admin's right alone, and without the current one.

@@ -9,9 +9,9 @@ use zeroize::Zeroizing;
 use zxcvbn::{feedback::Warning, zxcvbn};
 
 /// Characters of a new password at least (NIST SP 800-63B allows 8; there is no second factor yet).
-pub const MIN_LENGTH: usize = 12;
+pub(super) const MIN_LENGTH: usize = 12;
 /// Characters of a password at most: the hash itself would take any length.
-pub const MAX_LENGTH: usize = 256;
+pub(super) const MAX_LENGTH: usize = 256;
 /// Guesses that a password must be worth, as a power of ten. Whoever has stolen the hashes computes some ten
 /// million of them a day on one machine; the throttle leaves others a few hundred. zxcvbn gives three parts
 /// in a row (a word, a year, three exclamation marks) more than ten to the eighth whatever they are.

@@ -84,7 +84,7 @@ async fn second_admin_is_refused_and_reset_gives_a_new_password() {
             "{error}"
         );
     }
-    let second = secret("a second long password");
+    let second = secret("staple anvil rain second");
     make_admin(
         &store,
         "root",
@@ -119,7 +119,7 @@ async fn disabled_admins_and_expired_bindings_do_not_count() {
         .unwrap();
     assert_eq!(find_admin(&store).await.unwrap(), None);
     // Reset enables again.
-    let password = secret("a second long password");
+    let password = secret("staple anvil rain second");
     make_admin(&store, "root", password, Grants::Admin, Existing::Reset)
         .await
         .unwrap();

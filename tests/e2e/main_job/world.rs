@@ -193,9 +193,10 @@ impl World {
         self.gateway.login(person, &password).ok();
     }
 
-    /// The password that a person was given.
+    /// The password that a person was given: another for each, and without the name, which would be refused.
     pub(super) fn password(person: &str) -> String {
-        format!("correct horse {person} battery")
+        let spelt: String = person.chars().flat_map(|letter| [letter, '-']).collect();
+        format!("correct horse {spelt} battery")
     }
 
     /// `palisade` as the gateway's admin.
