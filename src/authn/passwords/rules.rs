@@ -182,10 +182,13 @@ fn common(handle: &str, password: &str) -> Option<&'static str> {
     words.extend(WORDS);
     let found = zxcvbn(&judged, &words);
     (found.guesses_log10() < GUESSES).then(|| {
-        let warning = found.feedback().and_then(|feedback| feedback.warning());
-        warning.map_or("it is a common word with a little around it", why)
+        let warning = found.feedback().and_then(zxcvbn::feedback::Feedback::warning);
+        warning.map_or(AROUND, why)
     })
 }
+
+/// Nothing better is known.
+const AROUND: &str = "it is a common word or password with a little around it";
 
 fn why(warning: Warning) -> &'static str {
     match warning {
@@ -196,9 +199,8 @@ fn why(warning: Warning) -> &'static str {
         Warning::ThisIsATop10Password
         | Warning::ThisIsATop100Password
         | Warning::ThisIsACommonPassword => "many people have it",
-        Warning::ThisIsSimilarToACommonlyUsedPassword => {
-            "many people have it, or one that differs little"
-        }
+        // Of two matches that are worth the same zxcvbn takes either.
+        Warning::ThisIsSimilarToACommonlyUsedPassword => AROUND,
         Warning::SequencesLikeAbcAreEasyToGuess => "it is a sequence such as abcdef or 123456",
         Warning::RecentYearsAreEasyToGuess | Warning::DatesAreOftenEasyToGuess => {
             "it is a date with a little around it"

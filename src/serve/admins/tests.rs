@@ -76,7 +76,7 @@ async fn second_admin_is_refused_and_reset_gives_a_new_password() {
     .unwrap();
     let before = user(&store, "root").await;
     for handle in ["root", "other"] {
-        let password = secret("another long password");
+        let password = secret("barrel anvil rain horse");
         let made = make_admin(&store, handle, password, Grants::Admin, Existing::Refuse).await;
         let error = made.unwrap_err().to_string();
         assert!(
