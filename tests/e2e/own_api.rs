@@ -109,7 +109,7 @@ fn looks_around(kubectl: &Kubectl<'_>) {
     let words: Vec<&str> = header.split_whitespace().collect();
     assert_eq!(
         words,
-        ["NAME", "SCOPE", "RULES", "INHERITS", "BUILT", "IN", "AGE"],
+        ["NAME", "SCOPE", "RULES", "INHERITS", "ORIGIN", "AGE"],
         "{version}"
     );
     assert!(roles.contains("\ncluster-viewer "), "{version}: {roles}");

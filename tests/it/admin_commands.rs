@@ -170,7 +170,11 @@ async fn ones_own_password_takes_the_current_one_and_ends_ones_sessions() {
         .token("alice", &[], jiff::SignedDuration::from_hours(1))
         .await;
     let wrong = desk
-        .run_as(&token, set, "not the current one\nstaple anvil rain barrel\n")
+        .run_as(
+            &token,
+            set,
+            "not the current one\nstaple anvil rain barrel\n",
+        )
         .await;
     assert_eq!(wrong.code, Some(1));
     assert!(wrong.err.contains("current password is wrong"), "{wrong:?}");

@@ -182,7 +182,9 @@ fn common(handle: &str, password: &str) -> Option<&'static str> {
     words.extend(WORDS);
     let found = zxcvbn(&judged, &words);
     (found.guesses_log10() < GUESSES).then(|| {
-        let warning = found.feedback().and_then(zxcvbn::feedback::Feedback::warning);
+        let warning = found
+            .feedback()
+            .and_then(zxcvbn::feedback::Feedback::warning);
         warning.map_or(AROUND, why)
     })
 }
