@@ -11,6 +11,7 @@ mod emulated;
 mod hosts;
 mod objects;
 mod policy_folder;
+mod recorded;
 mod refused;
 mod reload;
 mod streams;

@@ -34,6 +34,9 @@ pub(super) const LEAVER: &str = "dora";
 /// The same, of a test of acting as others.
 pub(super) const FORMER: &str = "paul";
 
+/// cluster-member on `local`, of one test alone: all that they do is in its snapshot.
+pub(super) const RECORDED: &str = "rita";
+
 /// Somebody with a role that one test makes.
 pub(super) const PEEKER: &str = "pia";
 
