@@ -127,10 +127,7 @@ fn told_by_them(event: &Value) -> Told {
 
 #[track_caller]
 fn told_by_us(event: &Value) -> Told {
-    let person = match &event["impersonatedUser"] {
-        Value::Null => &event["user"],
-        other => other,
-    };
+    let person = event.get("impersonatedUser").unwrap_or(&event["user"]);
     let path = path(event);
     let path = path.strip_prefix("/k8s/clusters/local").unwrap_or(path);
     Told {

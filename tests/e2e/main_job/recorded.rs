@@ -42,27 +42,13 @@ fn masked(mut event: Value) -> Value {
 /// order and is left out.
 fn is_of(event: &Value, person: &str) -> bool {
     let names = ["/user/username", "/impersonatedUser/username"];
-    let named = |place: &&str| event.pointer(place).is_some_and(|name| name == person);
+    let is_person = |place: &&str| event.pointer(place).is_some_and(|found| found == person);
     let on_cluster = event["annotations"]["palisade.dev/cluster"] == "local";
-    names.iter().any(|place| named(place)) && on_cluster && event.get("objectRef").is_some()
+    names.iter().any(is_person) && on_cluster && event.get("objectRef").is_some()
 }
 
-// O1: what kubectl does, and what was refused, is in the log, with the one who acted; of commands and values
-// nothing is.
-#[test]
-fn what_a_kubectl_does_is_in_the_audit_log() {
-    let world = World::shared();
-    world.add_person(RECORDED);
-    let bind = [
-        "bind",
-        "cluster-member",
-        "--user",
-        RECORDED,
-        "--cluster",
-        "local",
-    ];
-    world.admin(&bind);
-    world.gateway.kubeconfig(RECORDED, "plugin.yaml", &[]);
+/// What is to be recorded.
+fn act(world: &World) {
     let rita = |arguments: &[&str]| run(world.kubectl(RECORDED, &newest()).args(arguments));
     let olga = |arguments: &[&str]| run(world.kubectl(OWNER, &newest()).args(arguments));
 
@@ -113,7 +99,25 @@ fn what_a_kubectl_does_is_in_the_audit_log() {
     // Without discovery, which is refused already.
     let pods = "/api/v1/namespaces/default/pods";
     rita(&[&aszoe, "get", "--raw", pods]).refused(&["forbidden"]);
+}
 
+// O1: what kubectl does, and what was refused, is in the log, with the one who acted; of commands and values
+// nothing is.
+#[test]
+fn what_a_kubectl_does_is_in_the_audit_log() {
+    let world = World::shared();
+    world.add_person(RECORDED);
+    let bind = [
+        "bind",
+        "cluster-member",
+        "--user",
+        RECORDED,
+        "--cluster",
+        "local",
+    ];
+    world.admin(&bind);
+    world.gateway.kubeconfig(RECORDED, "plugin.yaml", &[]);
+    act(&world);
     // Each request above has its end, and what stays open a start.
     let lines = eventually(|| {
         let events = world.recorded();
