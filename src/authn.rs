@@ -21,6 +21,7 @@ mod index;
 pub mod passwords;
 pub mod throttle;
 mod token;
+pub mod usage;
 
 pub use credential::{BEARER_PROTOCOL_PREFIX, Credential, WebSocket};
 pub use device::{Device, DeviceError};

@@ -158,6 +158,14 @@ pub(super) fn until(end: Option<Timestamp>, now: Timestamp) -> Value {
     }
 }
 
+/// Time since an instant, or `never`.
+pub(super) fn since(instant: Option<Timestamp>, now: Timestamp) -> Value {
+    instant.map_or_else(
+        || "never".into(),
+        |at| human((now.as_second() - at.as_second()).max(0)).into(),
+    )
+}
+
 fn human(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     let pair = |big: i64, unit: char, small: i64, sub: char| {

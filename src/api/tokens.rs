@@ -8,8 +8,10 @@ use super::query::DryRun;
 use super::resource::{self, Context, Resource};
 use super::table::{self, Column};
 use super::{Api, Caller, Reach, body};
-use crate::authn::TokenText;
-use crate::objects::{Cluster, Kind, NameError, Stored, Token, TokenKind, TokenPrivate, User};
+use crate::authn::{Slot, TokenId, TokenText};
+use crate::objects::{
+    Cluster, Kind, NameError, Stored, Token, TokenKind, TokenPrivate, TokenStatus, User,
+};
 use crate::status::clock;
 use crate::store::StoreError;
 use jiff::Timestamp;
@@ -32,6 +34,7 @@ impl Resource for Token {
         Column::shown("Kind", "pat: made by hand; ses: made by a login"),
         Column::shown("Clusters", "What it is good for"),
         Column::shown("Expires", "Time until it is refused"),
+        Column::shown("Last Used", "Time since a request came with it"),
         Column::shown("Age", "Time since it was made"),
     ];
 
@@ -52,6 +55,7 @@ impl Resource for Token {
             kind.into(),
             clusters,
             table::until(self.spec.expires_at, now),
+            table::since(self.status.last_used, now),
             table::age(self, now),
         ]
     }
@@ -59,6 +63,15 @@ impl Resource for Token {
     fn check_name(_: &str) -> Result<(), NameError> {
         // Made by the gateway.
         Ok(())
+    }
+
+    fn show(&mut self, api: &Api, _: &Caller) {
+        let id = TokenId::parse(&self.metadata.name);
+        let slot = id.and_then(|id| api.index.token(id));
+        self.status.last_used = slot.and_then(|slot| match slot {
+            Slot::Known(token) => token.last_use.get(),
+            Slot::Unreadable => None,
+        });
     }
 
     fn is_own(&self, _: &Api, caller: &Caller) -> bool {
@@ -153,7 +166,7 @@ fn name(token: &mut Token, text: &TokenText, draft: &mut Draft) {
     token.metadata.uid = uuid::Uuid::new_v4().to_string();
     token.metadata.creation_timestamp = Some(clock::whole_seconds(clock::now()));
     token.metadata.resource_version.clear();
-    token.status.token = None;
+    token.status = TokenStatus::default();
 }
 
 /// Whose it will be; for others only by an admin.

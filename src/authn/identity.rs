@@ -191,6 +191,7 @@ impl Authn {
         if token.kind == TokenKind::Ses && token.password_epoch != user.password_epoch {
             return refused(Refusal::PasswordChanged);
         }
+        token.last_use.touch(now);
         Ok(Identity { user, token })
     }
 

@@ -8,6 +8,7 @@
 use super::{
     throttle::Source,
     token::{TokenId, from_hex},
+    usage::{self, LastUse},
 };
 use crate::{
     objects::{DecodeError, Group, Kind as _, Member, Stored, Token, TokenKind, USER_PREFIX, User},
@@ -59,6 +60,8 @@ pub struct TokenEntry {
     pub expires_at: Timestamp,
     /// Epoch of the user's password at the login (sessions).
     pub password_epoch: u64,
+    /// When it was last used.
+    pub last_use: LastUse,
 }
 
 /// A user, as far as authentication needs it. No `Debug`: it holds the password's hash.
@@ -184,8 +187,32 @@ impl Index {
         } else if let Some(name) = key.strip_prefix(&Group::prefix()) {
             self.apply_group(key, name, value)
         } else {
+            if let (true, Some((value, _))) = (key.starts_with(usage::PREFIX), value) {
+                self.apply_uses(value);
+            }
             Ok(())
         }
+    }
+
+    /// What a newer build wrote in another form says nothing here.
+    fn apply_uses(&self, value: &[u8]) {
+        let tokens = self.tokens.pin();
+        for (id, minute) in usage::read(value).unwrap_or_default() {
+            let slot = TokenId::parse(&id).and_then(|id| tokens.get(&id));
+            if let Some(Slot::Known(token)) = slot {
+                token.last_use.learn(minute);
+            }
+        }
+    }
+
+    /// Uses of tokens that the store does not have yet. Looks at every token.
+    pub(super) fn unsaved_uses(&self) -> Vec<(TokenId, u32)> {
+        let tokens = self.tokens.pin();
+        let unsaved = |(id, slot): (&TokenId, &Slot<TokenEntry>)| match slot {
+            Slot::Known(token) => token.last_use.unsaved().map(|minute| (*id, minute)),
+            Slot::Unreadable => None,
+        };
+        tokens.iter().filter_map(unsaved).collect()
     }
 
     /// The token with this id.
@@ -267,6 +294,9 @@ impl Index {
         match slot {
             Some(slot) => {
                 if let Slot::Known(new) = &slot {
+                    if let Some(Slot::Known(old)) = tokens.get(&id) {
+                        new.last_use.take_over(&old.last_use);
+                    }
                     let user = member(&new.user_name, &new.user_uid);
                     writer.tokens_of.entry(user).or_default().insert(id);
                 }
@@ -420,6 +450,7 @@ fn token_slot(id: TokenId, stored: Stored<Token>) -> Slot<TokenEntry> {
         clusters: (!clusters.is_empty()).then_some(clusters),
         expires_at,
         password_epoch: stored.private.password_epoch,
+        last_use: LastUse::default(),
     }))
 }
 

@@ -234,6 +234,9 @@ pub struct TokenStatus {
     /// The secret text: in the answer to the create request alone, never stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// The minute in which it was last used, as far as the replica that answers knows; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<Timestamp>,
 }
 
 /// Hash of a token's secret part.

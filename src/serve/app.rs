@@ -15,7 +15,10 @@ use super::{
     tls::{self, TlsError},
 };
 use crate::{
-    authn::passwords::{PasswordError, Passwords},
+    authn::{
+        passwords::{PasswordError, Passwords},
+        usage,
+    },
     clusters::{Registry, keeper},
     config::{
         Config,
@@ -185,6 +188,8 @@ impl App {
             interval,
             tasks.end.clone(),
         ));
+        let uses = usage::keep(views.index(), state.store.clone(), tasks.end.clone());
+        background.spawn(uses);
         let open = tasks.open.clone();
         let reloads = reload::Parts {
             gateway: Arc::new(wiring.gateway(clusters, passwords.clone(), open)),

@@ -2,7 +2,8 @@
 //! with kill -9 in the middle of both.
 
 use crate::testkit::{
-    gateway::{GatewayProcess, PALISADE},
+    cluster::program,
+    gateway::{GatewayProcess, PALISADE, kubectl},
     process::{PATIENCE, run},
 };
 use palisade::{
@@ -10,6 +11,7 @@ use palisade::{
     serve::state::State,
     store::{Store, Txn, copy},
 };
+use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -31,6 +33,38 @@ fn store_command(arguments: &[&str], file: &Path, config: &Path) -> Command {
     command.arg("store").args(arguments).arg(file);
     command.arg("--config").arg(config);
     command
+}
+
+#[test]
+fn when_a_token_was_last_used_outlives_a_restart() {
+    let mut gateway = GatewayProcess::start();
+    gateway.login("admin", &gateway.password).ok();
+    let file = gateway.kubeconfig("admin", "static.yaml", &["--static"]);
+    let token = |gateway: &GatewayProcess| {
+        let mut list = gateway.cli("admin");
+        list.args(["token", "list", "-o", "json"]);
+        let list: Value = serde_json::from_str(&run(&list).ok()).expect("JSON");
+        let items = list["items"].as_array().expect("tokens").clone();
+        let made = items
+            .into_iter()
+            .find(|token| token["spec"]["kind"] == "pat");
+        made.expect("the kubeconfig's")
+    };
+    assert_eq!(token(&gateway)["status"].get("lastUsed"), None);
+    let mut users = kubectl(&program("kubectl"), &file);
+    users.args(["--context", "palisade", "get", "users"]);
+    run(&users).ok();
+    let used = token(&gateway)["status"]["lastUsed"].clone();
+    assert!(used.is_string(), "{used}");
+    gateway.restart(str::to_owned);
+    assert_eq!(token(&gateway)["status"]["lastUsed"], used);
+    let mut list = gateway.cli("admin");
+    list.args(["token", "list"]);
+    let table = run(&list).ok();
+    assert!(
+        table.contains("LAST USED") && !table.contains("never"),
+        "{table}"
+    );
 }
 
 #[test]

@@ -144,10 +144,16 @@ pub(super) fn token() -> Parts {
         ),
         status: Some(object(
             "What is known of the token.",
-            &[(
-                "token",
-                text("The secret text, in the answer to the creation alone."),
-            )],
+            &[
+                (
+                    "token",
+                    text("The secret text, in the answer to the creation alone."),
+                ),
+                (
+                    "lastUsed",
+                    time("The minute in which it was last used. Absent: never."),
+                ),
+            ],
         )),
     }
 }

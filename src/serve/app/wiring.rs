@@ -90,6 +90,10 @@ impl Views {
         }
     }
 
+    pub(super) fn index(&self) -> Arc<Index> {
+        Arc::clone(&self.index)
+    }
+
     pub(super) fn clusters(&self) -> Vec<String> {
         let mut names: Vec<String> = self
             .registry
