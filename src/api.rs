@@ -48,6 +48,7 @@ mod caller;
 mod cascade;
 mod cluster_actions;
 mod clusters;
+mod decode;
 mod discovery;
 mod dispatch;
 mod draft;

@@ -1,11 +1,13 @@
 //! Reading request bodies: bounded in size, in time and in depth before anything is made of them (P13).
 
-use super::ApiError;
-use crate::objects::{API_VERSION, Kind};
+use super::{ApiError, decode};
+use crate::objects::Kind;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
+use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// Deepest nesting of JSON. The kinds nest six deep; managedFields of other clients some fifteen.
@@ -68,45 +70,86 @@ fn check_type(headers: &HeaderMap, accepted: &'static str) -> Result<(), ApiErro
 
 /// Reads an object of kind `K`, whose `apiVersion` and `kind` may be left out.
 pub(super) fn object<K: Kind>(bytes: &[u8]) -> Result<K, ApiError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct TypeMeta {
-        #[serde(default)]
-        api_version: Option<String>,
-        #[serde(default)]
-        kind: Option<String>,
-    }
-    let found: TypeMeta = value(bytes, K::KIND)?;
-    if let Some(version) = found
-        .api_version
-        .filter(|v| !v.is_empty() && v != API_VERSION)
-    {
-        return Err(ApiError::BadRequest(format!(
-            "the API version in the data ({version}) does not match the expected API version ({API_VERSION})"
-        )));
-    }
-    if let Some(kind) = found.kind.filter(|k| !k.is_empty() && k != K::KIND) {
-        return Err(ApiError::BadRequest(format!(
-            "the kind in the data ({kind}) does not match the expected kind ({})",
-            K::KIND
-        )));
-    }
-    let mut object: K = value(bytes, K::KIND)?;
-    object.fill_type();
-    Ok(object)
+    decode::object(fields(bytes, K::KIND)?)
 }
 
-/// Reads any JSON value; `what` names it in the error, which has line and column.
+/// Reads any JSON object; `what` names it in the error.
 pub(super) fn value<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, ApiError> {
+    serde_json::from_value(Value::Object(fields(bytes, what)?)).map_err(|error| {
+        ApiError::BadRequest(format!("{what} in the body cannot be read: {error}"))
+    })
+}
+
+/// The fields of a JSON object. A field that is there twice is refused, in any depth: of two readers each
+/// could take another one. An error of the text itself has line and column.
+pub(super) fn fields(bytes: &[u8], what: &str) -> Result<Map<String, Value>, ApiError> {
     if bytes.is_empty() {
         return Err(ApiError::BadRequest(format!(
             "{what}: the body of the request is empty"
         )));
     }
     check_depth(bytes)?;
-    serde_json::from_slice(bytes).map_err(|error| {
-        ApiError::BadRequest(format!("{what} in the body cannot be read: {error}"))
-    })
+    match serde_json::from_slice(bytes) {
+        Ok(Strict(Value::Object(fields))) => Ok(fields),
+        Ok(Strict(_)) => Err(ApiError::BadRequest(format!(
+            "{what}: the body of the request must be a JSON object"
+        ))),
+        Err(error) => Err(ApiError::BadRequest(format!(
+            "{what} in the body cannot be read: {error}"
+        ))),
+    }
+}
+
+/// A JSON value whose objects have each field once.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Values;
+        impl<'de> Visitor<'de> for Values {
+            type Value = Value;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("JSON")
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+                Ok(value.into())
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+                Ok(value.into())
+            }
+            fn visit_unit<E>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+                let mut items = Vec::new();
+                while let Some(Strict(item)) = seq.next_element()? {
+                    items.push(item);
+                }
+                Ok(items.into())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+                let mut fields = Map::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    if fields.contains_key(&key) {
+                        return Err(de::Error::custom(format_args!("duplicate field {key:?}")));
+                    }
+                    let Strict(value) = map.next_value()?;
+                    fields.insert(key, value);
+                }
+                Ok(fields.into())
+            }
+        }
+        deserializer.deserialize_any(Values).map(Self)
+    }
 }
 
 /// Reads JSON that holds secrets: the error says where, and quotes nothing.
@@ -218,23 +261,40 @@ mod tests {
             (code, text.as_str()),
             (400, "the body of the request nests deeper than 32 levels")
         );
-        let flat = format!("[\"{}\\\"{}\"]", "[".repeat(1000), "{".repeat(1000));
+        let flat = format!("{{\"a\":\"{}\\\"{}\"}}", "[".repeat(1000), "{".repeat(1000));
         assert!(value::<serde_json::Value>(flat.as_bytes(), "Group").is_ok());
     }
 
     #[test]
     fn json_errors_say_where() {
         let (code, text) = message(object::<Group>(
-            b"{\n \"metadata\": {\"name\": \"a\"},\n \"spce\": {}\n}",
+            b"{\n \"metadata\": {\"name\": \"a\"},\n oops\n}",
         ));
         assert_eq!(code, 400);
-        assert!(
-            text.contains("unknown field `spce`") && text.contains("line 3 column"),
-            "{text}"
-        );
-        assert_eq!(message(object::<Group>(b"")).0, 400);
-        assert_eq!(message(object::<Group>(b"{\"a\":")).0, 400);
-        assert_eq!(message(object::<Group>(b"[1]")).0, 400);
+        assert!(text.contains("line 3 column"), "{text}");
+        for (bad, said) in [
+            ("", "the body of the request is empty"),
+            ("{\"a\":", "EOF while parsing"),
+            ("[1]", "must be a JSON object"),
+            ("\"x\"", "must be a JSON object"),
+            ("{} {}", "trailing characters"),
+        ] {
+            let (code, text) = message(object::<Group>(bad.as_bytes()));
+            assert!(code == 400 && text.contains(said), "{bad}: {text}");
+        }
+    }
+
+    // F7: of two readers each could take another one.
+    #[test]
+    fn a_field_that_is_there_twice_is_400() {
+        for twice in [
+            "{\"kind\":\"Group\",\"kind\":\"Group\"}",
+            "{\"metadata\":{\"name\":\"a\",\"labels\":{\"x\":\"1\",\"x\":\"2\"}}}",
+            "{\"spec\":{\"members\":[{\"name\":\"a\",\"n\\u0061me\":\"b\"}]}}",
+        ] {
+            let (code, text) = message(object::<Group>(twice.as_bytes()));
+            assert!(code == 400 && text.contains("duplicate field"), "{text}");
+        }
     }
 
     #[test]

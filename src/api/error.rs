@@ -166,6 +166,22 @@ impl Mistake {
         )
     }
 
+    /// A value of another JSON type.
+    pub fn wrong_type(field: impl Into<String>, value: &str, detail: &str) -> Self {
+        let message = format!("Invalid value: {value}: {detail}");
+        Self::new(field, "FieldValueTypeInvalid", message)
+    }
+
+    /// A value that is none of the few that there are.
+    pub fn not_supported(field: impl Into<String>, value: &str, choices: &[&str]) -> Self {
+        let choices: Vec<String> = choices.iter().map(|one| format!("{one:?}")).collect();
+        let message = format!(
+            "Unsupported value: {value:?}: supported values: {}",
+            choices.join(", ")
+        );
+        Self::new(field, "FieldValueNotSupported", message)
+    }
+
     /// A field that must be there.
     pub fn required(field: impl Into<String>, detail: impl std::fmt::Display) -> Self {
         Self::new(

@@ -63,6 +63,20 @@ pub(super) fn old(headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
     Ok(response)
 }
 
+/// The schema of a kind.
+pub(super) fn schema(kind: &str) -> Option<&'static Value> {
+    DOCUMENT.pointer(&format!(
+        "/components/schemas/dev.palisade.{VERSION}.{kind}"
+    ))
+}
+
+/// What a schema refers to, or the schema itself.
+pub(super) fn resolved(schema: &Value) -> &Value {
+    let target = schema.pointer("/allOf/0/$ref").and_then(Value::as_str);
+    let found = target.and_then(|target| DOCUMENT.pointer(target.strip_prefix('#')?));
+    found.unwrap_or(schema)
+}
+
 fn build() -> Value {
     let mut paths = Map::new();
     let mut components = Map::new();

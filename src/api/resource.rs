@@ -1,19 +1,20 @@
 //! What the API asks of a kind, and the operations that are the same for each: get, create, update, delete.
 
 use super::access::Operation;
-use super::body;
 use super::cascade::Hands;
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::query::DryRun;
 use super::table::Column;
 use super::{Api, Caller, Reach};
+use super::{body, decode};
 use crate::objects::{Kind, NameError, Stored, check_label};
 use crate::status::clock;
 use crate::store::{KeyValue, Revision, StoreError, Txn};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// How often a write is tried anew because something that it refers to was changed in between. A client's
 /// own stale resourceVersion is never retried.
@@ -26,6 +27,14 @@ pub(super) trait Resource: Kind {
     /// Other objects name this kind by name and not by uid: nothing may be left that names a name when it is
     /// given (again).
     const NAMED_BY_NAME: bool = false;
+
+    /// Paths that a field selector may name beside `metadata.name`.
+    const FIELDS: &'static [&'static str] = &[];
+
+    /// The value of one of [`Self::FIELDS`], as text.
+    fn field(&self, _path: &str) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
 
     /// The cells of an object's row.
     fn cells(&self, now: Timestamp) -> Vec<Value>;
@@ -262,7 +271,10 @@ pub(super) async fn update<K: Resource>(
     name: &str,
     bytes: &[u8],
 ) -> Result<K, ApiError> {
-    let wanted: K = body::object(bytes)?;
+    replace(cx, name, body::object(bytes)?).await
+}
+
+async fn replace<K: Resource>(cx: &Context<'_>, name: &str, wanted: K) -> Result<K, ApiError> {
     if wanted.meta().name != name {
         return Err(ApiError::BadRequest(format!(
             "the name of the object ({}) does not match the name on the URL ({name})",
@@ -287,7 +299,8 @@ pub(super) async fn update<K: Resource>(
             return Ok(shown(cx, old.object, Some(revision)));
         }
         match cx.commit(txn).await {
-            Ok(revision) => return Ok(shown(cx, stored.object, revision)),
+            // A dry run leaves the object with the revision that it has.
+            Ok(written) => return Ok(shown(cx, stored.object, written.or(Some(revision)))),
             Err(StoreError::Conflict { key }) if key == K::key(name) => {
                 return Err(modified::<K>(name));
             }
@@ -305,7 +318,7 @@ pub(super) async fn patch<K: Resource>(
     name: &str,
     bytes: &[u8],
 ) -> Result<K, ApiError> {
-    let patch: Value = body::value(bytes, "merge patch")?;
+    let patch = Value::Object(body::fields(bytes, "merge patch")?);
     let pinned = patch.pointer("/metadata/resourceVersion").is_some();
     let mut conflict = None;
     for _ in 0..ATTEMPTS {
@@ -316,7 +329,11 @@ pub(super) async fn patch<K: Resource>(
         // Kinds hold strings, numbers, lists and string-keyed maps: this cannot fail.
         let mut merged = serde_json::to_value(&old.object).unwrap_or_default();
         merge(&mut merged, &patch);
-        match update::<K>(cx, name, merged.to_string().as_bytes()).await {
+        // An object and an object make an object.
+        let Value::Object(merged) = merged else {
+            continue;
+        };
+        match replace::<K>(cx, name, decode::object(merged)?).await {
             // Somebody else wrote it since; a patch that names no version is for what is there now.
             Err(error @ ApiError::Conflict(..)) if !pinned => conflict = Some(error),
             done => return done,
@@ -346,10 +363,23 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// `metav1.DeleteOptions`, as far as it matters here: nothing has finalizers or dependents of its own.
+/// `metav1.DeleteOptions`. Nothing has finalizers or dependents of its own, so most of it means nothing here;
+/// a field that it does not have may be a misspelt precondition, and is refused (F7).
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct DeleteOptions {
+    #[serde(default)]
+    kind: Option<String>,
+    #[serde(default, rename = "apiVersion")]
+    _api_version: Option<Value>,
+    #[serde(default, rename = "gracePeriodSeconds")]
+    _grace_period_seconds: Option<Value>,
+    #[serde(default, rename = "propagationPolicy")]
+    _propagation_policy: Option<Value>,
+    #[serde(default, rename = "orphanDependents")]
+    _orphan_dependents: Option<Value>,
+    #[serde(default, rename = "ignoreStoreReadErrorWithClusterBreakingPotential")]
+    _ignore_store_read_error: Option<Value>,
     #[serde(default)]
     preconditions: Option<Preconditions>,
     #[serde(default)]
@@ -357,7 +387,7 @@ struct DeleteOptions {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Preconditions {
     #[serde(default)]
     uid: Option<String>,
@@ -375,6 +405,11 @@ pub(super) async fn delete<K: Resource>(
         [] => DeleteOptions::default(),
         bytes => body::value(bytes, "DeleteOptions")?,
     };
+    if let Some(kind) = options.kind.filter(|kind| kind != "DeleteOptions") {
+        return Err(ApiError::BadRequest(format!(
+            "the kind in the data ({kind}) does not match the expected kind (DeleteOptions)"
+        )));
+    }
     let preconditions = options.preconditions.unwrap_or_default();
     let tried = options.dry_run.is_some_and(|values| !values.is_empty());
     let cx = &Context {

@@ -181,10 +181,6 @@ pub(super) async fn find(
 
 async fn admit(role: &Role, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
     draft.check_text("spec.description", &role.spec.description);
-    if role.spec.scope == RoleScope::Project {
-        let detail = "this gateway has no projects: a role has scope global or cluster";
-        draft.wrong(Mistake::invalid("spec.scope", "project", detail));
-    }
     if role.spec.rules.len() > MAX_RULES {
         draft.wrong(Mistake::too_many(
             "spec.rules",

@@ -178,7 +178,7 @@ fn is_told_what_is_wrong(kubectl: &Kubectl<'_>) {
     let file = kubectl.file("unknown.yaml", unknown);
     let said = kubectl.complains(&["create", "-f", &file]);
     assert!(
-        said.contains("unknown field `disable`"),
+        said.contains("unknown field \"spec.disable\""),
         "{version}: {said}"
     );
     let wrong = "apiVersion: palisade.dev/v1alpha1\nkind: Binding\nmetadata: {name: Wrong}\n\

@@ -39,6 +39,10 @@ pub(super) fn object_meta() -> Value {
         &[
             ("name", text("Unique within the kind.")),
             (
+                "generateName",
+                text("Without a name: what a name that the gateway makes up begins with."),
+            ),
+            (
                 "uid",
                 text("Given by the gateway once, never again for another object."),
             ),
@@ -70,16 +74,7 @@ pub(super) fn user() -> Parts {
                 ),
                 (
                     "principals",
-                    array(
-                        "Accounts at providers. Filled by the gateway.",
-                        object(
-                            "One account.",
-                            &[
-                                ("provider", text("local")),
-                                ("id", text("Immutable id there.")),
-                            ],
-                        ),
-                    ),
+                    array("Accounts at providers. Filled by the gateway.", principal()),
                 ),
             ],
         ),
@@ -123,7 +118,13 @@ pub(super) fn token() -> Parts {
                         "Whose it is; left out: yours. Others' are made by admins.",
                     ),
                 ),
-                ("kind", text("pat (made by hand) or ses (made by a login).")),
+                (
+                    "kind",
+                    choice(
+                        "pat (made by hand) or ses (made by a login).",
+                        &["pat", "ses"],
+                    ),
+                ),
                 ("displayName", text("For people to read.")),
                 (
                     "clusters",
@@ -189,8 +190,9 @@ pub(super) fn cluster() -> Parts {
             &[
                 (
                     "health",
-                    text(
-                        "Unknown, Pending, Ready, Down or Refused, as seen by the replica that answers.",
+                    choice(
+                        "As seen by the replica that answers.",
+                        &["Unknown", "Pending", "Ready", "Down", "Refused"],
                     ),
                 ),
                 ("version", text("Version of its API server.")),
@@ -213,41 +215,52 @@ pub(super) fn role() -> Parts {
     let names = |about| array(about, text("A value."));
     Parts {
         about: "Named rules with a scope.",
-        spec: object(
-            "What the role allows.",
-            &[
-                ("scope", text("global (this API) or cluster. Immutable.")),
-                ("description", text("For people to read.")),
-                (
-                    "inherits",
-                    names("Roles of the same scope whose rules this role has too."),
-                ),
-                (
-                    "rules",
-                    array(
-                        "Rules, as rbac.authorization.k8s.io/v1 has them.",
-                        object(
-                            "A rule.",
-                            &[
-                                ("verbs", names("Verbs, or *.")),
-                                (
-                                    "apiGroups",
-                                    names("API groups, or *; \"\" is the core group."),
-                                ),
-                                (
-                                    "resources",
-                                    names("resource, resource/subresource, */subresource or *."),
-                                ),
-                                ("resourceNames", names("Names; left out: all.")),
-                                (
-                                    "nonResourceURLs",
-                                    names("Paths; a * at the end stands for anything."),
-                                ),
-                            ],
+        spec: requiring(
+            object(
+                "What the role allows.",
+                &[
+                    (
+                        "scope",
+                        choice(
+                            "global (this API) or cluster; cluster if left out with the whole spec. Immutable.",
+                            &["global", "cluster"],
                         ),
                     ),
-                ),
-            ],
+                    ("description", text("For people to read.")),
+                    (
+                        "inherits",
+                        names("Roles of the same scope whose rules this role has too."),
+                    ),
+                    (
+                        "rules",
+                        array(
+                            "Rules, as rbac.authorization.k8s.io/v1 has them.",
+                            object(
+                                "A rule.",
+                                &[
+                                    ("verbs", names("Verbs, or *.")),
+                                    (
+                                        "apiGroups",
+                                        names("API groups, or *; \"\" is the core group."),
+                                    ),
+                                    (
+                                        "resources",
+                                        names(
+                                            "resource, resource/subresource, */subresource or *.",
+                                        ),
+                                    ),
+                                    ("resourceNames", names("Names; left out: all.")),
+                                    (
+                                        "nonResourceURLs",
+                                        names("Paths; a * at the end stands for anything."),
+                                    ),
+                                ],
+                            ),
+                        ),
+                    ),
+                ],
+            ),
+            &["scope"],
         ),
         status: None,
     }
@@ -256,52 +269,81 @@ pub(super) fn role() -> Parts {
 pub(super) fn binding() -> Parts {
     Parts {
         about: "Who holds a role where. A role of scope cluster takes one of allClusters, clusters, clusterSelector.",
-        spec: object(
-            "The grant.",
-            &[
-                ("role", text("Name of the role. Immutable.")),
-                (
-                    "subject",
-                    object(
-                        "Who holds it.",
-                        &[
-                            ("kind", text("User or Group.")),
-                            ("name", text("Resolved to a uid once, when it is written.")),
-                            ("uid", text("What counts. Filled by the gateway.")),
-                        ],
+        spec: requiring(
+            object(
+                "The grant.",
+                &[
+                    ("role", text("Name of the role. Immutable.")),
+                    ("subject", subject()),
+                    (
+                        "allClusters",
+                        flag("Every cluster, also those registered later."),
                     ),
-                ),
-                (
-                    "allClusters",
-                    flag("Every cluster, also those registered later."),
-                ),
-                ("clusters", array("Clusters by name.", text("Name."))),
-                (
-                    "clusterSelector",
-                    map("Clusters that carry all of these labels."),
-                ),
-                (
-                    "expiresAt",
-                    time("From this instant on the binding counts no more."),
-                ),
-            ],
+                    ("clusters", array("Clusters by name.", text("Name."))),
+                    (
+                        "clusterSelector",
+                        map("Clusters that carry all of these labels."),
+                    ),
+                    (
+                        "expiresAt",
+                        time("From this instant on the binding counts no more."),
+                    ),
+                ],
+            ),
+            &["role", "subject"],
         ),
         status: None,
     }
 }
 
+fn principal() -> Value {
+    let schema = object(
+        "One account.",
+        &[
+            ("provider", text("local")),
+            ("id", text("Immutable id there.")),
+        ],
+    );
+    requiring(schema, &["provider", "id"])
+}
+
+fn subject() -> Value {
+    let schema = object(
+        "Who holds it.",
+        &[
+            ("kind", choice("What it is.", &["User", "Group"])),
+            ("name", text("Resolved to a uid once, when it is written.")),
+            ("uid", text("What counts. Filled by the gateway.")),
+        ],
+    );
+    requiring(schema, &["kind", "name"])
+}
+
 fn member() -> Value {
-    object(
+    let schema = object(
         "A user by name, resolved to a uid once.",
         &[
             ("name", text("Handle.")),
             ("uid", text("Filled by the gateway.")),
         ],
-    )
+    );
+    requiring(schema, &["name"])
 }
 
 fn text(about: &str) -> Value {
     json!({"type": "string", "description": about})
+}
+
+fn choice(about: &str, values: &[&str]) -> Value {
+    json!({"type": "string", "description": about, "enum": values})
+}
+
+/// An object of which these fields must be given.
+fn requiring(mut schema: Value, fields: &[&str]) -> Value {
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("required".to_owned(), json!(fields));
+    }
+    schema
 }
 
 fn number(about: &str) -> Value {

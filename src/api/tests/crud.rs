@@ -261,7 +261,7 @@ async fn a_misspelt_field_is_400() {
         .await;
     assert_eq!(got.0, 400);
     assert!(
-        message(&got).contains("unknown field `disable`"),
+        message(&got).contains("unknown field \"spec.disable\""),
         "{}",
         message(&got)
     );
