@@ -70,6 +70,7 @@ mod table;
 mod tokens;
 mod unlock;
 mod users;
+mod version;
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use crate::objects::{Binding, Cluster, Group, RoleScope, Stored, SubjectKind, Us
 use crate::status::clock;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// Clusters that one binding names; past it labels are the better tool.
 const MAX_CLUSTERS: usize = 64;
@@ -28,12 +29,21 @@ impl Resource for Binding {
         Column::wide("Origin", "store, or the place in the policy folder"),
     ];
 
+    const FIELDS: &'static [&'static str] =
+        &["spec.role", "spec.subject.kind", "spec.subject.name"];
+
+    fn field(&self, path: &str) -> Cow<'_, str> {
+        match path {
+            "spec.role" => (&self.spec.role).into(),
+            "spec.subject.kind" => kind_name(self.spec.subject.kind).into(),
+            "spec.subject.name" => (&self.spec.subject.name).into(),
+            _ => Cow::Borrowed(""),
+        }
+    }
+
     fn cells(&self, now: Timestamp) -> Vec<Value> {
         let spec = &self.spec;
-        let kind = match spec.subject.kind {
-            SubjectKind::User => "User",
-            SubjectKind::Group => "Group",
-        };
+        let kind = kind_name(spec.subject.kind);
         vec![
             self.metadata.name.as_str().into(),
             spec.role.as_str().into(),
@@ -106,6 +116,13 @@ impl Resource for Binding {
             admins::guard(cx, draft, &Loss::Binding(&self.metadata.name, None), object).await?;
         }
         Ok(())
+    }
+}
+
+fn kind_name(kind: SubjectKind) -> &'static str {
+    match kind {
+        SubjectKind::User => "User",
+        SubjectKind::Group => "Group",
     }
 }
 

@@ -10,6 +10,7 @@ use crate::objects::{Cluster, ClusterPrivate, ClusterSpec, ClusterStatus, Health
 use crate::proxy::{dial, endpoint};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Longest prefix of user names: it stands in front of every name on the cluster.
@@ -26,17 +27,20 @@ impl Resource for Cluster {
     ];
     const NAMED_BY_NAME: bool = true;
 
+    const FIELDS: &'static [&'static str] = &["spec.server", "status.health"];
+
+    fn field(&self, path: &str) -> Cow<'_, str> {
+        match path {
+            "spec.server" => (&self.spec.server).into(),
+            "status.health" => health_name(self.status.health).into(),
+            _ => Cow::Borrowed(""),
+        }
+    }
+
     fn cells(&self, now: Timestamp) -> Vec<Value> {
-        let health = match self.status.health {
-            Health::Unknown => "Unknown",
-            Health::Pending => "Pending",
-            Health::Ready => "Ready",
-            Health::Down => "Down",
-            Health::Refused => "Refused",
-        };
         vec![
             self.metadata.name.as_str().into(),
-            health.into(),
+            health_name(self.status.health).into(),
             table::or_none(&self.status.version),
             table::age(self, now),
             table::or_none(&self.spec.server),
@@ -105,6 +109,16 @@ impl Resource for Cluster {
             .await?
         {}
         Ok(())
+    }
+}
+
+fn health_name(health: Health) -> &'static str {
+    match health {
+        Health::Unknown => "Unknown",
+        Health::Pending => "Pending",
+        Health::Ready => "Ready",
+        Health::Down => "Down",
+        Health::Refused => "Refused",
     }
 }
 

@@ -7,9 +7,10 @@ use super::policy_status::PolicyStatus;
 use super::query::{DryRun, Query};
 use super::resource::{self, Context, Resource};
 use super::route::Route;
-use super::table::{self, Form};
+use super::table::{self, Many};
 use super::{
     Api, Body, Caller, cluster_actions, discovery, list, openapi, password, review, tokens, unlock,
+    version,
 };
 use crate::authz::RequestInfo;
 use crate::objects::{Binding, Cluster, Group, Kind, Role, Token, User};
@@ -175,14 +176,9 @@ impl Request<'_> {
         match self.head.method {
             Method::GET | Method::HEAD => {
                 self.check::<K>(&Operation::List)?;
-                let form = table::form(&self.head.headers)?;
+                let form = table::form(&self.head.headers, Many::List)?;
                 let page = list::list::<K>(self.cx, self.query).await?;
-                match form {
-                    Form::Objects => Ok(answer::ok(&page.to_value())),
-                    Form::Table(version) => {
-                        Ok(answer::ok(&table::table(&page, version, self.query)?))
-                    }
-                }
+                Ok(answer::ok(&table::page(&page, form, self.query)?))
             }
             Method::POST => {
                 self.check::<K>(&Operation::Create)?;
@@ -204,15 +200,11 @@ impl Request<'_> {
         match self.head.method {
             Method::GET | Method::HEAD => {
                 self.check::<K>(&Operation::Get(name))?;
-                let form = table::form(&self.head.headers)?;
+                let form = table::form(&self.head.headers, Many::One)?;
+                let version = version::Wanted::of_get(self.query)?;
+                version.check(&self.cx.api.store).await?;
                 let object = resource::get::<K>(self.cx, name).await?;
-                match form {
-                    Form::Objects => Ok(answer::ok(&object)),
-                    Form::Table(version) => {
-                        let page = list::Page::of(object);
-                        Ok(answer::ok(&table::table(&page, version, self.query)?))
-                    }
-                }
+                Ok(answer::ok(&table::one(object, form, self.query)?))
             }
             Method::PUT => {
                 self.check::<K>(&Operation::Update(name))?;

@@ -6,7 +6,7 @@ use super::login::LoginError;
 use crate::clusters::ClusterError;
 use crate::objects::{DecodeError, GROUP, Kind};
 use crate::status::{Cause, Details, Reason, Status};
-use crate::store::StoreError;
+use crate::store::{Revision, StoreError};
 use std::borrow::Cow;
 
 /// Why a request was not carried out.
@@ -51,6 +51,19 @@ pub enum ApiError {
     /// The client went away, or broke the framing, while it sent the body.
     #[error("the body of the request could not be read")]
     BodyBroken,
+    /// A state of the store that is not there yet: a revision of another gateway, most likely.
+    #[error("Too large resource version: {wanted}, current: {current}")]
+    TooNew {
+        /// What was asked for.
+        wanted: Revision,
+        /// What there is.
+        current: Revision,
+    },
+    /// A state of the store that is not there any more.
+    #[error(
+        "the resource version {0} is too old: the present alone can be listed, without resourceVersionMatch=Exact"
+    )]
+    Expired(Revision),
     /// More objects than one answer may hold.
     #[error("there are more than {0} objects: ask for them in parts, with limit and continue")]
     TooMany(usize),
@@ -291,6 +304,8 @@ impl ApiError {
             Self::Store(_) | Self::Uncertain(_) | Self::NoRandomness => {
                 (503, Some(Reason::ServiceUnavailable))
             }
+            Self::TooNew { .. } => (504, Some(Reason::Timeout)),
+            Self::Expired(_) => (410, Some(Reason::Expired)),
             Self::Password(error) => code_of(&error.status()),
             Self::Cluster(error) => code_of(&error.status()),
             Self::Stored(_) => (500, Some(Reason::InternalError)),
@@ -308,6 +323,16 @@ impl ApiError {
                 causes: mistakes.iter().map(Mistake::cause).collect(),
                 ..object.details()
             }),
+            // client-go knows it by this cause, and waits.
+            Self::TooNew { .. } => Some(Details {
+                causes: vec![Cause {
+                    reason: "ResourceVersionTooLarge".to_owned(),
+                    message: "Too large resource version".to_owned(),
+                    field: String::new(),
+                }],
+                retry_after_seconds: RETRY_AFTER,
+                ..Details::default()
+            }),
             Self::Busy => Some(Details {
                 retry_after_seconds: RETRY_AFTER,
                 ..Details::default()
@@ -321,6 +346,7 @@ impl ApiError {
             | Self::NotAcceptable(_)
             | Self::BodyTimeout(_)
             | Self::BodyBroken
+            | Self::Expired(_)
             | Self::TooMany(_)
             | Self::TooLargeToStore(_)
             | Self::Store(_)

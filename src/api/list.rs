@@ -9,6 +9,7 @@ use super::error::ApiError;
 use super::query::Query;
 use super::resource::{Context, Resource};
 use super::select::Selection;
+use super::version;
 use crate::objects::{API_VERSION, Kind, Stored};
 use crate::store::Revision;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -73,6 +74,7 @@ struct Wanted {
     limit: Option<usize>,
     after: Option<String>,
     revision: Option<Revision>,
+    version: version::Wanted,
 }
 
 /// Lists objects of one kind.
@@ -80,7 +82,8 @@ pub(super) async fn list<K: Resource>(
     cx: &Context<'_>,
     query: &Query,
 ) -> Result<Page<K>, ApiError> {
-    let wanted = Wanted::parse(query)?;
+    let wanted = Wanted::parse::<K>(query)?;
+    wanted.version.check(&cx.api.store).await?;
     if cx.caller.reach == Reach::Own
         && let Some(names) = K::own_names(cx.api, cx.caller)
     {
@@ -97,7 +100,8 @@ pub(super) async fn list<K: Resource>(
             continue;
         }
         seen += 1;
-        let matches = wanted.selection.matches(object.meta());
+        object.show(cx.api, cx.caller);
+        let matches = wanted.selection.matches(&object);
         let full = wanted
             .limit
             .is_some_and(|limit| (matches && items.len() >= limit) || seen > MAX_SEEN);
@@ -108,7 +112,6 @@ pub(super) async fn list<K: Resource>(
         }
         last = Some(object.meta().name.clone());
         if matches {
-            object.show(cx.api, cx.caller);
             items.push(object);
         }
         if items.len() > MAX_ITEMS {
@@ -125,19 +128,30 @@ async fn own<K: Resource>(
     wanted: Wanted,
     names: Vec<String>,
 ) -> Result<Page<K>, ApiError> {
-    let revision = cx.api.store.revision().await?;
-    let mut items = Vec::new();
-    for name in names {
+    let first = cx.api.store.revision().await?;
+    let revision = Some(wanted.revision.unwrap_or(first));
+    let mut items: Vec<K> = Vec::new();
+    let after = wanted.after.unwrap_or_default();
+    for name in names.into_iter().filter(|name| *name > after) {
         let Some((stored, _)) = cx.load::<K>(&name).await? else {
             continue;
         };
         let mut object = stored.object;
-        if object.is_own(cx.api, cx.caller) && wanted.selection.matches(object.meta()) {
-            object.show(cx.api, cx.caller);
-            items.push(object);
+        if !object.is_own(cx.api, cx.caller) {
+            continue;
         }
+        object.show(cx.api, cx.caller);
+        if !wanted.selection.matches(&object) {
+            continue;
+        }
+        if wanted.limit.is_some_and(|limit| items.len() >= limit) {
+            let last = items.last().map(|object| object.meta().name.as_str());
+            let next = continue_after(last, revision);
+            return Ok(page(items, revision, next));
+        }
+        items.push(object);
     }
-    Ok(page(items, Some(revision), String::new()))
+    Ok(page(items, revision, String::new()))
 }
 
 fn page<K>(items: Vec<K>, revision: Option<Revision>, next: String) -> Page<K> {
@@ -233,7 +247,7 @@ fn continue_after(name: Option<&str>, revision: Option<Revision>) -> String {
 }
 
 impl Wanted {
-    fn parse(query: &Query) -> Result<Self, ApiError> {
+    fn parse<K: Resource>(query: &Query) -> Result<Self, ApiError> {
         if query.watch() {
             return Err(ApiError::MethodNotAllowed(
                 "this version of the gateway's own API does not serve watches: list again instead"
@@ -241,7 +255,7 @@ impl Wanted {
             ));
         }
         let mut selection =
-            Selection::parse(query.get("labelSelector"), query.get("fieldSelector"))?;
+            Selection::parse::<K>(query.get("labelSelector"), query.get("fieldSelector"))?;
         if let Some(name) = &query.judged_name {
             // The policy may have allowed it for this name alone (resourceNames).
             selection.restrict_to(name);
@@ -270,6 +284,7 @@ impl Wanted {
             limit: limit.map(|limit| limit.min(MAX_ITEMS)),
             after,
             revision,
+            version: version::Wanted::of_list(query)?,
         })
     }
 }

@@ -10,6 +10,7 @@ use crate::authz::folder;
 use crate::objects::{Kind, Meta, Role, RoleScope, Stored, rules::PolicyRule};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Held by everybody who is logged in. A bound global role is leave to reach what is not one's own, so a
@@ -40,6 +41,15 @@ impl Resource for Role {
         Column::wide("Description", "For people to read"),
     ];
     const NAMED_BY_NAME: bool = true;
+
+    const FIELDS: &'static [&'static str] = &["spec.scope"];
+
+    fn field(&self, path: &str) -> Cow<'_, str> {
+        match path {
+            "spec.scope" => scope_name(self.spec.scope).into(),
+            _ => Cow::Borrowed(""),
+        }
+    }
 
     fn cells(&self, now: Timestamp) -> Vec<Value> {
         vec![

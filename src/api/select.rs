@@ -1,7 +1,10 @@
 //! Label and field selectors of list requests (`apimachinery/pkg/labels`, `pkg/fields`).
+//!
+//! They are asked of the object as it is shown to the caller, so that no selector finds out what the answer
+//! hides (F1).
 
 use super::ApiError;
-use crate::objects::Meta;
+use super::resource::Resource;
 
 /// Most requirements of one selector: a selector is written by a person.
 const MAX_REQUIREMENTS: usize = 64;
@@ -10,7 +13,7 @@ const MAX_REQUIREMENTS: usize = 64;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Selection {
     labels: Vec<Requirement>,
-    names: Vec<NameTerm>,
+    fields: Vec<FieldTerm>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -27,18 +30,26 @@ enum Test {
     Absent,
 }
 
+/// A field, and whether it is to have this value or any other.
 #[derive(Debug, PartialEq, Eq)]
-enum NameTerm {
-    Is(String),
-    IsNot(String),
+struct FieldTerm {
+    field: &'static str,
+    value: String,
+    same: bool,
 }
 
+/// What every kind can be selected by beside its own fields.
+const NAME: &str = "metadata.name";
+
 impl Selection {
-    /// Reads both selectors.
+    /// Reads both selectors, for objects of kind `K`.
     ///
     /// # Errors
     /// 400 with upstream's texts.
-    pub(super) fn parse(labels: Option<&str>, fields: Option<&str>) -> Result<Self, ApiError> {
+    pub(super) fn parse<K: Resource>(
+        labels: Option<&str>,
+        fields: Option<&str>,
+    ) -> Result<Self, ApiError> {
         let mut selection = Self::default();
         for term in split_terms(labels.unwrap_or_default()) {
             selection.labels.push(requirement(term).ok_or_else(|| {
@@ -52,9 +63,9 @@ impl Selection {
             .split(',')
             .filter(|t| !t.is_empty())
         {
-            selection.names.push(name_term(term)?);
+            selection.fields.push(field_term(term, K::FIELDS)?);
         }
-        if selection.labels.len() + selection.names.len() > MAX_REQUIREMENTS {
+        if selection.labels.len() + selection.fields.len() > MAX_REQUIREMENTS {
             return Err(ApiError::BadRequest(format!(
                 "a selector has at most {MAX_REQUIREMENTS} requirements"
             )));
@@ -64,11 +75,16 @@ impl Selection {
 
     /// Only the object of this name, whatever else is selected.
     pub(super) fn restrict_to(&mut self, name: &str) {
-        self.names.push(NameTerm::Is(name.to_owned()));
+        self.fields.push(FieldTerm {
+            field: NAME,
+            value: name.to_owned(),
+            same: true,
+        });
     }
 
-    /// Whether the list shows this object.
-    pub(super) fn matches(&self, meta: &Meta) -> bool {
+    /// Whether the list shows this object, which is as the caller may see it.
+    pub(super) fn matches<K: Resource>(&self, object: &K) -> bool {
+        let meta = object.meta();
         let labels = self.labels.iter().all(|r| {
             let value = meta.labels.get(&r.key);
             match &r.test {
@@ -80,9 +96,12 @@ impl Selection {
             }
         });
         labels
-            && self.names.iter().all(|term| match term {
-                NameTerm::Is(name) => *name == meta.name,
-                NameTerm::IsNot(name) => *name != meta.name,
+            && self.fields.iter().all(|term| {
+                let same = match term.field {
+                    NAME => meta.name == term.value,
+                    field => object.field(field) == term.value,
+                };
+                same == term.same
             })
     }
 }
@@ -135,24 +154,26 @@ fn requirement(term: &str) -> Option<Requirement> {
     make(term, Test::Exists)
 }
 
-fn name_term(term: &str) -> Result<NameTerm, ApiError> {
-    let (field, made) = if let Some((field, value)) = term.split_once("!=") {
-        (field, NameTerm::IsNot(value.to_owned()))
+fn field_term(term: &str, known: &[&'static str]) -> Result<FieldTerm, ApiError> {
+    let (field, value, same) = if let Some((field, value)) = term.split_once("!=") {
+        (field, value, false)
     } else if let Some((field, value)) = term.split_once('=') {
-        let value = value.strip_prefix('=').unwrap_or(value);
-        (field, NameTerm::Is(value.to_owned()))
+        (field, value.strip_prefix('=').unwrap_or(value), true)
     } else {
         return Err(ApiError::BadRequest(format!(
             "invalid field selector: {term:?}; can't understand it"
         )));
     };
-    if field == "metadata.name" {
-        Ok(made)
-    } else {
-        Err(ApiError::BadRequest(format!(
-            "field label not supported: {field}: only metadata.name can be selected on"
-        )))
-    }
+    let mut all = known.iter().chain([&NAME]);
+    let Some(field) = all.find(|known| **known == field) else {
+        let all: Vec<&str> = [NAME].into_iter().chain(known.iter().copied()).collect();
+        return Err(ApiError::BadRequest(format!(
+            "field label not supported: {field}: objects of this kind are selected by {}",
+            all.join(", ")
+        )));
+    };
+    let value = value.to_owned();
+    Ok(FieldTerm { field, value, same })
 }
 
 /// `[prefix/]name`: a DNS subdomain of at most 253 bytes, and a name of at most 63.
@@ -185,21 +206,20 @@ fn edges(text: &str, ok: impl Fn(u8) -> bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objects::{User, UserSpec};
 
-    fn meta(name: &str, labels: &[(&str, &str)]) -> Meta {
-        Meta {
-            name: name.to_owned(),
-            labels: labels
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
-            ..Meta::default()
-        }
+    fn user(name: &str, labels: &[(&str, &str)]) -> User {
+        let mut user = User::new(name, UserSpec::default());
+        user.metadata.labels = labels
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        user
     }
 
     #[test]
     fn selectors_mean_what_kubernetes_means() {
-        let object = meta("one", &[("env", "prod"), ("a.b/c", "")]);
+        let object = user("one", &[("env", "prod"), ("a.b/c", "")]);
         for (labels, fields, expected) in [
             ("", "", true),
             ("env=prod", "", true),
@@ -224,8 +244,11 @@ mod tests {
             ("", "metadata.name=two", false),
             ("", "metadata.name!=one", false),
             ("env=prod", "metadata.name!=two", true),
+            ("", "spec.disabled=false", true),
+            ("", "spec.disabled==true", false),
+            ("", "spec.machine!=true,metadata.name=one", true),
         ] {
-            let selection = Selection::parse(Some(labels), Some(fields)).unwrap();
+            let selection = Selection::parse::<User>(Some(labels), Some(fields)).unwrap();
             assert_eq!(selection.matches(&object), expected, "{labels} {fields}");
         }
     }
@@ -244,9 +267,10 @@ mod tests {
             ("A.b/", ""),
             (many.as_str(), ""),
             ("", "metadata.name"),
-            ("", "spec.disabled=true"),
+            ("", "spec.displayName=x"),
+            ("", "spec.role=admin"),
         ] {
-            let error = Selection::parse(Some(labels), Some(fields)).unwrap_err();
+            let error = Selection::parse::<User>(Some(labels), Some(fields)).unwrap_err();
             assert_eq!(error.status().code, 400, "{labels} {fields}");
         }
     }

@@ -1,7 +1,8 @@
-//! `meta.k8s.io/v1` Table: what `kubectl get` prints.
+//! The forms of `meta.k8s.io/v1` in which objects are also given: Table, which is what `kubectl get` prints,
+//! and PartialObjectMetadata(List), which clients take that look at names and labels alone.
 
 use super::ApiError;
-use super::answer::{self, MediaRange};
+use super::answer;
 use super::list::Page;
 use super::query::Query;
 use super::resource::Resource;
@@ -42,37 +43,86 @@ impl Column {
     }
 }
 
-/// Whether the client wants objects or a table.
+/// What the client wants of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// The objects themselves.
     Objects,
     /// A table of this version of `meta.k8s.io`.
     Table(&'static str),
+    /// Their metadata in the shape of this version of `meta.k8s.io`.
+    Metadata(&'static str),
+}
+
+/// Whether a request is for one object or a list of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Many {
+    /// `GET …/NAME`
+    One,
+    /// `GET …`
+    List,
 }
 
 /// The first form of the `Accept` header that there is.
-pub(super) fn form(headers: &HeaderMap) -> Result<Form, ApiError> {
-    let table = |range: &MediaRange<'_>, version| {
-        range.mime == answer::JSON
-            && range.shape == Some("Table")
-            && range.group == Some("meta.k8s.io")
-            && range.version == Some(version)
+pub(super) fn form(headers: &HeaderMap, many: Many) -> Result<Form, ApiError> {
+    let metadata = match many {
+        Many::One => "PartialObjectMetadata",
+        Many::List => "PartialObjectMetadataList",
     };
     for range in answer::accepted(headers) {
-        if table(&range, "v1") {
-            return Ok(Form::Table("v1"));
-        }
-        if table(&range, "v1beta1") {
-            return Ok(Form::Table("v1beta1"));
-        }
         if range.takes_plain_json() {
             return Ok(Form::Objects);
         }
+        let version = match range.version {
+            Some("v1") => "v1",
+            Some("v1beta1") => "v1beta1",
+            Some(_) | None => continue,
+        };
+        if range.mime != answer::JSON || range.group != Some("meta.k8s.io") {
+            continue;
+        }
+        match range.shape {
+            Some("Table") => return Ok(Form::Table(version)),
+            Some(shape) if shape == metadata => return Ok(Form::Metadata(version)),
+            Some(_) | None => {}
+        }
     }
     Err(ApiError::NotAcceptable(
-        "application/json, application/json;as=Table;v=v1;g=meta.k8s.io",
+        "application/json, application/json;as=Table;v=v1;g=meta.k8s.io, application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io, application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
     ))
+}
+
+/// A list in the form that was asked for.
+pub(super) fn page<K: Resource>(
+    page: &Page<K>,
+    form: Form,
+    query: &Query,
+) -> Result<Value, ApiError> {
+    match form {
+        Form::Objects => Ok(page.to_value()),
+        Form::Table(version) => table(page, version, query),
+        Form::Metadata(version) => {
+            let items = page.items.iter();
+            let items: Vec<Value> = items
+                .map(|object| included(object, version, Include::Metadata))
+                .collect();
+            Ok(json!({
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": format!("meta.k8s.io/{version}"),
+                "metadata": page.meta,
+                "items": items,
+            }))
+        }
+    }
+}
+
+/// One object in the form that was asked for.
+pub(super) fn one<K: Resource>(object: K, form: Form, query: &Query) -> Result<Value, ApiError> {
+    match form {
+        Form::Objects => Ok(included(&object, "", Include::Object)),
+        Form::Table(version) => table(&Page::of(object), version, query),
+        Form::Metadata(version) => Ok(included(&object, version, Include::Metadata)),
+    }
 }
 
 /// What a row carries of its object (`includeObject`).
@@ -84,11 +134,7 @@ enum Include {
 }
 
 /// A page as a table.
-pub(super) fn table<K: Resource>(
-    page: &Page<K>,
-    version: &str,
-    query: &Query,
-) -> Result<Value, ApiError> {
+fn table<K: Resource>(page: &Page<K>, version: &str, query: &Query) -> Result<Value, ApiError> {
     let include = match query.get("includeObject") {
         None | Some("Metadata") => Include::Metadata,
         Some("None") => Include::Nothing,

@@ -16,6 +16,7 @@ use crate::status::clock;
 use crate::store::StoreError;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// Tokens of one user, sessions apart: a leaking script must not fill the store.
 const MAX_TOKENS: usize = 100;
@@ -38,11 +39,17 @@ impl Resource for Token {
         Column::shown("Age", "Time since it was made"),
     ];
 
+    const FIELDS: &'static [&'static str] = &["spec.user.name", "spec.kind"];
+
+    fn field(&self, path: &str) -> Cow<'_, str> {
+        match path {
+            "spec.user.name" => (&self.spec.user.name).into(),
+            "spec.kind" => kind_name(self.spec.kind).into(),
+            _ => Cow::Borrowed(""),
+        }
+    }
+
     fn cells(&self, now: Timestamp) -> Vec<Value> {
-        let kind = match self.spec.kind {
-            TokenKind::Pat => "pat",
-            TokenKind::Ses => "ses",
-        };
         let clusters = if self.spec.clusters.is_empty() {
             "all".into()
         } else {
@@ -52,7 +59,7 @@ impl Resource for Token {
             self.metadata.name.as_str().into(),
             self.spec.user.name.as_str().into(),
             table::or_none(&self.spec.display_name),
-            kind.into(),
+            kind_name(self.spec.kind).into(),
             clusters,
             table::until(self.spec.expires_at, now),
             table::since(self.status.last_used, now),
@@ -107,6 +114,14 @@ impl Resource for Token {
         draft.same("spec", &old.object.spec, &self.spec);
         self.status = old.object.status.clone();
         Ok(old.private.clone())
+    }
+}
+
+/// `pat`, `ses`.
+pub(super) fn kind_name(kind: TokenKind) -> &'static str {
+    match kind {
+        TokenKind::Pat => "pat",
+        TokenKind::Ses => "ses",
     }
 }
 

@@ -13,6 +13,7 @@ use crate::objects::{
 use crate::status::clock;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// The provider of local users.
 pub(super) const LOCAL: &str = "local";
@@ -37,6 +38,16 @@ impl Resource for User {
         ),
         Column::wide("Uid", "What bindings name the user by"),
     ];
+
+    const FIELDS: &'static [&'static str] = &["spec.disabled", "spec.machine"];
+
+    fn field(&self, path: &str) -> Cow<'_, str> {
+        match path {
+            "spec.disabled" => self.spec.disabled.to_string().into(),
+            "spec.machine" => self.spec.machine.to_string().into(),
+            _ => Cow::Borrowed(""),
+        }
+    }
 
     fn cells(&self, now: Timestamp) -> Vec<Value> {
         let pick = |yes: bool, a: &str, b: &str| Value::from(if yes { a } else { b });
