@@ -186,10 +186,7 @@ impl Api {
             Method::GET | Method::HEAD => Bytes::new(),
             _ if call.ignores_body() => Bytes::new(),
             _ => {
-                let accepted = match head.method {
-                    Method::PATCH => body::MERGE_PATCH,
-                    _ => body::JSON,
-                };
+                let accepted = call.accepts(&head.method);
                 body::read(body, &head.headers, accepted, self.limits.get().body_bytes).await?
             }
         };

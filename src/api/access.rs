@@ -25,11 +25,11 @@ pub(super) enum Operation<'a> {
     /// DELETE of one.
     Delete(&'a str),
     /// Name, subresource and its verb.
-    Sub(&'a str, &'a str, &'static str),
+    Sub(&'a str, &'a str, &'a str),
 }
 
 impl<'a> Operation<'a> {
-    fn verb(self) -> &'static str {
+    fn verb(self) -> &'a str {
         match self {
             Self::Get(_) => "get",
             Self::List => "list",

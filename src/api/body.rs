@@ -16,10 +16,12 @@ const MAX_DEPTH: usize = 32;
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// What is read of an object.
 pub(super) const JSON: &str = "application/json";
+/// What is read of an access review, which kubectl sends as protobuf.
+pub(super) const JSON_OR_PROTOBUF: &str = "application/json, application/vnd.kubernetes.protobuf";
 /// What is read of a patch (RFC 7386); the other kinds of patch are not.
 pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
 
-/// Reads a whole body of the type `accepted` of at most `limit` bytes; empty if there is none.
+/// Reads a whole body of a type in `accepted` (with commas between them) of at most `limit` bytes; empty if there is none.
 pub(super) async fn read<B>(
     body: B,
     headers: &HeaderMap,
@@ -61,11 +63,10 @@ fn check_type(headers: &HeaderMap, accepted: &'static str) -> Result<(), ApiErro
     };
     let text = value.to_str().map_err(|_| unsupported())?;
     let mime = text.split(';').next().unwrap_or_default().trim();
-    if mime.eq_ignore_ascii_case(accepted) {
-        Ok(())
-    } else {
-        Err(unsupported())
-    }
+    let known = accepted
+        .split(", ")
+        .any(|one| mime.eq_ignore_ascii_case(one));
+    if known { Ok(()) } else { Err(unsupported()) }
 }
 
 /// Reads an object of kind `K`, whose `apiVersion` and `kind` may be left out.

@@ -5,6 +5,7 @@ use crate::objects::TokenKind;
 use jiff::Timestamp;
 
 /// The identity of a request to the own API, and its reach: what a permit says, and nothing else.
+#[derive(Clone)]
 pub struct Caller {
     pub(super) user_uid: Box<str>,
     pub(super) handle: Box<str>,
@@ -20,6 +21,14 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The same caller with another reach: for reviews of what another request would be answered.
+    pub(super) fn with_reach(&self, reach: Reach) -> Self {
+        Self {
+            reach,
+            ..self.clone()
+        }
+    }
+
     /// Whom the authoriser let through, and how far.
     pub fn permitted(permit: &OwnPermit) -> Self {
         let actor = permit.actor();

@@ -2,9 +2,9 @@
 //! (KEP-3352), and `/version`.
 
 use super::answer::{self, JSON, MediaRange};
-use super::route::{AUTHENTICATION, REVIEW_VERSIONS};
+use super::route::{AUTHENTICATION, AUTHORIZATION, GROUPS, versions_of};
 use super::{ApiError, Body};
-use crate::objects::{Binding, Cluster, GROUP, Group, Kind, Role, Token, User, VERSION};
+use crate::objects::{Binding, Cluster, GROUP, Group, Kind, Role, Token, User};
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -52,14 +52,35 @@ const OWN: [Resource; 6] = [
     ]),
 ];
 
-const REVIEWS: [Resource; 1] = [Resource {
-    plural: "selfsubjectreviews",
-    singular: "selfsubjectreview",
-    kind: "SelfSubjectReview",
-    short: &[],
-    verbs: &["create"],
-    subresources: &[],
-}];
+const fn review(plural: &'static str, singular: &'static str, kind: &'static str) -> Resource {
+    Resource {
+        plural,
+        singular,
+        kind,
+        short: &[],
+        verbs: &["create"],
+        subresources: &[],
+    }
+}
+
+const AUTHENTICATION_REVIEWS: [Resource; 1] = [review(
+    "selfsubjectreviews",
+    "selfsubjectreview",
+    "SelfSubjectReview",
+)];
+
+const AUTHORIZATION_REVIEWS: [Resource; 2] = [
+    review(
+        "selfsubjectaccessreviews",
+        "selfsubjectaccessreview",
+        "SelfSubjectAccessReview",
+    ),
+    review(
+        "selfsubjectrulesreviews",
+        "selfsubjectrulesreview",
+        "SelfSubjectRulesReview",
+    ),
+];
 
 /// `/version`: the shape of `version.Info`, with the gateway's own version in it.
 pub(super) fn version() -> Response<Body> {
@@ -88,10 +109,10 @@ pub(super) fn apis(headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
         json!({
             "kind": "APIGroupList",
             "apiVersion": "v1",
-            "groups": [group_value(GROUP), group_value(AUTHENTICATION)],
+            "groups": GROUPS.map(group_value),
         })
     };
-    let aggregated = || vec![aggregated_group(GROUP), aggregated_group(AUTHENTICATION)];
+    let aggregated = || GROUPS.map(aggregated_group).to_vec();
     negotiate(headers, plain, aggregated)
 }
 
@@ -135,14 +156,11 @@ pub(super) fn group_version(group: &'static str, version: &str) -> Response<Body
 }
 
 fn resources_of(group: &str) -> &'static [Resource] {
-    if group == GROUP { &OWN } else { &REVIEWS }
-}
-
-fn versions_of(group: &str) -> &'static [&'static str] {
-    if group == GROUP {
-        &[VERSION]
-    } else {
-        &REVIEW_VERSIONS
+    match group {
+        GROUP => &OWN,
+        AUTHENTICATION => &AUTHENTICATION_REVIEWS,
+        AUTHORIZATION => &AUTHORIZATION_REVIEWS,
+        _ => &[],
     }
 }
 

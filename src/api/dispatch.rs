@@ -9,8 +9,8 @@ use super::resource::{self, Context, Resource};
 use super::route::Route;
 use super::table::{self, Many};
 use super::{
-    Api, Body, Caller, cluster_actions, discovery, list, openapi, password, review, tokens, unlock,
-    version,
+    Api, Body, Caller, body, cluster_actions, discovery, list, openapi, password, review, tokens,
+    unlock, version,
 };
 use crate::authz::RequestInfo;
 use crate::objects::{Binding, Cluster, Group, Kind, Role, Token, User};
@@ -39,9 +39,21 @@ impl<'a> Call<'a> {
         Ok(call)
     }
 
-    /// kubectl sends reviews as protobuf, and they say nothing.
+    /// These reviews are about the caller and nothing else, and kubectl sends them as protobuf.
     pub(super) fn ignores_body(&self) -> bool {
-        matches!(self.route, Route::SelfSubjectReviews(_))
+        matches!(
+            self.route,
+            Route::SelfSubjectReviews(_) | Route::SelfSubjectRulesReviews
+        )
+    }
+
+    /// The types in which its body may come.
+    pub(super) fn accepts(&self, method: &Method) -> &'static str {
+        match (self.route, method) {
+            (Route::SelfSubjectAccessReviews, _) => body::JSON_OR_PROTOBUF,
+            (_, &Method::PATCH) => body::MERGE_PATCH,
+            _ => body::JSON,
+        }
     }
 
     /// The object that is carried out is the object that was judged: the policy read the target with
@@ -114,12 +126,30 @@ pub(super) async fn answer(
             _ => Err(ApiError::NoSuchPath),
         };
     }
-    if let Route::SelfSubjectReviews(version) = route {
-        allow(head, &[Method::POST])?;
-        let review = review::review(api, caller, version);
-        return Ok(answer::json(StatusCode::CREATED, answer::JSON, &review));
+    let posted = |review: &Value| Ok(answer::json(StatusCode::CREATED, answer::JSON, review));
+    match route {
+        Route::SelfSubjectReviews(version) => {
+            allow(head, &[Method::POST])?;
+            return posted(&review::review(api, caller, version));
+        }
+        Route::SelfSubjectAccessReviews => {
+            allow(head, &[Method::POST])?;
+            return posted(&review::access(api, caller, bytes)?);
+        }
+        Route::SelfSubjectRulesReviews => {
+            allow(head, &[Method::POST])?;
+            return posted(&review::rules(api, caller));
+        }
+        Route::Version
+        | Route::Api
+        | Route::Apis
+        | Route::Group(_)
+        | Route::GroupVersion(..)
+        | Route::OpenApiOld
+        | Route::OpenApiIndex
+        | Route::OpenApi(..)
+        | Route::Object { .. } => allow(head, &[Method::GET, Method::HEAD])?,
     }
-    allow(head, &[Method::GET, Method::HEAD])?;
     match route {
         Route::Version => Ok(discovery::version()),
         Route::Api => discovery::api(&head.headers),
@@ -130,7 +160,10 @@ pub(super) async fn answer(
         Route::OpenApiOld => openapi::old(&head.headers),
         Route::OpenApiIndex => Ok(openapi::index()),
         Route::OpenApi(group, version) => openapi::document(group, version),
-        Route::SelfSubjectReviews(_) | Route::Object { .. } => Err(ApiError::NoSuchPath),
+        Route::SelfSubjectReviews(_)
+        | Route::SelfSubjectAccessReviews
+        | Route::SelfSubjectRulesReviews
+        | Route::Object { .. } => Err(ApiError::NoSuchPath),
     }
 }
 

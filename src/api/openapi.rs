@@ -3,38 +3,64 @@
 
 use super::answer;
 use super::error::ApiError;
+use super::route::{GROUPS, versions_of};
 use super::{Body, answer::JSON};
 use crate::objects::{Binding, Cluster, GROUP, Group, Kind, Role, Token, User, VERSION};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use schemas::META;
 use serde_json::{Map, Value, json};
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
+mod reviews;
 mod schemas;
 mod v2;
 
-/// The one document; it changes with the program alone.
-static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
+/// The documents by the path of their group and version; they change with the program alone.
+static DOCUMENTS: LazyLock<BTreeMap<String, Document>> = LazyLock::new(|| {
+    let versions = |group: &'static str| versions_of(group).iter().map(move |v| (group, *v));
+    let document = |(group, version)| {
+        let content = match group {
+            GROUP => build(),
+            _ => reviews::document(group, version),
+        };
+        let hash = format!("{:08X}", crc32fast::hash(content.to_string().as_bytes()));
+        (path(group, version), Document { content, hash })
+    };
+    GROUPS
+        .into_iter()
+        .flat_map(versions)
+        .map(document)
+        .collect()
+});
 
-/// Tells versions of the document apart, so that clients may keep one for ever.
-static HASH: LazyLock<String> =
-    LazyLock::new(|| format!("{:08X}", crc32fast::hash(DOCUMENT.to_string().as_bytes())));
+struct Document {
+    content: Value,
+    /// Tells versions of the document apart, so that clients may keep one for ever.
+    hash: String,
+}
+
+fn path(group: &str, version: &str) -> String {
+    format!("apis/{group}/{version}")
+}
 
 /// `/openapi/v3`
 pub(super) fn index() -> Response<Body> {
-    let path = format!("apis/{GROUP}/{VERSION}");
-    let url = format!("/openapi/v3/{path}?hash={}", *HASH);
-    answer::ok(&json!({"paths": {path: {"serverRelativeURL": url}}}))
+    let one = |(path, document): (&String, &Document)| {
+        let url = format!("/openapi/v3/{path}?hash={}", document.hash);
+        (path.clone(), json!({"serverRelativeURL": url}))
+    };
+    let paths: Map<String, Value> = DOCUMENTS.iter().map(one).collect();
+    answer::ok(&json!({"paths": paths}))
 }
 
 /// `/openapi/v3/apis/GROUP/VERSION`
 pub(super) fn document(group: &str, version: &str) -> Result<Response<Body>, ApiError> {
-    if (group, version) != (GROUP, VERSION) {
-        return Err(ApiError::NoSuchPath);
-    }
-    let mut response = answer::json(StatusCode::OK, JSON, &*DOCUMENT);
+    let found = DOCUMENTS.get(&path(group, version));
+    let found = found.ok_or(ApiError::NoSuchPath)?;
+    let mut response = answer::json(StatusCode::OK, JSON, &found.content);
     let headers = response.headers_mut();
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", *HASH)) {
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", found.hash)) {
         headers.insert(header::ETAG, tag);
     }
     Ok(response)
@@ -63,35 +89,44 @@ pub(super) fn old(headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
     Ok(response)
 }
 
-/// The schema of a kind.
+/// The schema of a kind of ours.
 pub(super) fn schema(kind: &str) -> Option<&'static Value> {
-    DOCUMENT.pointer(&format!(
+    ours(&format!(
         "/components/schemas/dev.palisade.{VERSION}.{kind}"
     ))
 }
 
-/// What a schema refers to, or the schema itself.
+/// What a schema of ours refers to, or the schema itself.
 pub(super) fn resolved(schema: &Value) -> &Value {
     let target = schema.pointer("/allOf/0/$ref").and_then(Value::as_str);
-    let found = target.and_then(|target| DOCUMENT.pointer(target.strip_prefix('#')?));
+    let found = target.and_then(|target| ours(target.strip_prefix('#')?));
     found.unwrap_or(schema)
+}
+
+fn ours(pointer: &str) -> Option<&'static Value> {
+    let document = DOCUMENTS.get(&path(GROUP, VERSION))?;
+    document.content.pointer(pointer)
 }
 
 fn build() -> Value {
     let mut paths = Map::new();
     let mut components = Map::new();
-    components.insert(schemas::META.to_owned(), schemas::object_meta());
+    components.insert(META.to_owned(), schemas::object_meta());
     add::<Binding>(&mut paths, &mut components, schemas::binding());
     add::<Cluster>(&mut paths, &mut components, schemas::cluster());
     add::<Group>(&mut paths, &mut components, schemas::group());
     add::<Role>(&mut paths, &mut components, schemas::role());
     add::<Token>(&mut paths, &mut components, schemas::token());
     add::<User>(&mut paths, &mut components, schemas::user());
+    whole(&Value::Object(paths), &Value::Object(components))
+}
+
+fn whole(paths: &Value, schemas: &Value) -> Value {
     json!({
         "openapi": "3.0.0",
         "info": {"title": "Palisade", "version": concat!("v", env!("CARGO_PKG_VERSION"))},
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {"schemas": schemas},
     })
 }
 

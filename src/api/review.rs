@@ -1,12 +1,16 @@
-//! `SelfSubjectReview`: who the gateway takes the caller for (`kubectl auth whoami`).
-//!
-//! The body is not read: it says nothing, and kubectl sends it as protobuf.
+//! Reviews of oneself. `SelfSubjectReview`: who the gateway takes the caller for (`kubectl auth whoami`). Its
+//! body is not read: it says nothing, and kubectl sends it as protobuf.
 
 use super::caller::Caller;
 use super::route::AUTHENTICATION;
 use super::{Api, tokens};
 use crate::status::clock;
 use serde_json::{Map, Value, json};
+
+mod access;
+mod wire;
+
+pub(super) use access::{review as access, rules};
 
 /// The review of the caller.
 pub(super) fn review(api: &Api, caller: &Caller, version: &str) -> Value {

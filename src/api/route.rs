@@ -29,6 +29,10 @@ pub(super) enum Route<'a> {
     PolicyStatus,
     /// `/apis/authentication.k8s.io/VERSION/selfsubjectreviews`
     SelfSubjectReviews(&'a str),
+    /// `/apis/authorization.k8s.io/v1/selfsubjectaccessreviews`
+    SelfSubjectAccessReviews,
+    /// `/apis/authorization.k8s.io/v1/selfsubjectrulesreviews`
+    SelfSubjectRulesReviews,
     /// `/apis/palisade.dev/v1alpha1/RESOURCE[/NAME[/SUBRESOURCE]]`
     Object {
         resource: &'a str,
@@ -40,8 +44,14 @@ pub(super) enum Route<'a> {
 /// The group of `selfsubjectreviews`.
 pub(super) const AUTHENTICATION: &str = "authentication.k8s.io";
 
+/// The group of `selfsubjectaccessreviews` and `selfsubjectrulesreviews`.
+pub(super) const AUTHORIZATION: &str = "authorization.k8s.io";
+
+/// All groups, in the order in which discovery tells them.
+pub(super) const GROUPS: [&str; 3] = [GROUP, AUTHENTICATION, AUTHORIZATION];
+
 /// Versions of `selfsubjectreviews`: kubectl 1.27 asks for the older ones.
-pub(super) const REVIEW_VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha1"];
+const REVIEW_VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha1"];
 
 impl<'a> Route<'a> {
     /// Reads a raw path (no query). `None`: no such path.
@@ -69,6 +79,12 @@ impl<'a> Route<'a> {
             ["apis", group, version, "selfsubjectreviews"] if *group == AUTHENTICATION => {
                 known_version(group, version).then_some(Self::SelfSubjectReviews(version))
             }
+            ["apis", AUTHORIZATION, "v1", "selfsubjectaccessreviews"] => {
+                Some(Self::SelfSubjectAccessReviews)
+            }
+            ["apis", AUTHORIZATION, "v1", "selfsubjectrulesreviews"] => {
+                Some(Self::SelfSubjectRulesReviews)
+            }
             ["apis", group, version, resource, rest @ ..]
                 if *group == GROUP && *version == VERSION =>
             {
@@ -90,14 +106,20 @@ impl<'a> Route<'a> {
 }
 
 fn known_group(group: &str) -> Option<&'static str> {
-    [GROUP, AUTHENTICATION].into_iter().find(|g| *g == group)
+    GROUPS.into_iter().find(|g| *g == group)
 }
 
 fn known_version(group: &str, version: &str) -> bool {
-    if group == GROUP {
-        version == VERSION
-    } else {
-        REVIEW_VERSIONS.contains(&version)
+    versions_of(group).contains(&version)
+}
+
+/// The versions of a group, the preferred one first.
+pub(super) fn versions_of(group: &str) -> &'static [&'static str] {
+    match group {
+        GROUP => &[VERSION],
+        AUTHENTICATION => &REVIEW_VERSIONS,
+        AUTHORIZATION => &["v1"],
+        _ => &[],
     }
 }
 

@@ -25,6 +25,7 @@ mod crud;
 mod discovery;
 mod groups;
 mod guards;
+mod reads;
 mod roles;
 mod tables;
 mod tokens;

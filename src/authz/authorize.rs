@@ -157,6 +157,27 @@ impl Authz {
             .holds_any(&Who { user, groups }, cluster, clock::now())
     }
 
+    /// How far the policy opens the own API to a request, and by which role: what a permit would say, for
+    /// reviews of one's own rights.
+    pub fn reach(&self, who: &Who<'_>, attrs: &Attributes<'_>) -> Option<(Reach, Arc<str>)> {
+        let policy = self.policy.load();
+        let decided = policy.decide(who, Place::Global, attrs, clock::now());
+        match decided.role() {
+            Some(role) => Some((Reach::All, policy.shared_role_name(role))),
+            None => self
+                .is_everyones(attrs)
+                .then(|| (Reach::Own, Arc::clone(&self.authenticated))),
+        }
+    }
+
+    /// All rules that somebody holds on the own API, with those that everyone holds.
+    pub fn own_rules(&self, who: &Who<'_>) -> Vec<PolicyRule> {
+        let policy = self.policy.load();
+        let mut held = policy.rules_of(who, Place::Global, clock::now());
+        held.extend(self.everyones.iter().cloned());
+        held
+    }
+
     /// Judges a request. The only maker of permits.
     ///
     /// # Errors
@@ -235,11 +256,7 @@ impl Authz {
             let allowed_by = policy.shared_role_name(role);
             return Ok(OwnPermit::new(actor, Reach::All, allowed_by));
         }
-        if self
-            .everyones
-            .iter()
-            .any(|rule| rules::allows(rule, &attrs))
-        {
+        if self.is_everyones(&attrs) {
             let allowed_by = Arc::clone(&self.authenticated);
             return Ok(OwnPermit::new(actor, Reach::Own, allowed_by));
         }
@@ -251,6 +268,10 @@ impl Authz {
                 whose(&actor)
             ),
         ))
+    }
+
+    fn is_everyones(&self, attrs: &Attributes<'_>) -> bool {
+        self.everyones.iter().any(|rule| rules::allows(rule, attrs))
     }
 
     fn edit(&self, change: &Change) -> Option<Edit> {

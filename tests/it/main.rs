@@ -19,6 +19,7 @@ mod listen;
 mod login;
 mod metrics;
 mod modules;
+mod own_api;
 mod paths;
 mod policy;
 mod policy_folder;

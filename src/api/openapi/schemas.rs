@@ -330,7 +330,7 @@ fn member() -> Value {
     requiring(schema, &["name"])
 }
 
-fn text(about: &str) -> Value {
+pub(super) fn text(about: &str) -> Value {
     json!({"type": "string", "description": about})
 }
 
@@ -350,7 +350,7 @@ fn number(about: &str) -> Value {
     json!({"type": "integer", "format": "int64", "description": about})
 }
 
-fn flag(about: &str) -> Value {
+pub(super) fn flag(about: &str) -> Value {
     json!({"type": "boolean", "description": about})
 }
 
@@ -358,15 +358,15 @@ fn time(about: &str) -> Value {
     json!({"type": "string", "format": "date-time", "description": about})
 }
 
-fn map(about: &str) -> Value {
+pub(super) fn map(about: &str) -> Value {
     json!({"type": "object", "description": about, "additionalProperties": {"type": "string"}})
 }
 
-fn array(about: &str, items: impl Into<Value>) -> Value {
+pub(super) fn array(about: &str, items: impl Into<Value>) -> Value {
     json!({"type": "array", "description": about, "items": items.into()})
 }
 
-fn object(about: &str, fields: &[(&str, Value)]) -> Value {
+pub(super) fn object(about: &str, fields: &[(&str, Value)]) -> Value {
     let properties: Map<String, Value> = fields
         .iter()
         .map(|(name, schema)| ((*name).to_owned(), schema.clone()))

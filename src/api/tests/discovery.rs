@@ -70,6 +70,7 @@ async fn discovery_is_this() {
         "/apis/palisade.dev",
         "/apis/palisade.dev/v1alpha1",
         "/apis/authentication.k8s.io/v1",
+        "/apis/authorization.k8s.io/v1",
     ] {
         all.insert(
             path.to_owned(),
@@ -154,12 +155,28 @@ async fn version_and_openapi_say_what_clients_need() {
         let schema = &document["components"]["schemas"][format!("dev.palisade.v1alpha1.{kind}")];
         assert_eq!(schema["x-kubernetes-group-version-kind"][0]["kind"], kind);
     }
+    // kubectl explains what discovery lists, so each version of each group has a document.
+    let (_, groups) = fetch(&world, "/apis", "application/json").await;
+    for group in groups["groups"].as_array().unwrap() {
+        for version in group["versions"].as_array().unwrap() {
+            let version = version["groupVersion"].as_str().unwrap();
+            let (_, list) = fetch(&world, &format!("/apis/{version}"), "application/json").await;
+            let url = index["paths"][format!("apis/{version}")]["serverRelativeURL"]
+                .as_str()
+                .unwrap();
+            let (_, document) = fetch(&world, url, "application/json").await;
+            let resources = list["resources"].as_array().unwrap();
+            for resource in resources.iter().map(|one| one["name"].as_str().unwrap()) {
+                let path = &document["paths"][format!("/apis/{version}/{resource}")];
+                assert!(
+                    resource.contains('/') || path.is_object(),
+                    "{version} {resource}"
+                );
+            }
+        }
+    }
     let got = world
-        .jane(
-            "GET",
-            "/openapi/v3/apis/authentication.k8s.io/v1",
-            Value::Null,
-        )
+        .jane("GET", "/openapi/v3/apis/palisade.dev/v9", Value::Null)
         .await;
     assert_eq!(got.0, 404);
 }

@@ -5,7 +5,11 @@ use super::Check;
 use crate::objects::{Role, RoleScope, rules::PolicyRule};
 
 /// API groups that the gateway's own API serves.
-const OWN_GROUPS: [&str; 2] = [crate::objects::GROUP, "authentication.k8s.io"];
+const OWN_GROUPS: [&str; 3] = [
+    crate::objects::GROUP,
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+];
 
 impl Check<'_> {
     pub(super) fn rules(&mut self, role: &Role) {
