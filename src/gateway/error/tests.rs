@@ -309,6 +309,17 @@ fn api_errors() -> Vec<(&'static str, Error)> {
         ),
         ("a slow body", ApiError::BodyTimeout(10)),
         (
+            "a list of exactly an older state (`resourceVersionMatch=Exact`)",
+            ApiError::Expired(12),
+        ),
+        (
+            "a revision that the store has not reached",
+            ApiError::TooNew {
+                wanted: 90,
+                current: 12,
+            },
+        ),
+        (
             "a list without a limit over too many objects",
             ApiError::TooMany(10_000),
         ),
