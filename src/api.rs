@@ -49,6 +49,7 @@ mod cascade;
 mod cluster_actions;
 mod clusters;
 mod decode;
+mod delete;
 mod discovery;
 mod dispatch;
 mod draft;

@@ -187,7 +187,8 @@ impl Faults {
                 }
             }
             (Some("string"), Value::String(text)) => self.walk_text(schema, text, path),
-            (Some("boolean"), Value::Bool(_)) => {}
+            // A schema that says nothing: the deserializer knows.
+            (Some("boolean"), Value::Bool(_)) | (None, _) => {}
             (Some("integer"), value) if value.is_i64() => {}
             (Some(wanted), value) => {
                 let article = if wanted == "string" || wanted == "boolean" {
@@ -202,8 +203,6 @@ impl Faults {
                     &detail,
                 ));
             }
-            // A schema that says nothing: the deserializer knows.
-            (None, _) => {}
         }
     }
 

@@ -9,8 +9,8 @@ use super::resource::{self, Context, Resource};
 use super::route::Route;
 use super::table::{self, Many};
 use super::{
-    Api, Body, Caller, body, cluster_actions, discovery, list, openapi, password, review, tokens,
-    unlock, version,
+    Api, Body, Caller, body, cluster_actions, delete, discovery, list, openapi, password, review,
+    tokens, unlock, version,
 };
 use crate::authz::RequestInfo;
 use crate::objects::{Binding, Cluster, Group, Kind, Role, Token, User};
@@ -126,30 +126,10 @@ pub(super) async fn answer(
             _ => Err(ApiError::NoSuchPath),
         };
     }
-    let posted = |review: &Value| Ok(answer::json(StatusCode::CREATED, answer::JSON, review));
-    match route {
-        Route::SelfSubjectReviews(version) => {
-            allow(head, &[Method::POST])?;
-            return posted(&review::review(api, caller, version));
-        }
-        Route::SelfSubjectAccessReviews => {
-            allow(head, &[Method::POST])?;
-            return posted(&review::access(api, caller, bytes)?);
-        }
-        Route::SelfSubjectRulesReviews => {
-            allow(head, &[Method::POST])?;
-            return posted(&review::rules(api, caller));
-        }
-        Route::Version
-        | Route::Api
-        | Route::Apis
-        | Route::Group(_)
-        | Route::GroupVersion(..)
-        | Route::OpenApiOld
-        | Route::OpenApiIndex
-        | Route::OpenApi(..)
-        | Route::Object { .. } => allow(head, &[Method::GET, Method::HEAD])?,
+    if let Some(review) = reviewed(api, caller, head, &route, bytes)? {
+        return Ok(answer::json(StatusCode::CREATED, answer::JSON, &review));
     }
+    allow(head, &[Method::GET, Method::HEAD])?;
     match route {
         Route::Version => Ok(discovery::version()),
         Route::Api => discovery::api(&head.headers),
@@ -165,6 +145,41 @@ pub(super) async fn answer(
         | Route::SelfSubjectRulesReviews
         | Route::Object { .. } => Err(ApiError::NoSuchPath),
     }
+}
+
+/// The review that is asked for, if one is.
+fn reviewed(
+    api: &Api,
+    caller: &Caller,
+    head: &Parts,
+    route: &Route<'_>,
+    bytes: &[u8],
+) -> Result<Option<Value>, ApiError> {
+    let review = match route {
+        Route::SelfSubjectReviews(version) => {
+            allow(head, &[Method::POST])?;
+            review::review(api, caller, version)
+        }
+        Route::SelfSubjectAccessReviews => {
+            allow(head, &[Method::POST])?;
+            review::access(api, caller, bytes)?
+        }
+        Route::SelfSubjectRulesReviews => {
+            allow(head, &[Method::POST])?;
+            review::rules(api, caller)
+        }
+        Route::Version
+        | Route::Api
+        | Route::Apis
+        | Route::Group(_)
+        | Route::GroupVersion(..)
+        | Route::OpenApiOld
+        | Route::OpenApiIndex
+        | Route::OpenApi(..)
+        | Route::PolicyStatus
+        | Route::Object { .. } => return Ok(None),
+    };
+    Ok(Some(review))
 }
 
 fn allow(head: &Parts, methods: &[Method]) -> Result<(), ApiError> {
@@ -253,7 +268,7 @@ impl Request<'_> {
             }
             Method::DELETE => {
                 self.check::<K>(&Operation::Delete(name))?;
-                let gone = resource::delete::<K>(self.cx, name, self.bytes).await?;
+                let gone = delete::delete::<K>(self.cx, name, self.bytes).await?;
                 Ok(answer::ok(&deleted(&gone)))
             }
             _ => {

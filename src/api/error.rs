@@ -136,7 +136,7 @@ impl ObjectRef {
         Self {
             kind: K::KIND,
             plural: K::PLURAL,
-            name: name.to_owned(),
+            name: shown(name).into_owned(),
         }
     }
 
@@ -175,7 +175,7 @@ impl Mistake {
         Self::new(
             field,
             "FieldValueInvalid",
-            format!("Invalid value: {value:?}: {detail}"),
+            format!("Invalid value: {:?}: {detail}", shown(value)),
         )
     }
 
@@ -255,6 +255,17 @@ impl std::fmt::Display for Mistake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.field, self.message)
     }
+}
+
+/// A text of the client's as answers and the log show it: a body may hold one of megabytes.
+fn shown(text: &str) -> Cow<'_, str> {
+    /// Bytes; the longest names that there are have 253.
+    const MAX: usize = 256;
+    if text.len() <= MAX {
+        return text.into();
+    }
+    let cut = text.get(..text.floor_char_boundary(MAX));
+    format!("{}…", cut.unwrap_or_default()).into()
 }
 
 /// `a`, or `[a, b]`, as upstream's aggregate writes it.

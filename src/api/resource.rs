@@ -12,13 +12,12 @@ use crate::objects::{Kind, NameError, Stored, check_label};
 use crate::status::clock;
 use crate::store::{KeyValue, Revision, StoreError, Txn};
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::Value;
 use std::borrow::Cow;
 
 /// How often a write is tried anew because something that it refers to was changed in between. A client's
 /// own stale resourceVersion is never retried.
-const ATTEMPTS: usize = 4;
+pub(super) const ATTEMPTS: usize = 4;
 
 /// One kind behind the API.
 pub(super) trait Resource: Kind {
@@ -169,7 +168,7 @@ impl Context<'_> {
 
     /// Removes an object and then what still hangs on it, in a task of its own: a client that hangs up
     /// between the two leaves nothing behind.
-    async fn remove<K: Resource>(&self, txn: Txn, object: &K) -> Result<(), StoreError> {
+    pub(super) async fn remove<K: Resource>(&self, txn: Txn, object: &K) -> Result<(), StoreError> {
         if self.dry_run == DryRun::Yes {
             return self.compare(txn).await;
         }
@@ -363,98 +362,6 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// `metav1.DeleteOptions`. Nothing has finalizers or dependents of its own, so most of it means nothing here;
-/// a field that it does not have may be a misspelt precondition, and is refused (F7).
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct DeleteOptions {
-    #[serde(default)]
-    kind: Option<String>,
-    #[serde(default, rename = "apiVersion")]
-    _api_version: Option<Value>,
-    #[serde(default, rename = "gracePeriodSeconds")]
-    _grace_period_seconds: Option<Value>,
-    #[serde(default, rename = "propagationPolicy")]
-    _propagation_policy: Option<Value>,
-    #[serde(default, rename = "orphanDependents")]
-    _orphan_dependents: Option<Value>,
-    #[serde(default, rename = "ignoreStoreReadErrorWithClusterBreakingPotential")]
-    _ignore_store_read_error: Option<Value>,
-    #[serde(default)]
-    preconditions: Option<Preconditions>,
-    #[serde(default)]
-    dry_run: Option<Vec<String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Preconditions {
-    #[serde(default)]
-    uid: Option<String>,
-    #[serde(default)]
-    resource_version: Option<String>,
-}
-
-/// Removes an object and what hangs on it; gives the object as it was.
-pub(super) async fn delete<K: Resource>(
-    cx: &Context<'_>,
-    name: &str,
-    bytes: &[u8],
-) -> Result<K, ApiError> {
-    let options: DeleteOptions = match bytes {
-        [] => DeleteOptions::default(),
-        bytes => body::value(bytes, "DeleteOptions")?,
-    };
-    if let Some(kind) = options.kind.filter(|kind| kind != "DeleteOptions") {
-        return Err(ApiError::BadRequest(format!(
-            "the kind in the data ({kind}) does not match the expected kind (DeleteOptions)"
-        )));
-    }
-    let preconditions = options.preconditions.unwrap_or_default();
-    let tried = options.dry_run.is_some_and(|values| !values.is_empty());
-    let cx = &Context {
-        dry_run: if tried { DryRun::Yes } else { cx.dry_run },
-        ..*cx
-    };
-    // What is stored under a name of the folder does not count, and can go; what hangs on the name hangs on
-    // the folder's object.
-    let hidden = match K::fixed(cx.api, name) {
-        Some(Fixed::Folder(..)) => cx.load::<K>(name).await?.is_some(),
-        Some(Fixed::BuiltIn(_)) | None => false,
-    };
-    if !hidden {
-        refuse_fixed::<K>(cx, name)?;
-    }
-    for _ in 0..ATTEMPTS {
-        let (stored, found) = match cx.load::<K>(name).await? {
-            Some(found) if cx.caller.reach == Reach::All => found,
-            Some(found) if found.0.object.is_own(cx.api, cx.caller) => found,
-            _ if cx.caller.reach == Reach::Own => {
-                return Err(super::access::forbidden::<K>(
-                    cx.caller,
-                    &Operation::Delete(name),
-                ));
-            }
-            _ => return Err(ApiError::NotFound(ObjectRef::of::<K>(name))),
-        };
-        check_preconditions(&stored.object, &preconditions)?;
-        let mut draft = Draft::default();
-        draft.delete(&found.key, found.mod_revision);
-        let removed = if hidden {
-            cx.commit(draft.finish::<K>(name)?).await.map(drop)
-        } else {
-            stored.object.admit_removal(cx, &mut draft).await?;
-            cx.remove(draft.finish::<K>(name)?, &stored.object).await
-        };
-        match removed {
-            Ok(()) => return Ok(stored.object),
-            Err(StoreError::Conflict { .. }) => {}
-            Err(other) => return Err(other.into()),
-        }
-    }
-    Err(busy::<K>(name))
-}
-
 fn new_meta<K: Resource>(object: &mut K, draft: &mut Draft) {
     let meta = object.meta_mut();
     meta.uid = uuid::Uuid::new_v4().to_string();
@@ -500,25 +407,7 @@ fn changed_meta<K: Resource>(
     Ok(was.resource_version.parse().unwrap_or_default())
 }
 
-fn check_preconditions<K: Kind>(object: &K, wanted: &Preconditions) -> Result<(), ApiError> {
-    let meta = object.meta();
-    let differs = |field: &str, wanted: &str, found: &str| {
-        let text = format!(
-            "Precondition failed: {field} in precondition: {wanted}, {field} in object meta: {found}"
-        );
-        ApiError::Conflict(ObjectRef::of::<K>(&meta.name), text)
-    };
-    if let Some(uid) = wanted.uid.as_ref().filter(|uid| **uid != meta.uid) {
-        return Err(differs("UID", uid, &meta.uid));
-    }
-    let version = wanted.resource_version.as_ref();
-    if let Some(version) = version.filter(|v| **v != meta.resource_version) {
-        return Err(differs("ResourceVersion", version, &meta.resource_version));
-    }
-    Ok(())
-}
-
-fn refuse_fixed<K: Resource>(cx: &Context<'_>, name: &str) -> Result<(), ApiError> {
+pub(super) fn refuse_fixed<K: Resource>(cx: &Context<'_>, name: &str) -> Result<(), ApiError> {
     let Some(fixed) = K::fixed(cx.api, name) else {
         return Ok(());
     };

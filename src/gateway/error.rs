@@ -58,6 +58,8 @@ impl Error {
             return Fault::Client;
         }
         match self {
+            // Whoever asks has the revision from elsewhere.
+            Self::Api(ApiError::TooNew { .. }) => Fault::Client,
             Self::Head(_)
             | Self::Target(_)
             | Self::Impersonation(_)

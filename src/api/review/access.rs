@@ -40,15 +40,15 @@ struct Review {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) resource_attributes: Option<Resource>,
+    pub(super) resource_attributes: Option<AskedResource>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) non_resource_attributes: Option<Path>,
+    pub(super) non_resource_attributes: Option<AskedPath>,
 }
 
 /// `authorization/v1` ResourceAttributes. Rules know no selectors: they change no answer.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(super) struct Resource {
+pub(super) struct AskedResource {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) namespace: String,
     pub(super) verb: String,
@@ -70,7 +70,7 @@ pub(super) struct Resource {
 /// `authorization/v1` NonResourceAttributes.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Path {
+pub(super) struct AskedPath {
     pub(super) path: String,
     pub(super) verb: String,
 }

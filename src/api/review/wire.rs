@@ -5,25 +5,28 @@
 //! their length, so nothing here grows with what a client sends.
 
 use super::super::ApiError;
-use super::access::{Path, Resource, Spec};
+use super::access::{AskedPath, AskedResource, Spec};
 
 /// What every body in Kubernetes' protobuf begins with.
 const MAGIC: &[u8] = b"k8s\0";
 
 /// Reads the spec of a review.
 pub(super) fn spec(body: &[u8]) -> Result<Spec, ApiError> {
-    read(body).ok_or_else(|| {
+    read(body).map_err(|Malformed| {
         ApiError::BadRequest("SelfSubjectAccessReview in the body cannot be read".to_owned())
     })
 }
 
-fn read(body: &[u8]) -> Option<Spec> {
-    let unknown = body.strip_prefix(MAGIC)?;
+/// It is no protobuf, or none of a review.
+struct Malformed;
+
+fn read(body: &[u8]) -> Result<Spec, Malformed> {
+    let unknown = body.strip_prefix(MAGIC).ok_or(Malformed)?;
     let raw = last(unknown, 2)?.unwrap_or_default();
     let spec = last(raw, 2)?.unwrap_or_default();
     let resource = match last(spec, 1)? {
         None => None,
-        Some(attributes) => Some(Resource {
+        Some(attributes) => Some(AskedResource {
             namespace: text(attributes, 1)?,
             verb: text(attributes, 2)?,
             group: text(attributes, 3)?,
@@ -31,53 +34,53 @@ fn read(body: &[u8]) -> Option<Spec> {
             resource: text(attributes, 5)?,
             subresource: text(attributes, 6)?,
             name: text(attributes, 7)?,
-            ..Resource::default()
+            ..AskedResource::default()
         }),
     };
     let path = match last(spec, 2)? {
         None => None,
-        Some(attributes) => Some(Path {
+        Some(attributes) => Some(AskedPath {
             path: text(attributes, 1)?,
             verb: text(attributes, 2)?,
         }),
     };
-    Some(Spec {
+    Ok(Spec {
         resource_attributes: resource,
         non_resource_attributes: path,
     })
 }
 
-fn text(message: &[u8], number: u64) -> Option<String> {
+fn text(message: &[u8], number: u64) -> Result<String, Malformed> {
     let bytes = last(message, number)?.unwrap_or_default();
-    String::from_utf8(bytes.to_vec()).ok()
+    String::from_utf8(bytes.to_vec()).map_err(|_| Malformed)
 }
 
-/// The last field of this number with text, bytes or a message in it: of several the last one counts. The
-/// outer `None`: no protobuf.
-fn last(message: &[u8], number: u64) -> Option<Option<&[u8]>> {
+/// The last field of this number with text, bytes or a message in it: of several the last one counts.
+fn last(message: &[u8], number: u64) -> Result<Option<&[u8]>, Malformed> {
     let mut rest = message;
     let mut found = None;
     while !rest.is_empty() {
         let key;
-        (key, rest) = varint(rest)?;
+        (key, rest) = varint(rest).ok_or(Malformed)?;
         // The last three bits are the wire type.
         match key & 7 {
-            0 => (_, rest) = varint(rest)?,
-            1 => rest = rest.get(8..)?,
-            5 => rest = rest.get(4..)?,
+            0 => (_, rest) = varint(rest).ok_or(Malformed)?,
+            1 => rest = rest.get(8..).ok_or(Malformed)?,
+            5 => rest = rest.get(4..).ok_or(Malformed)?,
             2 => {
                 let length;
-                (length, rest) = varint(rest)?;
+                (length, rest) = varint(rest).ok_or(Malformed)?;
+                let length = usize::try_from(length).map_err(|_| Malformed)?;
                 let bytes;
-                (bytes, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+                (bytes, rest) = rest.split_at_checked(length).ok_or(Malformed)?;
                 if key >> 3 == number {
                     found = Some(bytes);
                 }
             }
-            _ => return None,
+            _ => return Err(Malformed),
         }
     }
-    Some(found)
+    Ok(found)
 }
 
 fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {

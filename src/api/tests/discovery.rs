@@ -167,9 +167,9 @@ async fn version_and_openapi_say_what_clients_need() {
             let (_, document) = fetch(&world, url, "application/json").await;
             let resources = list["resources"].as_array().unwrap();
             for resource in resources.iter().map(|one| one["name"].as_str().unwrap()) {
-                let path = &document["paths"][format!("/apis/{version}/{resource}")];
+                let found = &document["paths"][format!("/apis/{version}/{resource}")];
                 assert!(
-                    resource.contains('/') || path.is_object(),
+                    resource.contains('/') || found.is_object(),
                     "{version} {resource}"
                 );
             }

@@ -308,21 +308,6 @@ fn api_errors() -> Vec<(&'static str, Error)> {
             ApiError::NotAcceptable("application/json"),
         ),
         ("a slow body", ApiError::BodyTimeout(10)),
-        (
-            "a list of exactly an older state (`resourceVersionMatch=Exact`)",
-            ApiError::Expired(12),
-        ),
-        (
-            "a revision that the store has not reached",
-            ApiError::TooNew {
-                wanted: 90,
-                current: 12,
-            },
-        ),
-        (
-            "a list without a limit over too many objects",
-            ApiError::TooMany(10_000),
-        ),
         ("the store's queue is full", ApiError::Busy),
         (
             "an object that the store does not take",
@@ -346,9 +331,28 @@ fn api_errors() -> Vec<(&'static str, Error)> {
             ApiError::Cluster(NotReady::Pending("prod".to_owned()).into()),
         ),
     ];
-    all.into_iter()
-        .map(|(when, error)| (when, error.into()))
-        .collect()
+    let all = all.into_iter().chain(list_errors());
+    all.map(|(when, error)| (when, error.into())).collect()
+}
+
+fn list_errors() -> Vec<(&'static str, ApiError)> {
+    vec![
+        (
+            "a list of exactly an older state (`resourceVersionMatch=Exact`)",
+            ApiError::Expired(12),
+        ),
+        (
+            "a revision that the store has not reached",
+            ApiError::TooNew {
+                wanted: 90,
+                current: 12,
+            },
+        ),
+        (
+            "a list without a limit over too many objects",
+            ApiError::TooMany(10_000),
+        ),
+    ]
 }
 
 fn login_errors() -> Vec<(&'static str, Error)> {
