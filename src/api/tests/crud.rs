@@ -364,6 +364,11 @@ async fn paths_and_methods_that_there_are_not_have_their_status() {
     let world = World::new().await;
     for (method, path, code) in [
         ("GET", "things", 404),
+        // F4: a kind has one spelling, the one that rules name.
+        ("GET", "user", 404),
+        ("GET", "Users", 404),
+        ("DELETE", "user/jane", 404),
+        ("GET", "users.palisade.dev", 404),
         ("GET", "users/jane/shoes", 404),
         ("GET", "users/jane%2Fpassword", 404),
         ("GET", "users//password", 404),

@@ -2,6 +2,7 @@
 
 use super::*;
 
+// CVE-2021-36784, CVE-2025-23391: neither a write on roles nor one on passwords leads to more than one has.
 #[tokio::test]
 async fn a_role_that_allows_a_write_does_not_make_an_admin() {
     let world = World::new().await;
