@@ -25,7 +25,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use hyper::body::{Body as _, Incoming};
 use std::sync::Arc;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// In every answer, so that a person can quote it.
 const REQUEST_ID: HeaderName = HeaderName::from_static("palisade-request-id");
@@ -53,6 +53,8 @@ pub struct Parts {
     pub login: Arc<Login>,
     /// Upgraded streams that still run; a stop waits for them.
     pub streams: TaskTracker,
+    /// Ends those that the stop does not wait for any longer.
+    pub cut: CancellationToken,
     /// Where requests are counted.
     pub metrics: Arc<Metrics>,
     /// Where events go, and whether they can.
@@ -97,8 +99,9 @@ impl Gateway {
         match session {
             // The record is written when the stream ends …
             Some(session) => {
+                let cut = self.parts.cut.clone();
                 self.parts.streams.spawn(async move {
-                    record.carried(session.run(record.measure.stream()).await);
+                    record.carried(session.run(record.measure.stream(), &cut).await);
                 });
                 response
             }

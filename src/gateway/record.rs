@@ -219,7 +219,7 @@ impl Record {
     }
 
     pub(super) fn carried(&mut self, carried: Carried) {
-        self.ended = true;
+        self.ended = !carried.cut;
         self.sent = carried.down;
         self.received = carried.up;
         self.exit = carried.exit;

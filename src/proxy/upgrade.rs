@@ -21,6 +21,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 /// Bytes carried by an upgraded stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Carried {
     pub down: u64,
     /// How the command ended, if it was one.
     pub exit: Option<Exit>,
+    /// The gateway ended it.
+    pub cut: bool,
 }
 
 /// What both directions share.
@@ -65,18 +68,26 @@ impl Moving<'_> {
     }
 }
 
-/// Carries bytes between the two sides until both are done, one fails, or nothing moves in either
-/// direction for [`limits::UPGRADE_IDLE`]. `peek` sees what the cluster sends.
+/// Carries bytes between the two sides until both are done, one fails, nothing moves in either direction for
+/// [`limits::UPGRADE_IDLE`], or `cut`. `peek` sees what the cluster sends.
 pub(super) async fn join(
     client: hyper::upgrade::Upgraded,
     cluster: hyper::upgrade::Upgraded,
     counted: Option<&Stream>,
     peek: Peek,
+    cut: &CancellationToken,
 ) -> Carried {
-    carry(TokioIo::new(client), TokioIo::new(cluster), counted, peek).await
+    let (client, cluster) = (TokioIo::new(client), TokioIo::new(cluster));
+    carry(client, cluster, counted, peek, cut).await
 }
 
-async fn carry<C, K>(client: C, cluster: K, counted: Option<&Stream>, mut peek: Peek) -> Carried
+async fn carry<C, K>(
+    client: C,
+    cluster: K,
+    counted: Option<&Stream>,
+    mut peek: Peek,
+    cut: &CancellationToken,
+) -> Carried
 where
     C: AsyncRead + AsyncWrite + Unpin,
     K: AsyncRead + AsyncWrite + Unpin,
@@ -112,12 +123,14 @@ where
             () = &mut up => drop(timeout(limits::UPGRADE_LINGER, &mut down).await),
             // The cluster said all; the client is listened to until it has heard it.
             () = &mut down => drop(timeout(limits::UPGRADE_LINGER, &mut up).await),
+            () = cut.cancelled() => {}
         }
     }
     Carried {
         up: moving.up.load(Relaxed),
         down: moving.down.load(Relaxed),
         exit: peek.exit(),
+        cut: cut.is_cancelled(),
     }
 }
 
@@ -170,7 +183,10 @@ mod tests {
     async fn the_tail_arrives_though_the_client_keeps_talking() {
         let (mut client, gate_client) = tokio::io::duplex(64);
         let (mut cluster, gate_cluster) = tokio::io::duplex(8192);
-        let carrying = tokio::spawn(carry(gate_client, gate_cluster, None, Peek::Nothing));
+        let carrying = tokio::spawn(async move {
+            let cut = CancellationToken::new();
+            carry(gate_client, gate_cluster, None, Peek::Nothing, &cut).await
+        });
         let said = vec![b'x'; 100_000];
         let tail = said.clone();
         tokio::spawn(async move {
@@ -197,7 +213,10 @@ mod tests {
     async fn one_silent_direction_is_not_idle() {
         let (mut client, gate_client) = tokio::io::duplex(64);
         let (mut cluster, gate_cluster) = tokio::io::duplex(64);
-        let carrying = tokio::spawn(carry(gate_client, gate_cluster, None, Peek::Nothing));
+        let carrying = tokio::spawn(async move {
+            let cut = CancellationToken::new();
+            carry(gate_client, gate_cluster, None, Peek::Nothing, &cut).await
+        });
         let mut byte = [0];
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_hours(1)).await;

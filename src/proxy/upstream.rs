@@ -36,6 +36,7 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::{sync::Semaphore, time::timeout};
+use tokio_util::sync::CancellationToken;
 
 /// Upgraded streams to one cluster at a time; each is two connections.
 const UPGRADES: usize = 4096;
@@ -345,10 +346,12 @@ pub struct Session {
 
 impl Session {
     /// Carries the stream to its end, and counts its bytes as they go.
-    pub async fn run(self, counted: Option<&Stream>) -> upgrade::Carried {
+    pub async fn run(self, counted: Option<&Stream>, cut: &CancellationToken) -> upgrade::Carried {
         let both = async { tokio::try_join!(self.client, self.cluster) };
         match timeout(limits::ANSWER, both).await {
-            Ok(Ok((client, cluster))) => upgrade::join(client, cluster, counted, self.peek).await,
+            Ok(Ok((client, cluster))) => {
+                upgrade::join(client, cluster, counted, self.peek, cut).await
+            }
             Ok(Err(_)) | Err(_) => upgrade::Carried {
                 exit: self.peek.exit(),
                 ..upgrade::Carried::default()

@@ -15,11 +15,8 @@ use super::{
     tls::{self, TlsError},
 };
 use crate::{
-    authn::{
-        passwords::{PasswordError, Passwords},
-        usage,
-    },
-    clusters::{Registry, keeper},
+    authn::passwords::{PasswordError, Passwords},
+    clusters::Registry,
     config::{
         Config,
         live::{Bound, Live, LiveConfig},
@@ -140,6 +137,8 @@ struct Tasks {
     /// Ends accepting, and then connections.
     stop: CancellationToken,
     open: TaskTracker,
+    /// Ends what is open still at the end of the drain.
+    cut: CancellationToken,
     /// Ends what works behind the connections.
     end: CancellationToken,
     background: TaskTracker,
@@ -182,17 +181,14 @@ impl App {
             background,
         };
         let clusters = wiring.clusters();
-        let interval = live.part(|config| config.clusters.health_interval);
-        background.spawn(keeper::run(
-            Arc::clone(&clusters),
-            interval,
-            tasks.end.clone(),
-        ));
-        let uses = usage::keep(views.index(), state.store.clone(), tasks.end.clone());
-        background.spawn(uses);
+        wiring.keep(&clusters, &tasks.end);
         let open = tasks.open.clone();
         let reloads = reload::Parts {
-            gateway: Arc::new(wiring.gateway(clusters, passwords.clone(), open)),
+            gateway: Arc::new(wiring.gateway(
+                clusters,
+                passwords.clone(),
+                (open, tasks.cut.clone()),
+            )),
             tls: Arc::new(ArcSwap::from_pointee(served)),
             places: Bound::new(config.limits.connections),
             config: live,
@@ -258,6 +254,9 @@ impl App {
     pub async fn stop(self, hurry: impl Future<Output = ()>) -> Drained {
         let tasks = &self.tasks;
         let drained = lifecycle::drain(&tasks.stop, &tasks.open, self.deadline.get(), hurry).await;
+        // What is cut has its line in the logs.
+        tasks.cut.cancel();
+        let _ = tokio::time::timeout(BACKGROUND_END, tasks.open.wait()).await;
         tasks.end.cancel();
         tasks.background.close();
         // What is still running then ends with the process.
@@ -321,6 +320,7 @@ fn serve(listener: Listener, parts: &reload::Parts, tasks: &Tasks) {
         settings: parts.config.part(settings),
         metrics: Arc::clone(&parts.metrics),
         stop: tasks.stop.clone(),
+        cut: tasks.cut.clone(),
         open: tasks.open.clone(),
     };
     let gateway = Arc::clone(&parts.gateway);

@@ -100,6 +100,7 @@ pub(super) async fn serve<H, F, B>(
     let io = TokioIo::new(Held::new(stream, place));
     let watch = Watch {
         stop: &shared.stop,
+        cut: &shared.cut,
         activity: &activity,
         settings,
     };
@@ -227,9 +228,10 @@ enum End {
     Broken(hyper::Error),
 }
 
-/// Ends a connection that is idle for too long, or when the process is to stop.
+/// Ends a connection that is idle for too long, or when the process is to stop: first kindly, then at once.
 struct Watch<'a> {
     stop: &'a CancellationToken,
+    cut: &'a CancellationToken,
     activity: &'a Activity,
     settings: Settings,
 }
@@ -247,6 +249,7 @@ impl Watch<'_> {
         loop {
             tokio::select! {
                 ended = connection.as_mut() => return ended.map_or_else(End::Broken, |()| End::Quiet),
+                () = self.cut.cancelled() => return End::Quiet,
                 () = self.stop.cancelled(), if !finishing => {
                     finishing = true;
                     connection.as_mut().graceful_shutdown();

@@ -46,6 +46,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Ends accepting, and asks open connections to finish.
     pub stop: CancellationToken,
+    /// Ends connections that did not finish in time.
+    pub cut: CancellationToken,
     /// Lists the open connections, upgraded ones too.
     pub open: TaskTracker,
 }

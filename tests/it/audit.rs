@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, request::Builder};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use palisade::serve::lifecycle::Drained;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, os::unix::fs::symlink, time::Duration};
 use tokio::io::AsyncWriteExt as _;
@@ -472,4 +473,62 @@ async fn the_last_request_before_a_stop_is_recorded() {
         .await;
     assert_eq!(done, palisade::serve::lifecycle::Drained::Clean);
     assert_eq!(fs::read_to_string(kept).unwrap().lines().count(), 20);
+}
+
+// T9: what the stop cuts has its end as well, over each protocol.
+#[tokio::test]
+async fn streams_that_the_stop_cuts_have_their_end() {
+    let (gate, fake, token) = world().await;
+    let added = Bytes::from_static(b"{\"type\":\"ADDED\"}\n");
+    fake.script([
+        Reply::Stall(added.clone()),
+        Reply::Stall(added),
+        Reply::Echo,
+    ]);
+    let watch = format!("{PODS}?watch=true");
+    let mut over_h1 = tls(&gate, &["http/1.1"]).await;
+    let head =
+        format!("GET {watch} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
+    over_h1.write_all(head.as_bytes()).await.unwrap();
+    read_until(&mut over_h1, "ADDED").await;
+    let over_h2 = TokioIo::new(tls(&gate, &["h2"]).await);
+    let made = hyper::client::conn::http2::handshake(TokioExecutor::new(), over_h2);
+    let (mut sender, connection) = made.await.unwrap();
+    tokio::spawn(connection);
+    let mut answer = sender
+        .send_request(empty(get(&gate, &watch, &token)))
+        .await
+        .unwrap();
+    answer.body_mut().frame().await.unwrap().unwrap();
+    let mut upgraded = tls(&gate, &["http/1.1"]).await;
+    let head = format!(
+        "POST {PODS}/x/exec?command=sh HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
+         Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n"
+    );
+    upgraded.write_all(head.as_bytes()).await.unwrap();
+    read_until(&mut upgraded, "\r\n\r\n").await;
+    upgraded.write_all(b"hello").await.unwrap();
+    read_until(&mut upgraded, "hello").await;
+
+    let file = gate.audit_file();
+    let drained = gate.app.stop(std::future::ready(())).await;
+    assert!(matches!(drained, Drained::Cut(3..)), "{drained:?}");
+    let text = fs::read_to_string(file).unwrap();
+    let events: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let ends = events
+        .iter()
+        .filter(|event| event["stage"] == "ResponseComplete");
+    let ends: Vec<&Value> = ends.collect();
+    assert_eq!((events.len(), ends.len()), (6, 3), "{text}");
+    for end in ends {
+        assert_eq!(end["annotations"]["palisade.dev/cut"], "true", "{end}");
+        assert_eq!(of(&events, end["auditID"].as_str().unwrap()).len(), 2);
+    }
+    assert!(
+        text.contains("\"palisade.dev/bytes-received\":\"5\""),
+        "{text}"
+    );
 }

@@ -64,6 +64,7 @@ impl Server {
             settings: Live::fixed(settings),
             metrics: Arc::new(Metrics::new()),
             stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
             open: TaskTracker::new(),
         };
         let release = Arc::new(Notify::new());

@@ -60,6 +60,7 @@ impl Server {
             }),
             metrics: Arc::new(Metrics::new()),
             stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
             open: TaskTracker::new(),
         };
         let seen = Seen::default();

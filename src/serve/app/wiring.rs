@@ -6,9 +6,10 @@ use crate::{
         Authn, Index,
         passwords::Passwords,
         throttle::{self, Throttle},
+        usage,
     },
     authz::{Authz, PolicyFolder, files},
-    clusters::{Clusters, Registry, service},
+    clusters::{Clusters, Registry, keeper, service},
     config::{self, AuditOutput, AuditSync, Config, live::LiveConfig},
     gateway::{self, Entry, Gateway},
     objects::{Role, RoleSpec},
@@ -28,7 +29,7 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Remarks on a policy folder that are logged; `palisade policy status` has all.
 const MAX_REMARKS: usize = 20;
@@ -88,10 +89,6 @@ impl Views {
         for remark in remarks.iter().take(MAX_REMARKS) {
             tracing::warn!("policy folder: {remark}");
         }
-    }
-
-    pub(super) fn index(&self) -> Arc<Index> {
-        Arc::clone(&self.index)
     }
 
     pub(super) fn clusters(&self) -> Vec<String> {
@@ -164,12 +161,22 @@ impl Wiring<'_> {
         ))
     }
 
-    /// The request path. `streams` lists upgraded streams, which a stop waits for.
+    /// What is looked after until the end: the clusters' health and tokens, and when tokens were used.
+    pub(super) fn keep(&self, clusters: &Arc<Clusters>, end: &CancellationToken) {
+        let interval = self.config.part(|config| config.clusters.health_interval);
+        let health = keeper::run(Arc::clone(clusters), interval, end.clone());
+        self.background.spawn(health);
+        let (index, store) = (Arc::clone(&self.views.index), self.state.store.clone());
+        self.background
+            .spawn(usage::keep(index, store, end.clone()));
+    }
+
+    /// The request path. `streams` lists upgraded streams, which a stop waits for, until `cut`.
     pub(super) fn gateway(
         &self,
         clusters: Arc<Clusters>,
         passwords: Passwords,
-        streams: TaskTracker,
+        (streams, cut): (TaskTracker, CancellationToken),
     ) -> Gateway {
         let login = Arc::new(Login {
             store: self.state.store.clone(),
@@ -189,6 +196,7 @@ impl Wiring<'_> {
             api: self.api(clusters, Arc::clone(&login)),
             login,
             streams,
+            cut,
             metrics: Arc::clone(self.metrics),
             audit: Arc::clone(self.audit),
         };

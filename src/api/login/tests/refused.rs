@@ -54,8 +54,7 @@ async fn a_login_that_fails_at_any_step_leaves_nothing() {
     refused(&world, 503, "index").await;
     world.login.index = index;
     assert_eq!(world.revision().await, before);
-    // Keys that are not those of the store: the session is written before the proof is made, but who made
-    // it is not told it, so it is nobody's.
+    // The session cannot be written.
     world.login.store.close().await;
     refused(&world, 503, "store").await;
 }
