@@ -26,11 +26,13 @@ pub mod options;
 pub mod raw;
 pub mod schema;
 pub mod size;
+mod tracing;
 pub mod yaml;
 
 pub use audit::{Audit, AuditOutput, AuditSync};
 pub use check::{BaseDomain, ExternalUrl, read};
 pub use file::File;
+pub use tracing::{Otlp, Tracing};
 
 /// What `palisade serve` does, checked.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -63,6 +65,8 @@ pub struct Config {
     pub clusters: Clusters,
     /// The audit log.
     pub audit: Audit,
+    /// Traces.
+    pub tracing: Tracing,
     /// Log lines.
     pub log: Log,
 }

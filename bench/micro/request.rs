@@ -157,6 +157,7 @@ impl World {
         let hop = Hop {
             id: RequestId::new(),
             peer: HeaderValue::from_static("10.1.2.3"),
+            trace: None,
         };
         Outbound::build(head, permit, &self.facts, hop).unwrap()
     }

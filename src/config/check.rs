@@ -1,12 +1,14 @@
 //! Raw → checked: every mistake at once, each at its place in the file.
 
 use super::{
-    Audit, AuditOutput, Clusters, Config, Drain, Limits, Log, Login, Sessions, State, Tls, Tokens,
-    duration,
+    Audit, AuditOutput, Clusters, Config, Drain, Limits, Log, Login, Otlp, Sessions, State, Tls,
+    Tokens, Tracing, duration,
     options::{OPTIONS, Shape},
     raw, size,
     yaml::{self, Mistake, Node},
 };
+use crate::observe::trace;
+use http::uri::Authority;
 use serde::Serialize;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -25,21 +27,7 @@ pub struct ExternalUrl {
 impl ExternalUrl {
     /// Reads one; the sentence says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let uri: http::Uri = text
-            .parse()
-            .map_err(|_| format!("{text:?} is not a URL; write https://gate.example.com"))?;
-        if uri.scheme_str() != Some("https") {
-            return Err(format!("{text:?} must begin with https://"));
-        }
-        let Some(authority) = uri.authority() else {
-            return Err(format!("{text:?} has no host"));
-        };
-        if authority.as_str().contains('@') {
-            return Err("a URL with a user in it is not accepted".to_owned());
-        }
-        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return Err(format!("{text:?} must end after host and port"));
-        }
+        let (_, authority) = origin(text, &["https"])?;
         Ok(Self {
             text: format!("https://{authority}"),
             host: authority.host().to_owned(),
@@ -59,6 +47,28 @@ impl ExternalUrl {
     pub fn port(&self) -> u16 {
         self.port
     }
+}
+
+/// Scheme and authority of a URL of one of these schemes, without path, query or user.
+fn origin(text: &str, schemes: &[&'static str]) -> Result<(&'static str, Authority), String> {
+    let uri: http::Uri = text
+        .parse()
+        .map_err(|_| format!("{text:?} is not a URL; write https://gate.example.com"))?;
+    let mut known = schemes.iter().copied();
+    let Some(scheme) = known.find(|scheme| uri.scheme_str() == Some(*scheme)) else {
+        let schemes = schemes.join(":// or ");
+        return Err(format!("{text:?} must begin with {schemes}://"));
+    };
+    let Some(authority) = uri.authority() else {
+        return Err(format!("{text:?} has no host"));
+    };
+    if authority.as_str().contains('@') {
+        return Err("a URL with a user in it is not accepted".to_owned());
+    }
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(format!("{text:?} must end after host and port"));
+    }
+    Ok((scheme, authority.clone()))
 }
 
 /// A DNS name in lower case, without a dot at its end.
@@ -168,6 +178,7 @@ impl Check<'_> {
                 danger_allow_loopback_clusters: raw.clusters.danger_allow_loopback_clusters,
             },
             audit: self.audit(&raw.audit),
+            tracing: self.tracing(&raw.tracing),
             log: Log {
                 format: raw.log.format,
                 level: raw.log.level,
@@ -224,6 +235,32 @@ impl Check<'_> {
         }
     }
 
+    fn tracing(&mut self, raw: &raw::Tracing) -> Tracing {
+        Tracing {
+            otlp: Otlp {
+                endpoint: self.collector(&raw.otlp.endpoint),
+                ca_file: (!raw.otlp.ca_file.is_empty())
+                    .then(|| self.folder.join(&raw.otlp.ca_file)),
+            },
+            one_in: self.number("tracing.one_in", raw.one_in),
+            client_context: raw.client_context,
+        }
+    }
+
+    /// Where traces go.
+    fn collector(&mut self, text: &str) -> Option<String> {
+        let path = "tracing.otlp.endpoint";
+        if text.is_empty() {
+            return None;
+        }
+        let checked = match origin(text, &["http", "https"]) {
+            Ok((scheme, authority)) if trace::BUILT_IN => Ok(format!("{scheme}://{authority}")),
+            Ok(_) => Err(NO_OTLP.to_owned()),
+            Err(message) => Err(message),
+        };
+        checked.map_err(|message| self.mistake(path, message)).ok()
+    }
+
     /// What no option shows alone.
     fn relations(&mut self, config: &Config) {
         if config.sessions.max_age < config.sessions.lifetime {
@@ -248,6 +285,15 @@ impl Check<'_> {
         if config.state.store == config.state.key_file && !config.state.store.as_os_str().is_empty()
         {
             self.mistake("state.key_file", "must be another file than state.store");
+        }
+        let otlp = &config.tracing.otlp;
+        let https = otlp
+            .endpoint
+            .as_deref()
+            .is_some_and(|url| url.starts_with("https://"));
+        if otlp.ca_file.is_some() && !https {
+            let message = "is written only with an https:// URL as tracing.otlp.endpoint";
+            self.mistake("tracing.otlp.ca_file", message);
         }
         let others = [
             &config.state.store,
@@ -365,6 +411,10 @@ impl Check<'_> {
         value
     }
 }
+
+/// Why a collector cannot be named.
+const NO_OTLP: &str = "takes a palisade that was built with the cargo feature `otlp` (cargo build --release \
+                       --features otlp), and this one was not";
 
 /// Whether a socket on `all` also takes what comes for `one`. `[::]` takes IPv4 too.
 fn covers(all: IpAddr, one: IpAddr) -> bool {

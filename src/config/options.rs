@@ -9,6 +9,8 @@ pub enum Shape {
     Address,
     /// An `https://` URL without a path.
     Url,
+    /// An `http://` or `https://` URL without a path.
+    Collector,
     /// A DNS name.
     Domain,
     /// A file or a folder; relative ones start at the folder of the configuration file.
@@ -340,6 +342,33 @@ pub const OPTIONS: &[Opt] = &[
         Shape::Switch,
         "Lets requests go on that cannot be recorded: events that have no place in the queue are dropped, \
          and counted. Whoever can fill the disk can then act unseen.",
+    ),
+    optional(
+        "tracing.otlp.endpoint",
+        Shape::Collector,
+        "If set, requests are traced, and spans go there by OTLP over HTTP with protobuf; `/v1/traces` is added. It \
+         takes a program that was built with the cargo feature `otlp`. An `http://` URL sends them in the clear: \
+         keep it to a collector on the same machine.",
+    ),
+    optional(
+        "tracing.otlp.ca_file",
+        Shape::Path,
+        "PEM file with the authorities that the collector's certificate may come from; empty: the public ones.",
+    ),
+    optional(
+        "tracing.one_in",
+        Shape::Number(1, 1_000_000),
+        "Of so many requests one is traced; 1: each. The gateway draws lots, and nothing that a client sends \
+         has a say in it.",
+    )
+    .reloads(),
+    optional(
+        "tracing.client_context",
+        Shape::Word(&["link", "parent"]),
+        "What a client's `traceparent` does to a request that is traced: the request's trace is one of its own \
+         and has a link to the client's (`link`), or the request becomes a part of the client's trace, once \
+         the gateway knows who sends it (`parent`). With `parent`, people can add to any trace whose id they \
+         know.",
     ),
     optional(
         "log.format",

@@ -3,6 +3,7 @@
 //! `Default` is the default of every option; docs/config.md shows these very values.
 
 use super::{AuditOutput, AuditSync, LogFormat, LogLevel};
+use crate::observe::trace::ClientContext;
 use serde::{Deserialize, Serialize};
 
 /// The whole file.
@@ -37,6 +38,8 @@ pub struct Config {
     pub clusters: Clusters,
     /// See [`Audit`].
     pub audit: Audit,
+    /// See [`Tracing`].
+    pub tracing: Tracing,
     /// See [`Log`].
     pub log: Log,
 }
@@ -58,6 +61,7 @@ impl Default for Config {
             drain: Drain::default(),
             clusters: Clusters::default(),
             audit: Audit::default(),
+            tracing: Tracing::default(),
             log: Log::default(),
         }
     }
@@ -268,6 +272,38 @@ impl Default for Audit {
             danger_audit_best_effort: false,
         }
     }
+}
+
+/// `tracing`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tracing {
+    /// See [`Otlp`].
+    pub otlp: Otlp,
+    /// Count.
+    pub one_in: u32,
+    /// Word.
+    pub client_context: ClientContext,
+}
+
+impl Default for Tracing {
+    fn default() -> Self {
+        Self {
+            otlp: Otlp::default(),
+            one_in: 100,
+            client_context: ClientContext::Link,
+        }
+    }
+}
+
+/// `tracing.otlp`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Otlp {
+    /// URL, or empty.
+    pub endpoint: String,
+    /// Path, or empty.
+    pub ca_file: String,
 }
 
 /// `log`

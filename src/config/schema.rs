@@ -105,6 +105,7 @@ fn range(shape: Shape) -> Option<[String; 2]> {
         Shape::Size(low, high) => Some([low, high].map(size::format)),
         Shape::Address
         | Shape::Url
+        | Shape::Collector
         | Shape::Domain
         | Shape::Path
         | Shape::Number(..)
@@ -127,6 +128,9 @@ fn shape(option: &Opt) -> Value {
             json!({"type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$"})
         }
         Shape::Url => json!({"type": "string", "pattern": or_empty("https://[^/?#@]+/?")}),
+        Shape::Collector => {
+            json!({"type": "string", "pattern": or_empty("https?://[^/?#@]+/?")})
+        }
         Shape::Domain => {
             let label = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
             json!({"type": "string", "pattern": or_empty(&format!(r"{label}(\.{label})+"))})
@@ -179,9 +183,13 @@ mod tests {
     fn is_read(text: &str, path: &str) -> bool {
         match read(text, Path::new("/etc/palisade")) {
             Ok(_) => true,
-            // What two options are to each other is not the schema's affair.
+            // What two options are to each other is not the schema's affair, nor how a program was built.
             Err(mistakes) => !mistakes.iter().any(|m: &Mistake| {
-                let related = ["must not be below ", "is written only with "];
+                let related = [
+                    "must not be below ",
+                    "is written only with ",
+                    "takes a palisade that was built with ",
+                ];
                 m.path == path && !related.iter().any(|text| m.message.starts_with(text))
             }),
         }
@@ -225,9 +233,15 @@ mod tests {
                     assert_eq!(found["x-maximum"], size::format(high));
                 }
                 Shape::Word(words) => assert_eq!(found["enum"], json!(words)),
-                Shape::Address | Shape::Url | Shape::Domain | Shape::Path | Shape::Switch => {}
+                Shape::Address
+                | Shape::Url
+                | Shape::Collector
+                | Shape::Domain
+                | Shape::Path
+                | Shape::Switch => {}
             }
-            if !option.required && !matches!(option.shape, Shape::Domain | Shape::Path) {
+            let has_none = matches!(option.shape, Shape::Collector | Shape::Domain | Shape::Path);
+            if !option.required && !has_none {
                 assert!(found.get("default").is_some(), "{}", option.path);
             }
         }
@@ -273,6 +287,18 @@ mod tests {
                         json!("http://a.example"),
                         json!("https://a.example/b"),
                         json!(""),
+                    ],
+                ),
+                Shape::Collector => (
+                    vec![
+                        json!("http://127.0.0.1:4318"),
+                        json!("https://a.example/"),
+                        json!(""),
+                    ],
+                    vec![
+                        json!("a.example:4318"),
+                        json!("grpc://a.example"),
+                        json!("http://a.example/v1/traces"),
                     ],
                 ),
                 Shape::Domain => (

@@ -10,13 +10,16 @@ use super::{answer::Fault, error::Error};
 use crate::{
     authn::{AuthnError, Refusal, Unknowable},
     authz::{AuthzError, Pace, RequestInfo},
-    observe::metrics::{
-        Meter, Metrics, Times,
-        labels::{
-            Authentication, Authorization, Blame, Direction, Route, StreamKind, UpstreamFailure,
-            Verb,
+    observe::{
+        metrics::{
+            Meter, Metrics, Times,
+            labels::{
+                Authentication, Authorization, Blame, Direction, Route, StreamKind,
+                UpstreamFailure, Verb,
+            },
+            meter::Stream,
         },
-        meter::Stream,
+        trace::Trace,
     },
     proxy::ProxyError,
     request::Target,
@@ -31,7 +34,7 @@ const CLIENT_GONE: u16 = 499;
 pub(super) struct Measure {
     metrics: Arc<Metrics>,
     meter: Arc<Meter>,
-    /// Where its time goes; told by whoever sends it on.
+    /// Where its time goes, and its trace; told by whoever sends it on.
     pub(super) times: Times,
     route: Route,
     verb: Verb,
@@ -44,11 +47,11 @@ pub(super) struct Measure {
 }
 
 impl Measure {
-    pub(super) fn begin(metrics: &Arc<Metrics>) -> Self {
+    pub(super) fn begin(metrics: &Arc<Metrics>, trace: Option<Box<Trace>>) -> Self {
         Self {
             metrics: Arc::clone(metrics),
             meter: Arc::clone(&metrics.meters.gateway),
-            times: Times::begin(),
+            times: Times::begin(trace),
             route: Route::Other,
             verb: Verb::None,
             opens: None,
@@ -80,12 +83,15 @@ impl Measure {
         self.opens = opens(info);
     }
 
-    pub(super) fn identified(&self) {
+    pub(super) fn identified(&mut self) {
+        self.times.end_step();
+        self.times.known_client();
         self.metrics.authentications.inc(Authentication::Accepted);
     }
 
     /// `pace` tells a followed log from one that ends.
     pub(super) fn permitted(&mut self, pace: Pace) {
+        self.times.end_step();
         self.metrics.authorizations.inc(Authorization::Allowed);
         if self.opens == Some(StreamKind::Log) && pace != Pace::Trickle {
             self.opens = None;
@@ -93,6 +99,7 @@ impl Measure {
     }
 
     pub(super) fn failed(&mut self, error: &Error) {
+        self.times.failed();
         self.blame = match error.fault() {
             Fault::Client => Blame::Client,
             Fault::Gateway => Blame::Gateway,
@@ -121,6 +128,11 @@ impl Measure {
             self.stream = Some(Stream::open(Arc::clone(&self.meter), kind));
             self.land();
         }
+    }
+
+    /// Where it went, as a word.
+    pub(super) fn route(&self) -> &'static str {
+        self.route.into()
     }
 
     /// The stream that it became.

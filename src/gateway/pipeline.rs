@@ -13,6 +13,7 @@ use crate::{
     observe::{
         audit::Audit,
         metrics::{Meter, Metrics, Times},
+        trace::{Step, Tracer},
     },
     proxy::{Hop, Outbound, Session},
     request::{
@@ -59,6 +60,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Where events go, and whether they can.
     pub audit: Arc<Audit<Entry>>,
+    /// What decides which requests are traced, if any are.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 /// One gateway.
@@ -83,7 +86,10 @@ impl Gateway {
 
     /// Answers every request: the one place where an error becomes HTTP.
     pub async fn handle(&self, conn: &ConnInfo, request: Request<Incoming>) -> Response<Body> {
-        let mut record = Record::begin(conn, &self.parts.metrics, &self.parts.audit);
+        let Parts { tracer, .. } = &self.parts;
+        let trace = tracer.as_ref();
+        let trace = trace.and_then(|tracer| tracer.begin(request.method(), request.headers()));
+        let mut record = Record::begin(conn, &self.parts.metrics, &self.parts.audit, trace);
         let id = record.id;
         let head_only = *request.method() == Method::HEAD;
         let (mut response, session) = match self.serve(conn, request, &mut record).await {
@@ -144,11 +150,13 @@ impl Gateway {
         let upgrade = head.upgrade().is_some();
         let info = RequestInfo::parse(head.method().as_str(), &rest, upgrade)?; // 400: two readings
         record.asked(&info);
+        record.measure.times.step(Step::Authentication);
         let credential = Credential::extract(head.headers(), websocket(&head))?; // 401; 400: two of them
         let identity = self.parts.authn.authenticate(&credential, clock::now())?; // 401; 503: could not tell
         record.identify(&identity);
         self.parts.audit.admit()?; // 503: what cannot be recorded is not begun
         let Parts { authn, authz, .. } = &self.parts;
+        record.measure.times.step(Step::Authorization);
         let actor = authz.act(identity, impersonation, &purpose, authn)?; // 403: not as somebody else
         record.act(&actor);
         let asked = Asked {
@@ -171,6 +179,7 @@ impl Gateway {
                     Hop {
                         id: record.id,
                         peer: conn.peer_value.clone(),
+                        trace: record.measure.times.onward(),
                     },
                     &mut record.measure.times,
                 )

@@ -16,6 +16,7 @@ use crate::{
     observe::{
         audit::{Audit, event::Stage},
         metrics::{Meter, Metrics},
+        trace::{About, Trace},
     },
     proxy::{Exit, upgrade::Carried},
     request::{Head, RequestId, Target, conn::ConnInfo},
@@ -99,10 +100,11 @@ impl Record {
         conn: &ConnInfo,
         metrics: &Arc<Metrics>,
         audit: &Arc<Audit<Entry>>,
+        trace: Option<Box<Trace>>,
     ) -> Box<Self> {
         Box::new(Self {
             id: RequestId::new(),
-            measure: Measure::begin(metrics),
+            measure: Measure::begin(metrics, trace),
             audit: Arc::clone(audit),
             began: Instant::now(),
             arrived: clock::now(),
@@ -271,6 +273,12 @@ impl Record {
         }
     }
 
+    fn tell_trace(&mut self) {
+        if let Some(trace) = self.measure.times.take_trace() {
+            trace.finish(self.about());
+        }
+    }
+
     fn write_audit_event(&mut self) {
         let refused = |failure: &Failure| failure.kind == FailureKind::NotAudited;
         if !self.audit.is_on() || self.failure.as_ref().is_some_and(refused) {
@@ -282,6 +290,22 @@ impl Record {
         } else {
             self.audit
                 .record_stranger(|left_out| Entry { left_out, ..entry });
+        }
+    }
+
+    /// What a trace tells. Of strangers' requests no text that they chose.
+    fn about(&self) -> About {
+        let words = Some(&self.words).filter(|_| self.who.is_some());
+        let word = |word| words.map_or(String::new(), |words| words.get(word).to_owned());
+        About {
+            request_id: self.id.to_string(),
+            route: self.measure.route(),
+            cluster: word(Word::Cluster),
+            verb: word(Word::Verb),
+            resource: word(Word::Resource),
+            code: self.code.map(|code| code.as_u16()),
+            fault: self.failure.as_ref().map(|failure| failure.fault.as_str()),
+            cut: !self.ended,
         }
     }
 
@@ -346,6 +370,8 @@ impl Drop for Record {
     /// The end of the request, however it came.
     fn drop(&mut self) {
         self.write_log_line();
+        self.tell_trace();
+        // Takes all that there is, so it comes last.
         self.write_audit_event();
     }
 }

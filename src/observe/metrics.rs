@@ -26,7 +26,7 @@ pub use times::{Part, Times};
 
 use catalog::Metric;
 use cells::{Counter, Gauge, Histogram, Table};
-use labels::{Authentication, Authorization, LoginEnd, Route};
+use labels::{Authentication, Authorization, LoginEnd, Route, SpanEnd};
 use page::Page;
 use process::Process;
 use prometheus_client::{
@@ -55,6 +55,8 @@ pub struct Metrics {
     pub authorizations: Table<Authorization>,
     /// How logins with a password ended.
     pub logins: Arc<Table<LoginEnd>>,
+    /// What became of spans.
+    pub spans: Arc<Table<SpanEnd>>,
     /// What is counted of each cluster.
     pub meters: Arc<Meters>,
     /// What is read again while the gateway runs.
@@ -93,6 +95,7 @@ impl Metrics {
             authentications: Table::default(),
             authorizations: Table::default(),
             logins: Arc::default(),
+            spans: Arc::default(),
             meters: Arc::default(),
             reloads: Reloads::default(),
             process: Process::new(),
@@ -130,6 +133,7 @@ impl Metrics {
             f.gauge(&[], self.connections_open.get())
         })?;
         page.family(&catalog::HANDSHAKES, |f| f.table(&[], &self.handshakes))?;
+        page.family(&catalog::SPANS, |f| f.table(&[], &self.spans))?;
         self.reloads.write(page)?;
         page.family(&catalog::BUILD, |f| f.info(&[env!("CARGO_PKG_VERSION")]))?;
         // Not under the lock: whoever is asked may register something.

@@ -7,6 +7,7 @@
 use super::{ProxyError, body::UpstreamBody, headers, limits, upstream::Facts};
 use crate::{
     authz::{Pace, Permit},
+    observe::trace::Onward,
     request::{Head, RequestId, head::Switch},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
@@ -21,6 +22,8 @@ const IMPERSONATE_TOKEN: HeaderName =
 const IMPERSONATE_ACTING: HeaderName =
     HeaderName::from_static("impersonate-extra-palisade.dev%2facting-user");
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// How a request travels.
@@ -76,6 +79,12 @@ impl Origin {
         }
         headers.insert(AUDIT_ID, self.hop.id.header_value());
         headers.insert(FORWARDED_FOR, self.hop.peer.clone());
+        if let Some(trace) = &self.hop.trace {
+            headers.insert(TRACEPARENT, trace.traceparent.clone());
+            if !trace.is_clients {
+                headers.remove(TRACESTATE);
+            }
+        }
         write_identity(&mut headers, &self.permit, facts)?;
         Ok(headers)
     }
@@ -178,6 +187,9 @@ pub struct Hop {
     pub id: RequestId,
     /// The client's address, for the cluster's audit log (`sourceIPs`).
     pub peer: HeaderValue,
+    /// The gateway's own trace of it, which takes the place of the client's; `None`: it is not traced, and
+    /// what the client says of a trace goes on as it is.
+    pub trace: Option<Onward>,
 }
 
 /// Who the cluster shall take the caller for. `insert` and not `append`: these are ours alone.

@@ -3,7 +3,7 @@
 //! Begin: sockets, state, follower; then, when the in-memory view is whole, the listener. Until then clients
 //! wait in the kernel's queue and `/readyz` says why. End: the listener and its connections drain first,
 //! while everything behind them still works; then the follower and the keepers stop, the admin listener
-//! after them, so that operators see the drain, and the audit log last.
+//! after them, so that operators see the drain, the last traces are sent, and the audit log is closed last.
 
 use super::{
     admin::{Admin, AdminListener, Check, Note},
@@ -22,14 +22,24 @@ use crate::{
         live::{Bound, Live, LiveConfig},
     },
     gateway::Entry,
-    observe::{audit::Audit, metrics::Metrics},
+    observe::{
+        audit::Audit,
+        metrics::Metrics,
+        trace::{Exporter, TraceError},
+    },
     store::{
         Store,
         follow::{Behind, Follower},
     },
 };
 use arc_swap::ArcSwap;
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 mod samples;
@@ -45,6 +55,10 @@ const FIRST_VIEW: Duration = Duration::from_mins(2);
 const VIEW_AGE: Duration = Duration::from_secs(10);
 /// Wait for background tasks at the end; they hold nothing that a kill would break.
 const BACKGROUND_END: Duration = Duration::from_secs(2);
+/// Wait for the last traces at the end; a collector that has not taken them by then is away.
+const TRACES_END: Duration = Duration::from_secs(5);
+/// The same when there is no time left.
+const TRACES_CUT: Duration = Duration::from_millis(500);
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +87,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The export of traces.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The password hasher.
     #[error("cannot set up password hashing")]
     Passwords(#[from] PasswordError),
@@ -129,6 +146,7 @@ pub struct App {
     deadline: Live<Duration>,
     reloads: reload::Parts,
     audit: Arc<Audit<Entry>>,
+    exporter: Option<Exporter>,
 }
 
 /// What runs, and how it is ended.
@@ -159,6 +177,7 @@ impl App {
         let views = Arc::new(Views::new(config, &state, &metrics));
         let tasks = Tasks::default();
         let audit = views.audit(&config.audit)?;
+        let (tracer, exporter) = wiring::traces(&live, &metrics)?.unzip();
         let follower = Follower::new(state.store.clone());
         let status = Arc::new(reload::Status::new(Arc::clone(&metrics)));
         let Sockets { main, admin } = sockets;
@@ -177,6 +196,7 @@ impl App {
             follower: &follower,
             metrics: &metrics,
             audit: &audit,
+            tracer,
             reloads: &status,
             background,
         };
@@ -213,6 +233,7 @@ impl App {
             tasks,
             reloads,
             audit,
+            exporter,
         })
     }
 
@@ -253,17 +274,34 @@ impl App {
     /// Ends it: drains until the configured deadline or `hurry`, then stops the rest and closes the store.
     pub async fn stop(self, hurry: impl Future<Output = ()>) -> Drained {
         let tasks = &self.tasks;
+        let deadline = Instant::now() + self.deadline.get();
         let drained = lifecycle::drain(&tasks.stop, &tasks.open, self.deadline.get(), hurry).await;
         // What is cut has its line in the logs.
         tasks.cut.cancel();
         let _ = tokio::time::timeout(BACKGROUND_END, tasks.open.wait()).await;
         tasks.end.cancel();
         tasks.background.close();
+        let traces = async {
+            if let Some(exporter) = self.exporter {
+                exporter.finish(last_traces(drained, deadline)).await;
+            }
+        };
         // What is still running then ends with the process.
-        let _ = tokio::time::timeout(BACKGROUND_END, tasks.background.wait()).await;
+        let background = tokio::time::timeout(BACKGROUND_END, tasks.background.wait());
+        let _ = tokio::join!(background, traces);
         self.audit.close().await;
         self.store.close().await;
         drained
+    }
+}
+
+/// How long the last traces may take: what is left of the drain, and after a drain that was cut, or at its very
+/// end, no more than it takes to send to a collector nearby.
+fn last_traces(drained: Drained, deadline: Instant) -> Duration {
+    let left = deadline.saturating_duration_since(Instant::now());
+    match drained {
+        Drained::Clean => left.clamp(TRACES_CUT, TRACES_END),
+        Drained::Cut(_) => TRACES_CUT,
     }
 }
 

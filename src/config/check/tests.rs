@@ -34,6 +34,30 @@ fn smallest_file_has_every_default() {
 }
 
 #[test]
+fn a_collector_is_a_url_and_takes_a_program_that_can_export() {
+    let with = |tracing: &str| told(&format!("{SMALLEST}tracing: {{otlp: {{{tracing}}}}}\n"));
+    assert_eq!(with("endpoint: ''"), Vec::<String>::new());
+    for url in ["http://[::1]:4318", "https://collector.example/"] {
+        let told = with(&format!("endpoint: '{url}'")).join("\n");
+        assert_eq!(told.is_empty(), trace::BUILT_IN, "{told}");
+        let told_so = told.contains("tracing.otlp.endpoint: takes a palisade that was built with")
+            && told.contains("the cargo feature `otlp`");
+        assert_ne!(told_so, trace::BUILT_IN, "{told}");
+    }
+    for (url, why) in [
+        ("collector:4318", "must begin with http:// or https://"),
+        ("http://a.example/v1/traces", "must end after host and port"),
+        ("http://key@a.example", "a URL with a user in it"),
+    ] {
+        let told = with(&format!("endpoint: '{url}'")).join("\n");
+        assert!(told.contains(why), "{told}");
+    }
+    let told = with("endpoint: 'http://a.example', ca_file: ca.pem").join("\n");
+    let why = "tracing.otlp.ca_file: is written only with an https:// URL";
+    assert!(told.contains(why), "{told}");
+}
+
+#[test]
 fn every_mistake_is_told_at_once_with_its_line() {
     let text = "\
 listen: 8443

@@ -144,6 +144,7 @@ pub static ALL: &[&Metric] = &[
     &AUDIT_REFUSALS,
     &AUDIT_FAILURES,
     &AUDIT_FAILING,
+    &SPANS,
     &HASHES_RUNNING,
     &HASHES_WAITING,
     &STORE_REVISION,

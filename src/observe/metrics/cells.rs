@@ -116,6 +116,13 @@ impl<L: Label> Table<L> {
             cell.inc();
         }
     }
+
+    /// So many more of this value.
+    pub fn add(&self, value: L, more: u64) {
+        if let Some(cell) = self.at(value) {
+            cell.add(more);
+        }
+    }
 }
 
 /// A cell for each pair of values of two labels.

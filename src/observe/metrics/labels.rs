@@ -277,3 +277,17 @@ pub enum AuditEnd {
     /// About a stranger's request, one of too many.
     LeftOut,
 }
+
+/// What became of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum SpanEnd {
+    /// The collector took it.
+    Exported,
+    /// Too many waited.
+    QueueFull,
+    /// The collector could not be reached, or did not take it in time.
+    NotSent,
+    /// The collector would not have it.
+    Refused,
+}

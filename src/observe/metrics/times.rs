@@ -2,8 +2,9 @@
 //! which is the gateway's own share.
 //!
 //! The parts exclude each other. A part that is not ended (the client went away, a bound passed) ends when
-//! the whole is looked at.
+//! the whole is looked at. If the request is traced, its trace is told of them.
 
+use crate::observe::trace::{Onward, Step, Trace};
 use std::time::{Duration, Instant};
 
 /// What is not the gateway's own share.
@@ -16,23 +17,62 @@ pub enum Part {
 }
 
 /// The parts of one request's time.
-#[derive(Debug)]
 pub struct Times {
     began: Instant,
     running: Option<(Part, Instant)>,
     connection: Option<Duration>,
     response: Option<Duration>,
+    trace: Option<Box<Trace>>,
 }
 
 impl Times {
-    /// Begins now.
-    pub fn begin() -> Self {
+    /// Begins now; `trace` is there if the request is traced.
+    pub fn begin(trace: Option<Box<Trace>>) -> Self {
         Self {
             began: Instant::now(),
             running: None,
             connection: None,
             response: None,
+            trace,
         }
+    }
+
+    /// A step of the gateway's own begins, which nothing but a trace tells apart.
+    pub fn step(&mut self, step: Step) {
+        if let Some(trace) = &mut self.trace {
+            trace.enter(step, Instant::now());
+        }
+    }
+
+    /// That step ends.
+    pub fn end_step(&mut self) {
+        if let Some(trace) = &mut self.trace {
+            trace.leave(Instant::now());
+        }
+    }
+
+    /// The gateway knows who sends the request.
+    pub fn known_client(&mut self) {
+        if let Some(trace) = &mut self.trace {
+            trace.known_client();
+        }
+    }
+
+    /// What the cluster is told of the trace, if there is one.
+    pub fn onward(&self) -> Option<Onward> {
+        self.trace.as_deref().map(Trace::onward)
+    }
+
+    /// The request fails where it is now.
+    pub fn failed(&mut self) {
+        if let Some(trace) = &mut self.trace {
+            trace.fail();
+        }
+    }
+
+    /// The trace, if the request is traced and this was not asked before.
+    pub fn take_trace(&mut self) -> Option<Box<Trace>> {
+        self.trace.take()
     }
 
     /// From now on time goes into this part.
@@ -40,6 +80,13 @@ impl Times {
         let now = Instant::now();
         self.close(now);
         self.running = Some((part, now));
+        if let Some(trace) = &mut self.trace {
+            let step = match part {
+                Part::Connection => Step::Connection,
+                Part::Response => Step::Response,
+            };
+            trace.enter(step, now);
+        }
     }
 
     /// From now on it is the gateway's own again.
@@ -48,6 +95,9 @@ impl Times {
     }
 
     fn close(&mut self, now: Instant) {
+        if let Some(trace) = &mut self.trace {
+            trace.leave(now);
+        }
         let Some((part, since)) = self.running.take() else {
             return;
         };
@@ -84,7 +134,7 @@ mod tests {
 
     #[test]
     fn parts_exclude_each_other_and_the_last_one_is_ended() {
-        let mut times = Times::begin();
+        let mut times = Times::begin(None);
         let whole = times.began;
         times.enter(Part::Connection);
         times.enter(Part::Response);
@@ -98,8 +148,25 @@ mod tests {
     }
 
     #[test]
+    fn without_a_trace_nothing_is_allocated() {
+        let counted = allocation_counter::measure(|| {
+            let mut times = Times::begin(None);
+            times.step(Step::Authentication);
+            times.end_step();
+            times.known_client();
+            times.enter(Part::Connection);
+            times.enter(Part::Response);
+            assert!(times.onward().is_none());
+            times.failed();
+            times.own();
+            assert!(times.take_trace().is_none());
+        });
+        assert_eq!(counted.count_total, 0);
+    }
+
+    #[test]
     fn what_was_not_asked_for_is_no_part() {
-        let mut times = Times::begin();
+        let mut times = Times::begin(None);
         times.own();
         assert_eq!((times.connection(), times.response()), (None, None));
     }

@@ -16,6 +16,7 @@ use crate::{
     observe::{
         audit::{self, Audit},
         metrics::Metrics,
+        trace::{self, Exporter, TraceError, Tracer},
     },
     proxy::dial::Reach,
     serve::{
@@ -143,6 +144,8 @@ pub(super) struct Wiring<'a> {
     pub(super) follower: &'a Follower,
     pub(super) metrics: &'a Arc<Metrics>,
     pub(super) audit: &'a Arc<Audit<Entry>>,
+    /// There if requests are traced.
+    pub(super) tracer: Option<Arc<Tracer>>,
     /// What became of reloads, for the API.
     pub(super) reloads: &'a Arc<reload::Status>,
     /// Work that a stop waits for after the connections.
@@ -199,6 +202,7 @@ impl Wiring<'_> {
             cut,
             metrics: Arc::clone(self.metrics),
             audit: Arc::clone(self.audit),
+            tracer: self.tracer.clone(),
         };
         Gateway::new(parts, reload::snapshot(&self.config.load()))
     }
@@ -240,6 +244,29 @@ impl Wiring<'_> {
             }),
         })
     }
+}
+
+/// What traces requests and what exports that, if the configuration names a collector.
+pub(super) fn traces(
+    live: &LiveConfig,
+    metrics: &Metrics,
+) -> Result<Option<(Arc<Tracer>, Exporter)>, TraceError> {
+    let config = &live.load().tracing;
+    let Some(endpoint) = config.otlp.endpoint.clone() else {
+        return Ok(None);
+    };
+    let settings = trace::Settings {
+        endpoint,
+        ca_file: config.otlp.ca_file.clone(),
+    };
+    let (ends, one_in) = (&metrics.spans, live.part(|config| config.tracing.one_in));
+    let (tracer, waiting) = Tracer::new(
+        move || one_in.get(),
+        config.client_context,
+        Arc::clone(ends),
+    );
+    let exporter = Exporter::start(&settings, waiting, Arc::clone(ends))?;
+    Ok(Some((tracer, exporter)))
 }
 
 fn audit_settings(config: &config::Audit) -> audit::Settings {

@@ -161,3 +161,12 @@ pub static AUDIT_FAILING: Metric = gauge(
     "1 while the audit log cannot be written, else 0",
     "",
 );
+
+/// Spans.
+pub static SPANS: Metric = counter(
+    "palisade_trace_spans_total",
+    &[label("result", words::<l::SpanEnd>)],
+    "Spans of traced requests, by what became of them",
+    "All but `exported` are lost. `queue_full`: too many waited for the collector. `not_sent`: it could not be reached, or \
+     did not take them in time. `refused`: it would not have them. All 0 while nothing is traced.",
+);
