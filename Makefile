@@ -21,7 +21,7 @@ demo: ## Start a gateway on this machine and print how to log in; with CLUSTER=l
 
 test: ## Run all tests, against a real API server too. The first run builds that: about five minutes more.
 	@control_plane=$$($(CONTROL_PLANE)); export PALISADE_CONTROLPLANE="$$control_plane"; \
-	set -x; cargo test --locked
+	set -x; cargo test --locked; cargo test --locked --features otlp --test traces
 
 bench: ## Measure beside HAProxy, nginx and a bare proxy, to bench/results/ (docs/performance.md). QUICK=1: minutes.
 	bench/load/run.sh $(if $(QUICK),--quick)
@@ -30,7 +30,8 @@ lint: $(CARGO_DENY) ## Check format, lints, documentation and dependencies.
 	cargo fmt --all --check
 	cargo fmt --manifest-path bench/load/Cargo.toml --all --check
 	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+	cargo clippy --locked --features otlp --lib --test traces -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --all-features --no-deps --document-private-items
 	$(CARGO_DENY) --log-level warn --locked check bans licenses sources
 
 fmt: ## Format the sources.

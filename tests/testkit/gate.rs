@@ -48,15 +48,20 @@ impl Gate {
 
     /// With clusters by host name below `base_domain`.
     pub(crate) async fn start_with(base_domain: Option<&str>) -> Self {
+        let base_domain =
+            base_domain.map_or(String::new(), |name| format!("base_domain: {name}\n"));
+        Self::start_configured(&base_domain).await
+    }
+
+    /// With further lines of configuration.
+    pub(crate) async fn start_configured(lines: &str) -> Self {
         canary::watch_log();
         let folder = tempfile::tempdir().unwrap();
         let (cert, key, ca_pem) = certificate(folder.path());
         let store = Store::memory();
         let keyring = Arc::new(Keyring::generate(&folder.path().join("keys")).unwrap());
-        let base_domain =
-            base_domain.map_or(String::new(), |name| format!("base_domain: {name}\n"));
         let config = format!(
-            "{base_domain}external_url: https://localhost\n\
+            "{lines}external_url: https://localhost\n\
              tls: {{cert_file: {}, key_file: {}}}\n\
              state: {{store: store, key_file: keys}}\n\
              clusters: {{danger_allow_loopback_clusters: true}}\n\

@@ -1,8 +1,10 @@
-//! What the tests put around the gateway. Both test crates include this module and use a part each.
+//! What the tests put around the gateway. The test crates include this module and use a part each.
 
 pub(crate) mod canary;
 pub(crate) mod client;
 pub(crate) mod cluster;
+#[cfg(feature = "otlp")]
+pub(crate) mod collector;
 pub(crate) mod dev;
 pub(crate) mod fake_api;
 pub(crate) mod gate;
