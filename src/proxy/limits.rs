@@ -16,8 +16,11 @@ pub const SHORT_CONNECTIONS: usize = 8;
 pub const STREAM_CONNECTIONS: usize = 200;
 /// HTTP/2 connections for what may be long *and* large: plain logs, proxied applications.
 pub const BULK_CONNECTIONS: usize = 32;
-/// HTTP/1.1 connections to a cluster that has no HTTP/2.
+/// HTTP/1.1 connections for requests that end, to a cluster that has no HTTP/2.
 pub const H1_CONNECTIONS: usize = 256;
+/// The same for watches and followed logs, each of which keeps one while it is open; with the client's, two file
+/// descriptors a stream.
+pub const H1_STREAM_CONNECTIONS: usize = 4_000;
 /// Streams on one HTTP/2 connection until the peer says otherwise; the API server says 100.
 pub const STREAMS: usize = 100;
 /// Flow-control window of a short request's stream, as the API server has it.

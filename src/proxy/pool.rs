@@ -367,7 +367,8 @@ impl Connections {
             .iter()
             .any(|connection| matches!(connection.sender, Sender::H1(_)));
         let most = match (self.lane, h1) {
-            (_, true) => limits::H1_CONNECTIONS,
+            (Lane::Short | Lane::Bulk, true) => limits::H1_CONNECTIONS,
+            (Lane::Stream, true) => limits::H1_STREAM_CONNECTIONS,
             (Lane::Short, false) => limits::SHORT_CONNECTIONS,
             (Lane::Bulk, false) => limits::BULK_CONNECTIONS,
             (Lane::Stream, false) => limits::STREAM_CONNECTIONS,
