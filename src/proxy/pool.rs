@@ -216,6 +216,12 @@ impl Pool {
                 parts.scheme = Some(Scheme::HTTPS);
                 parts.authority = Some(self.target.uri_authority().clone());
                 request.headers_mut().remove(header::HOST);
+                // Values marked sensitive are spelt out anew in each request (RFC 7541, 7.1.3), and this is a
+                // kilobyte that is the same for all. It may go into the table that they share: only a whole
+                // value under its own name matches there, and no client's Authorization goes on.
+                if let Some(credential) = request.headers_mut().get_mut(header::AUTHORIZATION) {
+                    credential.set_sensitive(false);
+                }
             }
             Sender::H1(_) => {
                 parts.scheme = None;
