@@ -155,7 +155,7 @@ impl World {
 
     fn outbound(&self, head: Head, permit: Permit) -> Outbound {
         let hop = Hop {
-            id: RequestId::new(),
+            id: RequestId::new().header_value(),
             peer: HeaderValue::from_static("10.1.2.3"),
             trace: None,
         };

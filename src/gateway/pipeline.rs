@@ -100,7 +100,8 @@ impl Gateway {
                 (answer.into_response(id, record.discovery), None)
             }
         };
-        response.headers_mut().insert(REQUEST_ID, id.header_value());
+        let quoted = record.id_value.clone();
+        response.headers_mut().insert(REQUEST_ID, quoted);
         record.answered(response.status());
         match session {
             // The record is written when the stream ends …
@@ -177,7 +178,7 @@ impl Gateway {
                     head,
                     body,
                     Hop {
-                        id: record.id,
+                        id: record.id_value.clone(),
                         peer: conn.peer_value.clone(),
                         trace: record.measure.times.onward(),
                     },

@@ -22,7 +22,7 @@ use crate::{
     request::{Head, RequestId, Target, conn::ConnInfo},
     status::{Reason, clock},
 };
-use http::{Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use jiff::Timestamp;
 use std::{mem, net::IpAddr, sync::Arc, time::Instant};
 
@@ -38,6 +38,8 @@ use words::{Word, Words};
 /// Collects what is told of a request.
 pub(super) struct Record {
     pub(super) id: RequestId,
+    /// The same as a header's value: the cluster and the client are told.
+    pub(super) id_value: HeaderValue,
     pub(super) measure: Measure,
     audit: Arc<Audit<Entry>>,
     began: Instant,
@@ -102,8 +104,10 @@ impl Record {
         audit: &Arc<Audit<Entry>>,
         trace: Option<Box<Trace>>,
     ) -> Box<Self> {
+        let id = RequestId::new();
         Box::new(Self {
-            id: RequestId::new(),
+            id,
+            id_value: id.header_value(),
             measure: Measure::begin(metrics, trace),
             audit: Arc::clone(audit),
             began: Instant::now(),

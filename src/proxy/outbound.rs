@@ -8,7 +8,7 @@ use super::{ProxyError, body::UpstreamBody, headers, limits, upstream::Facts};
 use crate::{
     authz::{Pace, Permit},
     observe::trace::Onward,
-    request::{Head, RequestId, head::Switch},
+    request::{Head, head::Switch},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
 
@@ -77,7 +77,7 @@ impl Origin {
             headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(header::UPGRADE, protocol.clone());
         }
-        headers.insert(AUDIT_ID, self.hop.id.header_value());
+        headers.insert(AUDIT_ID, self.hop.id.clone());
         headers.insert(FORWARDED_FOR, self.hop.peer.clone());
         if let Some(trace) = &self.hop.trace {
             headers.insert(TRACEPARENT, trace.traceparent.clone());
@@ -184,7 +184,7 @@ fn request(
 #[derive(Clone, Debug)]
 pub struct Hop {
     /// The request's id, for the cluster's audit log.
-    pub id: RequestId,
+    pub id: HeaderValue,
     /// The client's address, for the cluster's audit log (`sourceIPs`).
     pub peer: HeaderValue,
     /// The gateway's own trace of it, which takes the place of the client's; `None`: it is not traced, and
