@@ -7,10 +7,12 @@ use super::{
 };
 use crate::{
     api::login::{Deed, Seen},
-    authn::{Identity, Index},
+    authn::{Identity, Index, TokenId},
     authz::Assumed,
     objects::GROUP,
-    observe::audit::event::{Event, ObjectRef, ResponseStatus, Stage, User},
+    observe::audit::event::{
+        Event, Extra, Note as Text, ObjectRef, ResponseStatus, Shown, Stage, User,
+    },
     proxy::Exit,
     request::RequestId,
 };
@@ -53,17 +55,20 @@ pub struct Entry {
 impl Entry {
     /// Appends the event's line; `index` knows the names of groups.
     pub fn write(&self, index: &Index, line: &mut Vec<u8>) {
-        let mut event = Event::new(self.id.to_string(), self.stage);
+        let (method, token) = (self.method.as_str(), self.token());
+        let lower;
+        let mut event = Event::new(Shown(&self.id), self.stage, Shown(&self.peer));
         event.request_uri = self.words.get(Word::Target);
-        let method = self.method.as_str().to_ascii_lowercase();
         event.verb = match self.words.get(Word::Verb) {
             // Not read as far as that.
-            "" => &method,
+            "" => {
+                lower = method.to_ascii_lowercase();
+                &lower
+            }
             verb => verb,
         };
-        event.user = self.user(index);
+        event.user = self.user(token.as_ref(), index);
         event.impersonated_user = self.acts_as.as_ref().map(|other| assumed(other, index));
-        event.source_ips = [self.peer.to_string()];
         event.user_agent = self.words.get(Word::Agent);
         event.object_ref = self.object_ref();
         event.response_status = Some(self.response_status());
@@ -73,18 +78,25 @@ impl Entry {
         event.write(line);
     }
 
-    fn user(&self, index: &Index) -> User<'_> {
-        let (user, token) = match (&self.who, &self.login.who) {
-            (Some(who), _) => (who.user(), who.token_id()),
-            (None, Some((user, token))) => (user, *token),
+    fn token(&self) -> Option<TokenId> {
+        let login = self.login.who.as_ref().map(|(_, token)| *token);
+        self.who.as_ref().map(Identity::token_id).or(login)
+    }
+
+    /// `token` is theirs.
+    fn user<'e>(&'e self, token: Option<&'e TokenId>, index: &Index) -> User<'e> {
+        let user = match (&self.who, &self.login.who) {
+            (Some(who), _) => who.user(),
+            (None, Some((user, _))) => user,
             (None, None) => return User::default(),
         };
-        let token = Cow::Owned(token.to_string());
         User {
             username: &user.handle,
             uid: &user.uid,
             groups: names(&user.groups, index),
-            extra: [("palisade.dev/token-id".into(), vec![token])].into(),
+            extra: token.map_or(Extra::None, |token| {
+                Extra::One("palisade.dev/token-id", Shown(token))
+            }),
         }
     }
 
@@ -128,52 +140,48 @@ impl Entry {
             .failure
             .as_ref()
             .filter(|failure| failure.kind == FailureKind::Forbidden);
+        let mut say = |note: Note, text| event.annotate(note.key(), text);
         if let Some(failure) = forbidden {
-            event.annotate(Note::Decision.key(), "forbid");
-            event.annotate(Note::Reason.key(), failure.why());
+            say(Note::Decision, Text::Text("forbid"));
+            say(Note::Reason, Text::Text(failure.why()));
         } else if let Some(role) = &self.allowed_by {
-            event.annotate(Note::Decision.key(), "allow");
-            let reason = format!("allowed by role {role:?}");
-            event.annotate(Note::Reason.key(), reason);
+            say(Note::Decision, Text::Text("allow"));
+            say(Note::Reason, Text::Role(role));
         }
         if let Some(deed) = self.deed() {
-            event.annotate(Note::Deed.key(), deed);
+            say(Note::Deed, Text::Text(deed));
         }
         if let Some(user) = &self.login.tried {
-            event.annotate(Note::Tried.key(), &*user.handle);
+            say(Note::Tried, Text::Text(&user.handle));
         }
         let cluster = self.words.get(Word::Cluster);
         if !cluster.is_empty() {
-            event.annotate(Note::Cluster.key(), cluster);
+            say(Note::Cluster, Text::Text(cluster));
         }
         if self.hidden > 0 {
-            let hidden = self.hidden.to_string();
-            event.annotate(Note::Hidden.key(), hidden);
+            say(Note::Hidden, Text::Number(self.hidden as u64));
         }
         if self.left_out > 0 {
-            let left_out = self.left_out.to_string();
-            event.annotate(Note::LeftOut.key(), left_out);
+            say(Note::LeftOut, Text::Number(self.left_out));
         }
         if self.stage == Stage::ResponseStarted {
             return;
         }
-        let took = format!("{:.3}", self.took.as_secs_f64());
-        event.annotate(Note::Duration.key(), took);
-        event.annotate(Note::Sent.key(), self.sent.to_string());
+        say(Note::Duration, Text::Length(self.took));
+        say(Note::Sent, Text::Number(self.sent));
         if self.received > 0 {
-            let received = self.received.to_string();
-            event.annotate(Note::Received.key(), received);
+            say(Note::Received, Text::Number(self.received));
         }
         if let Some(exit) = self.exit {
             let exit = match exit {
-                Exit::Code(code) => code.to_string(),
-                Exit::Failed => "failed".to_owned(),
-                Exit::Unknown => "unknown".to_owned(),
+                Exit::Code(code) => Text::Code(code),
+                Exit::Failed => Text::Text("failed"),
+                Exit::Unknown => Text::Text("unknown"),
             };
-            event.annotate(Note::Exit.key(), exit);
+            say(Note::Exit, exit);
         }
         if !self.ended {
-            event.annotate(Note::Cut.key(), "true");
+            say(Note::Cut, Text::Text("true"));
         }
     }
 }
@@ -185,7 +193,7 @@ fn assumed<'e>(other: &'e Assumed, index: &Index) -> User<'e> {
         username: other.handle(),
         uid: other.uid(),
         groups: names(other.groups(), index),
-        extra: keys.map(|key| (key.into(), Vec::new())).collect(),
+        extra: Extra::Keys(keys.collect()),
     }
 }
 

@@ -1,10 +1,17 @@
 //! The line: an `audit.k8s.io/v1` Event, level Metadata, with upstream's fields in upstream's order
 //! (`k8s.io/apiserver/pkg/apis/audit/v1`), so that whatever reads a cluster's audit log reads this one.
+//!
+//! Everything is borrowed, and numbers and ids are turned into text in the line itself: there is one of these for
+//! each request.
 
 use crate::status::{Empty, Reason};
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
-use std::{borrow::Cow, collections::BTreeMap};
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use smallvec::SmallVec;
+use std::{borrow::Cow, collections::BTreeSet, fmt, time::Duration};
+
+/// Annotations that an event has room for without memory of its own: all that there are kinds of.
+const ANNOTATIONS: usize = 12;
 
 /// One line.
 #[derive(Debug, Serialize)]
@@ -15,7 +22,7 @@ pub struct Event<'a> {
     level: &'static str,
     /// Id of the request.
     #[serde(rename = "auditID")]
-    pub audit_id: String,
+    pub audit_id: Shown<'a>,
     /// When in the life of the request.
     pub stage: Stage,
     /// As far as it may be told.
@@ -30,7 +37,7 @@ pub struct Event<'a> {
     pub impersonated_user: Option<User<'a>>,
     /// The other end of the connection.
     #[serde(rename = "sourceIPs")]
-    pub source_ips: [String; 1],
+    pub source_ips: [Shown<'a>; 1],
     /// What the client calls itself.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub user_agent: &'a str,
@@ -47,8 +54,83 @@ pub struct Event<'a> {
     #[serde(serialize_with = "micro_time")]
     pub stage_timestamp: Timestamp,
     /// Whatever else there is to say.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<&'static str, Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Annotations::is_empty")]
+    annotations: Annotations<'a>,
+}
+
+/// What is written as it shows itself.
+#[derive(Clone, Copy)]
+pub struct Shown<'a>(pub &'a dyn fmt::Display);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
+}
+
+/// An annotation's text.
+#[derive(Clone, Copy, Debug)]
+pub enum Note<'a> {
+    /// As it is.
+    Text(&'a str),
+    /// Of the role that allowed a request.
+    Role(&'a str),
+    /// In decimal.
+    Number(u64),
+    /// In seconds, to the millisecond.
+    Length(Duration),
+    /// An exit code.
+    Code(i32),
+}
+
+impl fmt::Display for Note<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Role(role) => write!(f, "allowed by role {role:?}"),
+            Self::Number(number) => number.fmt(f),
+            Self::Length(length) => write!(f, "{:.3}", length.as_secs_f64()),
+            Self::Code(code) => code.fmt(f),
+        }
+    }
+}
+
+/// In the order of their keys.
+#[derive(Debug, Default)]
+struct Annotations<'a>(SmallVec<[(&'static str, Note<'a>); ANNOTATIONS]>);
+
+impl<'a> Annotations<'a> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What was there under the key is forgotten.
+    fn insert(&mut self, key: &'static str, note: Note<'a>) {
+        match self.0.binary_search_by_key(&key, |(key, _)| *key) {
+            Ok(at) => {
+                if let Some(slot) = self.0.get_mut(at) {
+                    slot.1 = note;
+                }
+            }
+            Err(at) => self.0.insert(at, (key, note)),
+        }
+    }
+}
+
+impl Serialize for Annotations<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, note) in &self.0 {
+            map.serialize_entry(key, &Shown(note))?;
+        }
+        map.end()
+    }
 }
 
 /// When in the life of a request.
@@ -75,8 +157,40 @@ pub struct User<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Cow<'a, str>>,
     /// What else belongs to the identity.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub extra: BTreeMap<Cow<'a, str>, Vec<Cow<'a, str>>>,
+    #[serde(skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra<'a>,
+}
+
+/// What else belongs to an identity.
+#[derive(Debug, Default)]
+pub enum Extra<'a> {
+    /// Nothing.
+    #[default]
+    None,
+    /// One key with one value.
+    One(&'static str, Shown<'a>),
+    /// Keys of which the values are not told.
+    Keys(BTreeSet<&'a str>),
+}
+
+impl Extra<'_> {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::One(_, _) => false,
+            Self::Keys(keys) => keys.is_empty(),
+        }
+    }
+}
+
+impl Serialize for Extra<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::None => serializer.collect_map(std::iter::empty::<(&str, &str)>()),
+            Self::One(key, value) => serializer.collect_map([(key, [value])]),
+            Self::Keys(keys) => serializer.collect_map(keys.iter().map(|key| (key, [""; 0]))),
+        }
+    }
 }
 
 /// `audit/v1` ObjectReference.
@@ -120,8 +234,8 @@ pub struct ResponseStatus<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// An event that says no more than that there was a request.
-    pub fn new(audit_id: String, stage: Stage) -> Self {
+    /// An event that says no more than that there was a request, and from where.
+    pub fn new(audit_id: Shown<'a>, stage: Stage, source: Shown<'a>) -> Self {
         Self {
             kind: "Event",
             api_version: "audit.k8s.io/v1",
@@ -132,19 +246,19 @@ impl<'a> Event<'a> {
             verb: "",
             user: User::default(),
             impersonated_user: None,
-            source_ips: [String::new()],
+            source_ips: [source],
             user_agent: "",
             object_ref: None,
             response_status: None,
             request_received_timestamp: Timestamp::UNIX_EPOCH,
             stage_timestamp: Timestamp::UNIX_EPOCH,
-            annotations: BTreeMap::new(),
+            annotations: Annotations::default(),
         }
     }
 
     /// Adds an annotation.
-    pub fn annotate(&mut self, key: &'static str, value: impl Into<Cow<'a, str>>) {
-        self.annotations.insert(key, value.into());
+    pub fn annotate(&mut self, key: &'static str, note: Note<'a>) {
+        self.annotations.insert(key, note);
     }
 
     /// Appends the line.
