@@ -1,15 +1,21 @@
-//! `palisade-load run`; the other commands are its children.
+//! `palisade-load run` and `compare`; the other commands are its children.
 
 use anyhow::Result;
 use clap::Parser;
-use palisade_load::{rp, suite, upstream};
+use palisade_load::{compare, rp, suite, upstream};
 use std::{path::PathBuf, process::ExitCode};
+
+/// The gateway's, for all: what the bare proxy shows must not be the allocator.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// The bench of whole processes
 #[derive(Parser)]
 enum Command {
     /// Measure, and write the results
     Run(Box<suite::Options>),
+    /// Say which ratios of two runs agree within their spread
+    Compare(compare::Options),
     /// Serve as the API server of the bench
     Upstream {
         #[arg(long)]
@@ -44,6 +50,7 @@ fn run(command: Command) -> Result<()> {
         .build()?;
     match command {
         Command::Run(options) => runtime.block_on(suite::run(*options)),
+        Command::Compare(options) => compare::run(&options),
         Command::Upstream { folder, alpn } => {
             let alpn: Vec<&str> = alpn.iter().map(String::as_str).collect();
             runtime.block_on(upstream::run(&folder, &alpn))
