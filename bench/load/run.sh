@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The bench of whole processes; `make bench` runs this. Arguments go to `palisade-load run` (`--help` lists them).
+# The bench of whole processes; `make bench` runs this. Arguments go to `palisade-load run` (`--help` lists them);
+# without any the whole bench runs, and docs/performance.md gets its table.
 #
 # HAProxy and nginx are installed from Debian's packages if they are missing. Results go to bench/results/.
 set -euo pipefail
@@ -30,8 +31,11 @@ cargo build "${load[@]}" --release --bin palisade-load
 cargo build "${load[@]}" --profile counted -p palisade-load-world
 
 more=()
-[[ " $* " == *' --quick '* ]] || more+=(--docs docs/performance.md)
-if [[ " $* " != *' --quick '* && " $* " != *' --control-plane '* ]]; then
+arguments=" $* "
+# The document shows whole runs.
+(($#)) || more+=(--docs docs/performance.md)
+if [[ $arguments != *' --quick '* && $arguments != *' --control-plane '* ]] &&
+    [[ $arguments != *' --parts'* || $arguments == *apiserver* ]]; then
     # A real API server, for what impersonation costs it (G11). Without Go it is left out, and the table says so.
     if control_plane=$(tests/e2e/controlplane/build.sh); then
         more+=(--control-plane "$control_plane")

@@ -5,10 +5,10 @@
 
 use crate::{
     load::{Aim, Gets, Meter, Profile, Proto, closed},
-    proc::{self, LOAD_CPU, Process},
+    proc::{self, Cpu, LOAD_CPU, Process},
     results::Growth,
     stats::Figure,
-    suite::Suite,
+    suite::{Options, Suite},
     world::{Proxy, Side, Sizes},
 };
 use anyhow::{Context as _, Result, bail};
@@ -19,12 +19,30 @@ const OBJECT: &str = "/api/v1/namespaces/default/configmaps/bench?resourceVersio
 /// Groups of the user who is in many; the few that a request needs are sent, not these.
 const GROUPS: usize = 50;
 
+/// Name of the cluster.
+const NAME: &str = "real";
+const ROUNDS: usize = 9;
+/// Rounds that warm caches on both sides, and do not count.
+const WARM: usize = 2;
+/// One round, and the start of everything.
+const SECONDS: f64 = 3.2;
+/// See [`SECONDS`].
+const START: f64 = 15.0;
+
+/// Seconds that all of it is planned to take.
+pub fn seconds(options: &Options) -> f64 {
+    if options.control_plane.is_none() {
+        return 0.0;
+    }
+    START + 2.0 * (options.rounds(ROUNDS) + WARM) as f64 * SECONDS
+}
+
 /// Measures, if there is a control plane.
 pub async fn run(suite: &Suite) -> Result<Vec<Growth>> {
     let Some(programs) = &suite.options.control_plane else {
         return Ok(Vec::new());
     };
-    eprintln!("a real API server");
+    suite.progress.step("a real API server: start", START);
     let cluster = Cluster::start(suite, programs)?;
     let sizes = Sizes {
         users: 10,
@@ -124,14 +142,13 @@ impl Cluster {
             .args([
                 "cluster",
                 "add",
-                "real",
+                NAME,
                 "--yes",
                 "--kubeconfig",
                 &self.kubeconfig,
             ])
-            .args(["--server", &format!("https://{address}")])
-            .arg("--ca")
-            .arg(&suite.world.files.ca)
+            .env("PALISADE_SERVER", format!("https://{address}"))
+            .env("PALISADE_CA", &suite.world.files.ca)
             .env("PALISADE_TOKEN", token)
             .output()?;
         if !output.status.success() {
@@ -157,69 +174,49 @@ impl Cluster {
             gateway.address(Side::H2).context("no address")?,
             &suite.world.files.ca,
             Arc::new(vec![token]),
-            vec!["/k8s/clusters/real".to_owned()],
+            vec![format!("/k8s/clusters/{NAME}").to_owned()],
         )?;
         let mut micros = [Vec::new(), Vec::new()];
+        let known = gateway.gateway.as_ref().context("a gateway")?;
         let mut dialled = 0;
         let mut requests = 0;
-        // The first rounds warm caches on both sides and do not count.
-        for round in 0..suite.rounds + 2 {
+        let rounds = suite.options.rounds(ROUNDS);
+        for round in 0..rounds + WARM {
+            suite.progress.step(
+                &format!(
+                    "a real API server, {what}: {} of {}",
+                    round + 1,
+                    rounds + WARM
+                ),
+                SECONDS,
+            );
             suite.settle()?;
             for turn in 0..2 {
                 let at = (turn + round) % 2;
                 let aim = [&direct, &through][at];
-                let before = proc::sockets_of_port(self.port)?;
+                let before = known.dials(NAME)?;
                 let (each, done) = self.burst(aim).await?;
-                if round >= 2 {
+                if round >= WARM {
                     micros[at].push(each);
                     if at == 1 {
-                        dialled += proc::sockets_of_port(self.port)?.saturating_sub(before);
+                        dialled += known.dials(NAME)? - before;
                         requests += done;
                     }
                 }
             }
         }
-        let ratio = Figure::of(
-            micros[1]
-                .iter()
-                .zip(&micros[0])
-                .map(|(own, other)| own / other),
-        );
-        let figure = |values: &[f64]| Figure::of(values.iter().copied()).unwrap_or_default();
-        let row = |name: &str, figure, unit| Growth {
-            what: format!("{name}, {what}"),
-            figure,
-            unit,
-        };
-        Ok(vec![
-            row("API server's CPU of a direct GET", figure(&micros[0]), "us"),
-            row(
-                "API server's CPU of a GET through the gateway",
-                figure(&micros[1]),
-                "us",
-            ),
-            row(
-                "API server's CPU of a GET, gateway over direct",
-                ratio.context("no rounds")?,
-                "ratio",
-            ),
-            row(
-                "API server's new connections a request",
-                figure(&[dialled as f64 / requests.max(1) as f64]),
-                "",
-            ),
-        ])
+        rows(what, &micros, dialled, requests)
     }
 
     async fn burst(&self, aim: &Aim) -> Result<(f64, usize)> {
-        struct Cpu(u32, u64, u64);
-        impl Meter for Cpu {
+        struct Window(u32, Cpu, u64);
+        impl Meter for Window {
             fn start(&mut self) -> Result<()> {
-                self.1 = proc::cpu_nanos(self.0)?;
+                self.1 = Cpu::of(self.0)?;
                 Ok(())
             }
             fn stop(&mut self) -> Result<()> {
-                self.2 = proc::cpu_nanos(self.0)? - self.1;
+                self.2 = Cpu::of(self.0)?.since(&self.1);
                 Ok(())
             }
         }
@@ -232,10 +229,44 @@ impl Cluster {
             path: OBJECT.to_owned(),
             bytes: self.bytes,
         };
-        let mut cpu = Cpu(self.pid, 0, 0);
+        let mut cpu = Window(self.pid, Cpu::default(), 0);
         let burst = closed(aim, &gets, &mut cpu).await?;
         Ok((cpu.2 as f64 / 1e3 / burst.done as f64, burst.done))
     }
+}
+
+/// Microseconds of direct requests and of those through the gateway, round by round.
+fn rows(
+    what: &str,
+    [direct, through]: &[Vec<f64>; 2],
+    dialled: u64,
+    requests: usize,
+) -> Result<Vec<Growth>> {
+    let ratio = Figure::of(through.iter().zip(direct).map(|(own, other)| own / other));
+    let figure = |values: &[f64]| Figure::of(values.iter().copied()).unwrap_or_default();
+    let row = |name: &str, figure, unit: &str| Growth {
+        what: format!("{name}, {what}"),
+        figure,
+        unit: unit.to_owned(),
+    };
+    Ok(vec![
+        row("API server's CPU of a direct GET", figure(direct), "us"),
+        row(
+            "API server's CPU of a GET through the gateway",
+            figure(through),
+            "us",
+        ),
+        row(
+            "API server's CPU of a GET, gateway over direct",
+            ratio.context("no rounds")?,
+            "ratio",
+        ),
+        row(
+            &format!("API server's new connections from the gateway, {requests} requests"),
+            figure(&[dialled as f64]),
+            "",
+        ),
+    ])
 }
 
 /// Base64 by the tool that every system has.

@@ -19,6 +19,9 @@ const LOADS: [(Proto, usize, usize, &str); 3] = [
 /// Enough for a tenth of a call to show, and for what a timer does to vanish.
 const REQUESTS: usize = 10_000;
 
+/// What both are planned to take.
+pub const SECONDS: f64 = 60.0;
+
 /// Counts both.
 pub async fn run(suite: &Suite) -> Result<Vec<Counter>> {
     let mut all = syscalls(suite).await?;
@@ -59,7 +62,8 @@ impl Meter for Calls<'_> {
 }
 
 async fn syscalls(suite: &Suite) -> Result<Vec<Counter>> {
-    let fleet = Fleet::start(suite)?;
+    suite.progress.step("system calls", SECONDS * 0.6);
+    let fleet = Fleet::start(suite).await?;
     let targets = [
         (Kind::HAProxy, Side::H1),
         (Kind::Nginx, Side::H1),
@@ -70,7 +74,6 @@ async fn syscalls(suite: &Suite) -> Result<Vec<Counter>> {
         (Kind::Gateway, Side::H2),
     ];
     let mut all = Vec::new();
-    eprintln!("system calls");
     for (proto, connections, streams, name) in LOADS {
         for (kind, side) in targets {
             let target = Target { kind, side };
@@ -83,7 +86,7 @@ async fn syscalls(suite: &Suite) -> Result<Vec<Counter>> {
             };
             let burst = closed(&aim, &gets(proto, connections, streams), &mut calls).await?;
             all.push(Counter {
-                what: "system calls",
+                what: "system calls".to_owned(),
                 load: name.to_owned(),
                 target: target.name(),
                 each: calls.count as f64 / burst.done as f64,
@@ -123,7 +126,7 @@ impl Meter for Allocations {
 
 async fn allocations(suite: &Suite) -> Result<Vec<Counter>> {
     let mut all = Vec::new();
-    eprintln!("allocations");
+    suite.progress.step("allocations", SECONDS * 0.4);
     for kind in [Kind::Rp, Kind::Gateway] {
         let port = proc::free_port()?;
         let proxy = match kind {
@@ -141,7 +144,7 @@ async fn allocations(suite: &Suite) -> Result<Vec<Counter>> {
                 let gets = gets(proto, connections, streams);
                 let burst = closed(&aim, &gets, &mut counting).await?;
                 all.push(Counter {
-                    what: "allocations",
+                    what: "allocations".to_owned(),
                     load: name.to_owned(),
                     target: Target { kind, side }.name(),
                     each: counting.count as f64 / burst.done as f64,

@@ -6,7 +6,7 @@ use crate::{
     proc,
     results::{Growth, Sample},
     stats::Figure,
-    suite::Suite,
+    suite::{Options, Suite},
     world::{Proxy, Side, Sizes, prefixes},
 };
 use anyhow::{Context as _, Result};
@@ -43,12 +43,33 @@ fn large(suite: &Suite) -> Sizes {
     }
 }
 
+/// Rounds of a comparison, beside twelve of the main cells.
+const ROUNDS: usize = 8;
+/// One round of a comparison.
+const ROUND: f64 = 1.5;
+/// Changes of one kind.
+const EFFECTS: f64 = 5.0;
+/// A store of ordinary size: filled, loaded, its clusters probed.
+const SMALL_STORE: f64 = 6.0;
+/// The same, for a million things.
+const MILLION: f64 = 30.0;
+
+/// Seconds that all of it is planned to take.
+pub fn seconds(options: &Options) -> f64 {
+    let stores = 2.0 * SMALL_STORE + 4.0 * million(options);
+    stores + 4.0 * options.rounds(ROUNDS) as f64 * ROUND + 2.0 * EFFECTS
+}
+
+fn million(options: &Options) -> f64 {
+    SMALL_STORE + if options.quick { 0.1 } else { 1.0 } * MILLION
+}
+
 /// Measures everything.
-pub async fn run(suite: &Suite) -> Result<Vec<Growth>> {
-    let mut found = Vec::new();
-    let small = start(suite, "small", SMALL, 10, &mut found).await?;
-    memory(suite, &small, &mut found).await?;
-    let big = start(suite, "large", large(suite), HEAVY, &mut found).await?;
+pub async fn run(suite: &Suite, found: &mut Vec<Growth>) -> Result<()> {
+    memory(suite, found).await?;
+    let small = start(suite, "small", SMALL, 10, SMALL_STORE, found).await?;
+    let seconds = 2.0 * million(&suite.options);
+    let big = start(suite, "large", large(suite), HEAVY, seconds, found).await?;
     let resident = resident(&big)? / f64::from(1 << 20);
     found.push(one("memory of the large one", resident, "MiB"));
     for side in [Side::H1, Side::H2] {
@@ -72,39 +93,49 @@ pub async fn run(suite: &Suite) -> Result<Vec<Growth>> {
         found.push(compared(suite, Side::H1, what.to_owned(), &pair).await?);
     }
     found.extend(effect::run(suite, &big).await?);
-    Ok(found)
-}
-
-/// Bytes of a token and of a binding: a store with many of them alone, less the small one.
-async fn memory(suite: &Suite, small: &Proxy, found: &mut Vec<Growth>) -> Result<()> {
-    let base = resident(small)?;
-    let large = large(suite);
-    let tokens = Sizes {
-        tokens: large.tokens,
-        ..SMALL
-    };
-    let bindings = Sizes {
-        bindings: large.bindings,
-        ..SMALL
-    };
-    for (name, sizes, count, what) in [
-        ("tokens", tokens, large.tokens, "memory of a token"),
-        ("bindings", bindings, large.bindings, "memory of a binding"),
-    ] {
-        let proxy = start(suite, name, sizes, 10, found).await?;
-        let each = (resident(&proxy)? - base) / (count - 1_000) as f64;
-        found.push(one(what, each, "bytes"));
-        drop(proxy);
-        std::fs::remove_dir_all(suite.world.folder.join("growth").join(name))?;
-    }
     Ok(())
 }
 
-fn one(what: &str, value: f64, unit: &'static str) -> Growth {
+/// Bytes of a token and of a binding: a store with many of them, less one with one for each user.
+async fn memory(suite: &Suite, found: &mut Vec<Growth>) -> Result<()> {
+    let large = large(suite);
+    let seconds = million(&suite.options);
+    let users = Sizes {
+        users: large.users,
+        tokens: large.users,
+        bindings: large.users,
+        ..SMALL
+    };
+    let tokens = Sizes {
+        tokens: large.tokens,
+        ..users
+    };
+    let bindings = Sizes {
+        bindings: large.bindings,
+        ..users
+    };
+    let mut sizes = Vec::new();
+    for (name, of, seconds) in [
+        ("users", users, SMALL_STORE),
+        ("tokens", tokens, seconds),
+        ("bindings", bindings, seconds),
+    ] {
+        let proxy = start(suite, name, of, 10, seconds, found).await?;
+        sizes.push(resident(&proxy)?);
+        drop(proxy);
+        std::fs::remove_dir_all(suite.world.folder.join("growth").join(name))?;
+    }
+    let each = |at: usize, count| (sizes[at] - sizes[0]) / (count - large.users) as f64;
+    found.push(one("memory of a token", each(1, large.tokens), "bytes"));
+    found.push(one("memory of a binding", each(2, large.bindings), "bytes"));
+    Ok(())
+}
+
+fn one(what: &str, value: f64, unit: &str) -> Growth {
     Growth {
         what: what.to_owned(),
         figure: Figure::of([value]).unwrap_or_default(),
-        unit,
+        unit: unit.to_owned(),
     }
 }
 
@@ -117,16 +148,19 @@ async fn start(
     name: &str,
     sizes: Sizes,
     heavy: usize,
+    seconds: f64,
     found: &mut Vec<Growth>,
 ) -> Result<Proxy> {
-    eprintln!("growth: {name}");
+    suite
+        .progress
+        .step(&format!("growth: the {name} store"), seconds);
     let store = suite.world.seed(&format!("growth/{name}"), sizes, heavy)?;
     let began = Instant::now();
     let proxy = suite.world.gateway(&store, None)?;
     found.push(Growth {
         what: format!("start of the {name} store"),
         figure: Figure::of([began.elapsed().as_secs_f64()]).unwrap_or_default(),
-        unit: "s",
+        unit: "s".to_owned(),
     });
     // The first probes of two thousand clusters.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
@@ -159,7 +193,10 @@ async fn compared(
         bytes: 1024,
     };
     let mut samples = [Vec::new(), Vec::new()];
-    for round in 0..suite.rounds.max(6) {
+    let rounds = suite.options.rounds(ROUNDS);
+    let seconds = ROUND * rounds as f64;
+    suite.progress.step(&format!("growth: {what}"), seconds);
+    for round in 0..rounds {
         suite.settle()?;
         for turn in 0..2 {
             let at = (turn + round) % 2;
@@ -184,6 +221,6 @@ async fn compared(
     Ok(Growth {
         what,
         figure: figure.context("no rounds")?,
-        unit: "ratio",
+        unit: "ratio".to_owned(),
     })
 }

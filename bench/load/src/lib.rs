@@ -10,6 +10,7 @@
 
 pub mod apiserver;
 pub mod cells;
+pub mod compare;
 pub mod counters;
 pub mod goals;
 pub mod growth;
@@ -19,6 +20,7 @@ pub mod memory;
 pub mod overload;
 pub mod picture;
 pub mod proc;
+pub mod progress;
 pub mod report;
 pub mod results;
 pub mod rp;

@@ -7,7 +7,7 @@ mod bursts;
 mod paced;
 mod streams;
 
-pub use bursts::{Gets, closed, connects, discovery, flood};
+pub use bursts::{Gets, closed, connects, discovery, flood, warm};
 pub use paced::{Paced, paced};
 pub use streams::{Open, Watches, echo, forward, hold, idle, watches};
 
@@ -280,6 +280,18 @@ pub trait Meter {
     fn start(&mut self) -> Result<()>;
     /// The last answer is here.
     fn stop(&mut self) -> Result<()>;
+}
+
+/// No window at all.
+pub struct Unmeasured;
+
+impl Meter for Unmeasured {
+    fn start(&mut self) -> Result<()> {
+        Ok(())
+    }
+    fn stop(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 async fn clients(aim: &Aim, proto: Proto, count: usize) -> Result<Vec<Client>> {

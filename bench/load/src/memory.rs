@@ -2,7 +2,7 @@
 
 use crate::{
     cells::PATIENCE,
-    load::{Aim, Gets, Meter, Profile, Proto, Watches, closed, hold, idle},
+    load::{self, Aim, Proto, Watches, hold, idle},
     proc,
     results::Memory,
     suite::{Suite, Target},
@@ -59,17 +59,30 @@ const ALL: [What; 7] = [
     What::Watch(Proto::H2, 50),
 ];
 
+/// How many idle.
+const COUNT: usize = 2_000;
+/// One figure: a start, two thousand connections, and the end.
+const SECONDS: f64 = 4.0;
+
+/// Seconds that all of it is planned to take.
+pub fn seconds() -> f64 {
+    SECONDS * (ALL.len() * TARGETS.len()) as f64
+}
+
 /// Measures all.
 pub async fn run(suite: &Suite) -> Result<Vec<Memory>> {
-    let count = if suite.options.quick { 1_000 } else { 2_000 };
     let mut all = Vec::new();
     for what in ALL {
-        eprintln!("memory: {}", what.name());
+        let name = format!("memory: {}", what.name());
+        suite.progress.step(&name, SECONDS * TARGETS.len() as f64);
         for (kind, side) in TARGETS {
             let name = Target { kind, side }.name();
-            let found = timeout(PATIENCE, one(suite, kind, side, what, count)).await;
+            let found = timeout(PATIENCE, one(suite, kind, side, what, COUNT)).await;
             let found = found.context("it hangs").flatten();
-            all.push(found.with_context(|| format!("{} {name}", what.name()))?);
+            match found {
+                Ok(found) => all.push(found),
+                Err(error) => suite.failed(&format!("memory: {} {name}", what.name()), &error),
+            }
         }
     }
     Ok(all)
@@ -79,23 +92,12 @@ async fn one(suite: &Suite, kind: Kind, side: Side, what: What, count: usize) ->
     let proxy = match kind {
         Kind::HAProxy => suite.world.haproxy()?,
         Kind::Nginx => suite.world.nginx()?,
-        Kind::Rp | Kind::Direct => suite.world.rp(None)?,
+        Kind::Rp | Kind::Direct | Kind::Before => suite.world.rp(None)?,
         Kind::Gateway => suite.world.gateway(&suite.store, None)?,
     };
     let aim = aim(suite, &proxy, side)?;
     // What is allocated once is no connection's.
-    for proto in [Proto::H1, Proto::H2] {
-        let warm = Gets {
-            proto,
-            connections: 1,
-            streams: 1,
-            requests: 200,
-            profile: Profile::Kubectl,
-            path: "/api/v1/namespaces/default/pods/b1024".to_owned(),
-            bytes: 1024,
-        };
-        closed(&aim, &warm, &mut Nothing).await?;
-    }
+    load::warm(&aim).await?;
     let before = resident(&proxy).await?;
     let list = "/api/v1/namespaces/default/pods?limit=51200";
     let get = "/api/v1/namespaces/default/pods/b1024";
@@ -132,17 +134,6 @@ async fn kept(proxy: &Proxy, held: impl Sized) -> Result<u64> {
 async fn resident(proxy: &Proxy) -> Result<u64> {
     tokio::time::sleep(Duration::from_millis(500)).await;
     proc::resident(proxy.pid())
-}
-
-struct Nothing;
-
-impl Meter for Nothing {
-    fn start(&mut self) -> Result<()> {
-        Ok(())
-    }
-    fn stop(&mut self) -> Result<()> {
-        Ok(())
-    }
 }
 
 fn aim(suite: &Suite, proxy: &Proxy, side: Side) -> Result<Aim> {

@@ -33,8 +33,8 @@ pub fn draw(results: &Results) -> String {
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
          <text x=\"10\" y=\"20\" font-size=\"14\">CPU of the proxy over CPU of the upstream; HAProxy with the same \
          upstream protocol is 1 (shorter is better)</text>\n\
-         <text x=\"10\" y=\"38\" fill=\"#555\">Medians over {rounds} rounds, whiskers: quartiles. The gateway \
-         authenticates, decides and impersonates; the others only forward.</text>\n\
+         <text x=\"10\" y=\"38\" fill=\"#555\">Medians over up to {rounds} rounds, whiskers: 95 % intervals. The gateway \
+         authenticates, decides, impersonates and logs; the others only forward.</text>\n\
          {body}\
          <line x1=\"{one}\" y1=\"48\" x2=\"{one}\" y2=\"{bottom:.0}\" stroke=\"#b00\" stroke-dasharray=\"4 3\"/>\n</svg>\n",
         rounds = results.machine.rounds,

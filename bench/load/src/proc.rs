@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader},
     net::{Ipv4Addr, TcpListener, TcpStream},
@@ -14,8 +15,10 @@ use std::{
 pub const PROXY_CPU: usize = 0;
 /// The core of the upstream and the generator.
 pub const LOAD_CPU: usize = 1;
+/// Ports to listen on.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// A start takes seconds at most, a large store's a minute.
-const PATIENCE: Duration = Duration::from_mins(3);
+pub const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A child; dropped, it is killed.
 pub struct Process {
@@ -78,12 +81,18 @@ impl Process {
             if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
                 return Ok(());
             }
-            if let Some(status) = self.child.try_wait()? {
-                bail!("the process ended: {status}");
-            }
+            self.lives()?;
             std::thread::sleep(Duration::from_millis(20));
         }
         bail!("nothing listens on port {port}")
+    }
+
+    /// An error if it has ended.
+    pub fn lives(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("the process ended: {status}"),
+            None => Ok(()),
+        }
     }
 
     /// Its id. `taskset` becomes the command, so this is the command's.
@@ -92,11 +101,16 @@ impl Process {
     }
 }
 
-/// A free port; somebody else may take it before it is used, and then a start fails.
+/// A free port below those that the kernel gives to outgoing connections, of which there are thousands here; somebody
+/// else may take it before it is used, and then a start fails.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
+    for _ in 0..1000 {
+        let port = fastrand::u16(PORTS);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free");
 }
 
 /// The process and its descendants.
@@ -148,22 +162,39 @@ pub fn sockets_of_port(port: u16) -> Result<usize> {
     Ok(count)
 }
 
-/// Nanoseconds of CPU of a process and its descendants: no tick rounding, all threads.
-pub fn cpu_nanos(pid: u32) -> Result<u64> {
-    let mut sum = 0;
-    for pid in tree(pid) {
-        let tasks = fs::read_dir(format!("/proc/{pid}/task"))
-            .with_context(|| format!("process {pid} is gone"))?;
-        for task in tasks.flatten() {
-            let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            let nanos = text
-                .split(' ')
-                .next()
-                .and_then(|text| text.parse::<u64>().ok());
-            sum += nanos.unwrap_or(0);
+/// Nanoseconds of CPU of a process and its descendants, thread by thread: no tick rounding.
+#[derive(Clone, Debug, Default)]
+pub struct Cpu(BTreeMap<u32, u64>);
+
+impl Cpu {
+    /// Until now.
+    pub fn of(pid: u32) -> Result<Self> {
+        let mut threads = BTreeMap::new();
+        for pid in tree(pid) {
+            let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+                .with_context(|| format!("process {pid} is gone"))?;
+            for task in tasks.flatten() {
+                let id = task.file_name();
+                let id = id.to_str().and_then(|id| id.parse::<u32>().ok());
+                let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+                let nanos = text
+                    .split(' ')
+                    .next()
+                    .and_then(|nanos| nanos.parse::<u64>().ok());
+                threads.extend(id.zip(nanos));
+            }
         }
+        Ok(Self(threads))
     }
-    Ok(sum)
+
+    /// What came to it since then. A thread that ended in between takes its time with it, and not more: idle ones end
+    /// every now and then, and a plain sum would be less than before.
+    pub fn since(&self, before: &Self) -> u64 {
+        let threads = self.0.iter();
+        threads
+            .map(|(id, now)| now.saturating_sub(before.0.get(id).copied().unwrap_or(0)))
+            .sum()
+    }
 }
 
 /// Resident bytes of a process and its descendants.

@@ -1,6 +1,9 @@
 //! The table.
 
-use crate::{results::Results, stats::Figure};
+use crate::{
+    results::{Results, Sample},
+    stats::Figure,
+};
 use std::fmt::Write as _;
 
 /// Everything in Markdown.
@@ -14,11 +17,11 @@ pub fn markdown(results: &Results) -> String {
     text
 }
 
-/// `0.83 ± 0.02`: the median and its standard error.
+/// `0.83 ± 0.02`: the median, and half of the interval in which it is with 95 % confidence.
 fn ratio(figure: Option<&Figure>) -> String {
     figure.map_or_else(
         || "–".to_owned(),
-        |figure| format!("{:.2} ± {:.2}", figure.median, figure.error()),
+        |figure| format!("{:.2} ± {:.2}", figure.median, figure.spread()),
     )
 }
 
@@ -45,15 +48,18 @@ fn head(text: &mut String, results: &Results) -> std::fmt::Result {
             goal.id, goal.goal, goal.found
         )?;
     }
+    for failure in &results.failures {
+        writeln!(text, "\n**Failed:** {failure}")?;
+    }
     writeln!(
         text,
-        "\n### The run\n\n{} cores, {}, {} GiB, Linux {}; {} rounds.",
-        machine.cores, machine.cpu, machine.memory, machine.kernel, machine.rounds
+        "\n### The run\n\n{} cores, {}, {} GiB, Linux {}; {} rounds, {:.0} minutes.",
+        machine.cores, machine.cpu, machine.memory, machine.kernel, machine.rounds, machine.minutes
     )?;
     if let Some(quiet) = &machine.quiet {
         writeln!(
             text,
-            "Before a burst {:.0} % of the machine was free (a quarter of the time below {:.0} %).",
+            "Before a burst {:.0} % of the machine was free (one time in twenty less than {:.0} %).",
             quiet.median * 100.0,
             quiet.low * 100.0
         )?;
@@ -77,8 +83,8 @@ fn cells(text: &mut String, results: &Results) -> std::fmt::Result {
     writeln!(
         text,
         "\n### Closed loops\n\n\
-         | workload | target | px/up | vs HAProxy | vs nginx | vs rp | µs | upstream µs | per s | p50 µs | p99 µs | p99.9 µs | MiB/CPU-s | handshakes each |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+         | workload | target | rounds | px/up | vs HAProxy | vs nginx | vs rp | µs | µs vs HAProxy | µs vs rp | upstream µs | upstream vs HAProxy | per s | p50 µs | p99 µs | p99.9 µs | MiB/CPU-s | handshakes each |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
     )?;
     for cell in &results.cells {
         for target in &cell.targets {
@@ -87,26 +93,59 @@ fn cells(text: &mut String, results: &Results) -> std::fmt::Result {
                 let figure = figures.map(|all| &all[at]).filter(|one| one.median > 0.0);
                 number(figure, 0)
             };
-            let bulk = target
-                .mib_per_cpu_second
-                .filter(|figure| figure.median > 100.0);
+            // Beside small answers it says nothing.
+            let each = |sample: &Sample| sample.bytes / sample.done.max(1);
+            let large = target.samples.iter().any(|sample| each(sample) >= 50 << 10);
+            let bulk = target.mib_per_cpu_second.filter(|_| large);
             writeln!(
                 text,
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 cell.name,
                 target.target,
+                target.samples.len(),
                 ratio(target.px_up.as_ref()),
                 ratio(target.vs_haproxy.as_ref()),
                 ratio(target.vs_nginx.as_ref()),
                 ratio(target.vs_rp.as_ref()),
                 number(target.micros.as_ref(), 1),
+                ratio(target.micros_vs_haproxy.as_ref()),
+                ratio(target.micros_vs_rp.as_ref()),
                 number(target.upstream_micros.as_ref(), 1),
+                ratio(target.upstream_vs_haproxy.as_ref()),
                 number(target.rate.as_ref(), 0),
                 latency(0),
                 latency(1),
                 latency(2),
                 number(bulk.as_ref(), 0),
                 number(target.handshakes.as_ref(), 4),
+            )?;
+        }
+    }
+    before(text, results)
+}
+
+/// A change beside what was there before it.
+fn before(text: &mut String, results: &Results) -> std::fmt::Result {
+    let mut begun = false;
+    for cell in &results.cells {
+        for target in &cell.targets {
+            let Some(figure) = &target.vs_before else {
+                continue;
+            };
+            if !std::mem::replace(&mut begun, true) {
+                writeln!(
+                    text,
+                    "\n### Beside the build before\n\n\
+                     | workload | target | px/up | µs |\n|---|---|---|---|"
+                )?;
+            }
+            writeln!(
+                text,
+                "| {} | {} | {} | {} |",
+                cell.name,
+                target.target,
+                ratio(Some(figure)),
+                ratio(target.micros_vs_before.as_ref())
             )?;
         }
     }
@@ -134,7 +173,7 @@ fn latency(text: &mut String, results: &Results) -> std::fmt::Result {
             number(Some(&row.p50), 0),
             number(Some(&row.p90), 0),
             number(Some(&row.p99), 0),
-            number(Some(&row.p999), 0),
+            row.p999.round(),
             added(0),
             added(1),
             ratio(row.p99_vs_haproxy.as_ref()),
@@ -197,14 +236,14 @@ fn rest(text: &mut String, results: &Results) -> std::fmt::Result {
     if !results.growth.is_empty() {
         writeln!(
             text,
-            "\n### Growth\n\n| what | found | quartiles |\n|---|---|---|"
+            "\n### Growth\n\n| what | found | 95 % interval | rounds |\n|---|---|---|---|"
         )?;
         for row in &results.growth {
             let figure = &row.figure;
             writeln!(
                 text,
-                "| {} | {:.2} {} | {:.2} to {:.2} |",
-                row.what, figure.median, row.unit, figure.low, figure.high
+                "| {} | {:.2} {} | {:.2} to {:.2} | {} |",
+                row.what, figure.median, row.unit, figure.low, figure.high, figure.rounds
             )?;
         }
     }

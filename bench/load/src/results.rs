@@ -1,11 +1,11 @@
 //! What a run found, as it is written to JSON.
 
 use crate::{stats::Figure, world::Sizes};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Results {
     /// Where and with what.
     pub machine: Machine,
@@ -25,10 +25,12 @@ pub struct Results {
     pub growth: Vec<Growth>,
     /// What stands where.
     pub goals: Vec<Goal>,
+    /// Bursts that failed, and have no figure.
+    pub failures: Vec<String>,
 }
 
 /// The machine, and the versions.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Machine {
     /// Of the processor.
     pub cpu: String,
@@ -42,23 +44,34 @@ pub struct Machine {
     pub versions: BTreeMap<String, String>,
     /// Rounds of each cell.
     pub rounds: usize,
-    /// Median share of the machine's time that was free just before a burst.
-    pub quiet: Option<Figure>,
+    /// Share of the machine's time that was free just before a burst.
+    pub quiet: Option<Quiet>,
+    /// How long the run took.
+    pub minutes: f64,
+}
+
+/// How quiet the machine was.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Quiet {
+    /// The median.
+    pub median: f64,
+    /// One of twenty was below.
+    pub low: f64,
 }
 
 /// One workload.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Cell {
     /// Its name.
     pub name: String,
     /// What is counted.
-    pub unit: &'static str,
+    pub unit: String,
     /// What was measured with each target.
     pub targets: Vec<Measured>,
 }
 
 /// One target in one workload.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Measured {
     /// `HAProxy>h1`
     pub target: String,
@@ -78,10 +91,19 @@ pub struct Measured {
     pub handshakes: Option<Figure>,
     /// px/up over that of HAProxy with the same upstream protocol in the same round.
     pub vs_haproxy: Option<Figure>,
-    /// The same over nginx.
+    /// Microseconds of the proxy's CPU a unit, over those of HAProxy with the same upstream protocol in the same round:
+    /// for work in which the upstream's part is no measure (handshakes), or differs with the proxy (bulk).
+    pub micros_vs_haproxy: Option<Figure>,
+    /// px/up over that of nginx.
     pub vs_nginx: Option<Figure>,
     /// The same over the bare proxy.
     pub vs_rp: Option<Figure>,
+    /// Microseconds of the proxy's CPU a unit over those of the bare proxy.
+    pub micros_vs_rp: Option<Figure>,
+    /// px/up over that of the other build of the gateway, if there was one.
+    pub vs_before: Option<Figure>,
+    /// Microseconds of CPU over those of that build.
+    pub micros_vs_before: Option<Figure>,
     /// The upstream's CPU a unit over that with HAProxy in the same round.
     pub upstream_vs_haproxy: Option<Figure>,
     /// All of it.
@@ -89,7 +111,7 @@ pub struct Measured {
 }
 
 /// One burst.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sample {
     /// Which round.
     pub round: usize,
@@ -110,7 +132,7 @@ pub struct Sample {
 }
 
 /// A fixed rate.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Latency {
     /// Protocol of the client side.
     pub proto: String,
@@ -124,8 +146,8 @@ pub struct Latency {
     pub p90: Figure,
     /// The same.
     pub p99: Figure,
-    /// The same.
-    pub p999: Figure,
+    /// The same, over the requests of all rounds: one round has too few.
+    pub p999: f64,
     /// Added to a direct request of the same round, over what HAProxy added: p50, p90.
     pub added_vs_haproxy: Option<[Figure; 2]>,
     /// p99 over HAProxy's of the same round.
@@ -135,10 +157,10 @@ pub struct Latency {
 }
 
 /// Exact counts.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Counter {
     /// What is counted.
-    pub what: &'static str,
+    pub what: String,
     /// The workload.
     pub load: String,
     /// The target.
@@ -148,7 +170,7 @@ pub struct Counter {
 }
 
 /// Memory of something that idles.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Memory {
     /// What idles.
     pub what: String,
@@ -161,32 +183,32 @@ pub struct Memory {
 }
 
 /// What happened under too much load, or beside other load.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Overload {
     /// What was done.
     pub what: String,
     /// The target.
     pub target: String,
     /// Named figures.
-    pub figures: BTreeMap<&'static str, Figure>,
+    pub figures: BTreeMap<String, Figure>,
 }
 
 /// A large store beside a small one.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Growth {
     /// What grew, or what was measured.
     pub what: String,
     /// The figure.
     pub figure: Figure,
     /// Its unit.
-    pub unit: &'static str,
+    pub unit: String,
 }
 
 /// One of G1 to G11.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Goal {
     /// `G1`
-    pub id: &'static str,
+    pub id: String,
     /// What is asked.
     pub goal: String,
     /// What was found.

@@ -1,14 +1,23 @@
 //! One run: the world is started, every part measures, the results are written.
 
 use crate::{
-    apiserver, cells, counters, goals, growth, latency, memory, overload, picture, proc, report,
-    results::{Machine, Results},
-    stats::Figure,
+    apiserver, cells, counters, goals, growth, latency, load, memory, overload, picture, proc,
+    progress::Progress,
+    report,
+    results::{Machine, Quiet, Results},
+    stats,
     world::{Kind, Programs, Proxy, Side, Sizes, World},
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use http::HeaderValue;
-use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Marks of the table in a document.
 const BEGIN: &str = "<!-- bench: begin -->";
@@ -18,21 +27,37 @@ const PICTURE: &str =
 /// See [`BEGIN`].
 const END: &str = "<!-- bench: end -->";
 
+/// Rounds of the main part of a full run.
+pub const MAIN_ROUNDS: usize = 12;
+/// Seconds that a fleet takes to start and to end.
+pub const FLEET: f64 = 3.0;
+/// A machine with so much of its time to give is quiet.
+const QUIET: f64 = 0.9;
+
 /// What and how much.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// A few minutes: fewer rounds, smaller sizes of the growth part
     #[arg(long)]
     pub quick: bool,
-    /// Rounds of each cell (12; quick: 4)
+    /// Rounds (12; quick: 4); some parts have fewer, as the table says
     #[arg(long)]
     pub rounds: Option<usize>,
+    /// Seconds that are waited for a quiet machine before a burst; then it goes on anyway
+    #[arg(long, default_value_t = 8.0)]
+    pub settle: f64,
     /// Only these parts: cells, latency, counters, memory, overload, growth, apiserver
     #[arg(long, value_delimiter = ',')]
     pub parts: Vec<String>,
     /// Only cells whose name contains this
     #[arg(long)]
     pub cell: Option<String>,
+    /// Only targets whose name contains this (`gateway>h1`); comparisons with the others are left out then
+    #[arg(long)]
+    pub target: Option<String>,
+    /// So many times as many requests in closed loops of GETs: for profiles
+    #[arg(long, default_value_t = 1)]
+    pub longer: usize,
     /// Where results go
     #[arg(long, default_value = "bench/results")]
     pub results: PathBuf,
@@ -45,6 +70,9 @@ pub struct Options {
     /// The gateway
     #[arg(long, default_value = "target/release/palisade")]
     pub palisade: PathBuf,
+    /// Another build of the gateway, to be measured in the same rounds: what a change brings
+    #[arg(long)]
+    pub before: Option<PathBuf>,
     /// The seeder and the counting builds
     #[arg(long, default_value = "bench/load/target/counted/palisade-load-world")]
     pub world: PathBuf,
@@ -55,6 +83,35 @@ pub struct Options {
     pub sizes: Sizes,
 }
 
+impl Options {
+    /// Rounds of a part that usually has `usual` of them beside twelve of the main one.
+    pub fn rounds(&self, usual: usize) -> usize {
+        let main = self
+            .rounds
+            .unwrap_or(if self.quick { 4 } else { MAIN_ROUNDS });
+        (usual * main).div_ceil(MAIN_ROUNDS).max(1)
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        self.parts.is_empty() || self.parts.iter().any(|wanted| wanted == part)
+    }
+
+    /// Seconds that all of it is planned to take.
+    fn seconds(&self) -> f64 {
+        let parts = [
+            ("cells", cells::seconds(self)),
+            ("latency", latency::seconds(self)),
+            ("overload", overload::seconds(self)),
+            ("counters", counters::SECONDS),
+            ("memory", memory::seconds()),
+            ("growth", growth::seconds(self)),
+            ("apiserver", apiserver::seconds(self)),
+        ];
+        let wanted = parts.iter().filter(|(part, _)| self.wants(part));
+        wanted.map(|(_, seconds)| seconds).sum()
+    }
+}
+
 /// What every part needs.
 pub struct Suite {
     /// As asked.
@@ -63,12 +120,14 @@ pub struct Suite {
     pub world: World,
     /// The store of the main part.
     pub store: PathBuf,
-    /// Rounds of each cell.
-    pub rounds: usize,
     /// Tokens of that store, for every target.
     pub tokens: Arc<Vec<HeaderValue>>,
     /// How quiet it was before each burst.
     pub quiet: std::cell::RefCell<Vec<f64>>,
+    /// How far it is.
+    pub progress: Progress,
+    /// What went wrong; the run goes on, and ends with an error.
+    pub failures: std::cell::RefCell<Vec<String>>,
 }
 
 /// One thing that is measured: a proxy and the protocol behind it.
@@ -89,6 +148,7 @@ impl Target {
             Kind::Rp => "rp",
             Kind::Gateway => "gateway",
             Kind::Direct => "direct",
+            Kind::Before => "before",
         };
         let side = match self.side {
             Side::H1 => "h1",
@@ -104,16 +164,37 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// All of them.
-    pub fn start(suite: &Suite) -> Result<Self> {
-        Ok(Self {
+    /// All of them, warm. Parts start a new fleet for each round: what differs from one process to the next (where its
+    /// memory lies, how its tables are seeded) then belongs to the spread that the rounds show.
+    pub async fn start(suite: &Suite) -> Result<Self> {
+        let mut fleet = Self {
             proxies: vec![
                 (Kind::HAProxy, suite.world.haproxy()?),
                 (Kind::Nginx, suite.world.nginx()?),
                 (Kind::Rp, suite.world.rp(None)?),
                 (Kind::Gateway, suite.world.gateway(&suite.store, None)?),
             ],
-        })
+        };
+        if let Some(before) = &suite.options.before {
+            let proxy = suite
+                .world
+                .gateway_of(before, &suite.store_before()?, None)?;
+            fleet.proxies.push((Kind::Before, proxy));
+        }
+        for (kind, proxy) in &fleet.proxies {
+            for side in [Side::H1, Side::H2] {
+                if proxy.address(side).is_some() {
+                    let aim = suite.aim(&fleet, Target { kind: *kind, side })?;
+                    load::warm(&aim).await?;
+                }
+            }
+        }
+        Ok(fleet)
+    }
+
+    /// Throws logs away: a run writes gigabytes.
+    pub fn trim(&self) -> Result<()> {
+        self.proxies.iter().try_for_each(|(_, proxy)| proxy.trim())
     }
 
     /// A running proxy.
@@ -148,24 +229,48 @@ impl Suite {
         self.world.aim(address, &self.tokens, prefixes)
     }
 
-    /// Waits up to eight seconds for a quiet machine, and goes on anyway.
+    /// A store has one gateway at a time; this is a copy of it.
+    fn store_before(&self) -> Result<PathBuf> {
+        let copy = self.world.folder.join("store-before");
+        if !copy.exists() {
+            fs::create_dir_all(&copy)?;
+            for entry in fs::read_dir(&self.store)? {
+                let entry = entry?;
+                fs::copy(entry.path(), copy.join(entry.file_name()))?;
+            }
+        }
+        Ok(copy)
+    }
+
+    /// Waits some seconds for a quiet machine, and goes on anyway.
     pub fn settle(&self) -> Result<()> {
-        for _ in 0..16 {
+        let end = Instant::now() + Duration::from_secs_f64(self.options.settle);
+        loop {
             let share = proc::quiet_share(Duration::from_millis(100))?;
-            if share > 0.9 {
+            if share > QUIET || Instant::now() > end {
                 self.quiet.borrow_mut().push(share);
                 return Ok(());
             }
-            std::thread::sleep(Duration::from_millis(400));
+            std::thread::sleep(Duration::from_millis(200));
         }
-        self.quiet
-            .borrow_mut()
-            .push(proc::quiet_share(Duration::from_millis(100))?);
-        Ok(())
+    }
+
+    /// A burst that failed: it has no figure, and the run is no success.
+    pub fn failed(&self, what: &str, error: &anyhow::Error) {
+        let text = format!("{what}: {error:#}");
+        eprintln!("FAILED {text}");
+        self.failures.borrow_mut().push(text);
+    }
+
+    fn found<T>(&self, part: &str, found: Result<Vec<T>>) -> Vec<T> {
+        found.unwrap_or_else(|error| {
+            self.failed(part, &error);
+            Vec::new()
+        })
     }
 
     fn wants(&self, part: &str) -> bool {
-        self.options.parts.is_empty() || self.options.parts.iter().any(|wanted| wanted == part)
+        self.options.wants(part)
     }
 }
 
@@ -182,23 +287,34 @@ pub async fn run(options: Options) -> Result<()> {
     });
     let world = World::start(folder.clone(), programs)?;
     let store = world.seed("store", options.sizes, 0)?;
-    let rounds = options.rounds.unwrap_or(if options.quick { 4 } else { 12 });
     let text = fs::read_to_string(store.join("tokens"))?;
     let tokens = text
         .lines()
         .map(|token| HeaderValue::try_from(format!("Bearer {token}")))
         .collect::<Result<_, _>>()?;
     let suite = Suite {
-        rounds,
+        progress: Progress::new(options.seconds()),
         store,
         world,
         tokens: Arc::new(tokens),
         quiet: std::cell::RefCell::default(),
+        failures: std::cell::RefCell::default(),
         options,
     };
+    if suite.options.before.is_some() {
+        // Before a gateway holds it open.
+        suite.store_before()?;
+    }
     let results = measure(&suite).await?;
     write(&suite, &results)?;
     drop(suite);
+    if !results.failures.is_empty() {
+        bail!(
+            "{} bursts failed; logs are in {}",
+            results.failures.len(),
+            folder.display()
+        );
+    }
     fs::remove_dir_all(folder)?;
     Ok(())
 }
@@ -214,34 +330,47 @@ async fn measure(suite: &Suite) -> Result<Results> {
         overload: Vec::new(),
         growth: Vec::new(),
         goals: Vec::new(),
+        failures: Vec::new(),
     };
-    {
-        let fleet = Fleet::start(suite)?;
-        if suite.wants("cells") {
-            results.cells = cells::run(suite, &fleet).await?;
-        }
-        if suite.wants("latency") {
-            results.latency = latency::run(suite, &fleet).await?;
-        }
-        if suite.wants("overload") {
-            results.overload = overload::run(suite, &fleet).await?;
-        }
+    if suite.wants("cells") {
+        results.cells = cells::run(suite).await?;
+    }
+    if suite.wants("latency") {
+        results.latency = latency::run(suite).await?;
+    }
+    if suite.wants("overload") {
+        results.overload = overload::run(suite).await?;
     }
     if suite.wants("counters") {
-        results.counters = counters::run(suite).await?;
+        results.counters = suite.found("counters", counters::run(suite).await);
     }
     if suite.wants("memory") {
         results.memory = memory::run(suite).await?;
     }
     if suite.wants("growth") {
-        results.growth = growth::run(suite).await?;
+        // What was found before something failed stands.
+        if let Err(error) = growth::run(suite, &mut results.growth).await {
+            suite.failed("growth", &error);
+        }
     }
     if suite.wants("apiserver") {
-        results.growth.extend(apiserver::run(suite).await?);
+        let found = suite.found("a real API server", apiserver::run(suite).await);
+        results.growth.extend(found);
     }
-    results.machine.quiet = Figure::of(suite.quiet.borrow().iter().copied());
+    results.machine.quiet = quiet(suite);
+    results.machine.minutes = suite.progress.elapsed() / 60.0;
+    results.failures = suite.failures.take();
     results.goals = goals::judge(&results);
     Ok(results)
+}
+
+fn quiet(suite: &Suite) -> Option<Quiet> {
+    let mut shares = suite.quiet.borrow().clone();
+    shares.sort_by(f64::total_cmp);
+    (!shares.is_empty()).then(|| Quiet {
+        median: stats::at(&shares, 0.5),
+        low: stats::at(&shares, 0.05),
+    })
 }
 
 fn write(suite: &Suite, results: &Results) -> Result<()> {
@@ -305,7 +434,8 @@ fn machine(suite: &Suite) -> Result<Machine> {
             .trim()
             .to_owned(),
         versions,
-        rounds: suite.rounds,
+        rounds: suite.options.rounds(MAIN_ROUNDS),
         quiet: None,
+        minutes: 0.0,
     })
 }

@@ -9,10 +9,11 @@ use anyhow::{Context as _, Result, bail};
 use http::HeaderValue;
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 /// Programs that were built before.
@@ -27,7 +28,7 @@ pub struct Programs {
 }
 
 /// How much a store holds.
-#[derive(Clone, Copy, Debug, clap::Args, serde::Serialize)]
+#[derive(Clone, Copy, Debug, clap::Args, serde::Serialize, serde::Deserialize)]
 pub struct Sizes {
     /// Users
     #[arg(long, default_value_t = 1_000)]
@@ -118,6 +119,8 @@ pub enum Kind {
     Rp,
     /// The gateway.
     Gateway,
+    /// Another build of it.
+    Before,
     /// No proxy at all.
     Direct,
 }
@@ -339,7 +342,10 @@ http {{
             return Ok(folder);
         }
         fs::create_dir_all(&folder)?;
-        let status = Command::new(&self.programs.world)
+        // Nothing is measured meanwhile: it may have both cores.
+        let status = Command::new("taskset")
+            .args(["-c", &format!("{PROXY_CPU},{LOAD_CPU}")])
+            .arg(&self.programs.world)
             .arg("seed")
             .arg(&folder)
             .args(["--ca".as_ref(), self.files.ca.as_os_str()])
@@ -359,6 +365,11 @@ http {{
 
     /// The gateway with the store of `seed`; with a port: the build that counts allocations, and tells them there.
     pub fn gateway(&self, store: &Path, counts: Option<u16>) -> Result<Proxy> {
+        self.gateway_of(&self.programs.palisade, store, counts)
+    }
+
+    /// The same of this build.
+    pub fn gateway_of(&self, palisade: &Path, store: &Path, counts: Option<u16>) -> Result<Proxy> {
         let (port, admin_port) = (proc::free_port()?, proc::free_port()?);
         let config = format!(
             "\
@@ -367,7 +378,7 @@ admin_listen: 127.0.0.1:{admin_port}
 external_url: https://localhost:{port}
 tls: {{cert_file: '{cert}', key_file: '{key}'}}
 state: {{store: state.db, key_file: keys}}
-clusters: {{danger_allow_loopback_clusters: true, health_interval: 1m}}
+clusters: {{danger_allow_loopback_clusters: true, health_interval: 5m}}
 log: {{format: json}}
 audit: {{output: file, path: audit.log}}
 ",
@@ -378,8 +389,8 @@ audit: {{output: file, path: audit.log}}
         fs::write(&path, config)?;
         let counted = counts.is_some();
         let (program, counts) = match counts {
-            Some(port) => (&self.programs.world, counts_at(port)),
-            None => (&self.programs.palisade, "LC_ALL=C".to_owned()),
+            Some(port) => (self.programs.world.as_path(), counts_at(port)),
+            None => (palisade, "LC_ALL=C".to_owned()),
         };
         let (program, path) = (program.display().to_string(), path.display().to_string());
         let mut command = vec!["env", &counts, program.as_str()];
@@ -434,19 +445,50 @@ audit: {{output: file, path: audit.log}}
     }
 }
 
+/// What the admin listener answers.
+fn admin(port: u16, path: &str) -> Result<String> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = TcpStream::connect(local(port))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+impl Gateway {
+    /// Attempts to connect to this cluster so far, by the gateway's own metrics.
+    pub fn dials(&self, cluster: &str) -> Result<u64> {
+        let of = format!("cluster=\"{cluster}\"");
+        let text = admin(self.admin_port, "/metrics")?;
+        let lines = text.lines().filter(|line| {
+            line.starts_with("palisade_upstream_handshakes_total{") && line.contains(&of)
+        });
+        let counts: Vec<u64> = lines
+            .map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse()?))
+            .collect::<Result<_>>()?;
+        if counts.is_empty() {
+            bail!("no handshakes of {cluster} in the metrics");
+        }
+        Ok(counts.iter().sum())
+    }
+}
+
 /// Waits for `/readyz` to say 200.
 fn ready(process: &mut Process, port: u16) -> Result<()> {
-    use std::io::{Read as _, Write as _};
     process.listens(port)?;
-    for _ in 0..6000 {
-        let mut stream = std::net::TcpStream::connect(local(port))?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        if text.starts_with("HTTP/1.1 200") {
-            return Ok(());
+    let end = Instant::now() + proc::PATIENCE;
+    loop {
+        match admin(port, "/readyz") {
+            Ok(answer) if answer.starts_with("HTTP/1.1 200") => return Ok(()),
+            Err(error) if Instant::now() > end => return Err(error),
+            // It still reads its store, and has little time for others.
+            Ok(_) | Err(_) => {}
         }
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        process.lives()?;
+        if Instant::now() > end {
+            bail!("the gateway does not get ready");
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
-    bail!("the gateway does not get ready")
 }

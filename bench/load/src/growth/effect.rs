@@ -28,12 +28,15 @@ pub(super) async fn run(suite: &Suite, proxy: &Proxy) -> Result<Vec<Growth>> {
     let api = suite.world.aim(address, &admin, vec![String::new()])?;
     let mut all = Vec::new();
     for (what, code) in [("a user is disabled", 401), ("a binding is deleted", 403)] {
-        eprintln!("growth: {what}");
+        suite
+            .progress
+            .step(&format!("growth: {what}"), super::EFFECTS);
         let mut acknowledged = Vec::new();
         let mut shown = Vec::new();
         for number in 0..CHANGES {
-            // Token n is of user n; the first binding of user n is b<n>, which reaches every cluster.
-            let user = number + if code == 401 { 100 } else { 200 };
+            // Token n is of user n; the first binding of user n is b<n>, which reaches every cluster. The
+            // others of these users are not on c0.
+            let user = number + if code == 401 { 101 } else { 201 };
             let token = Arc::new(vec![gateway.tokens[user].clone()]);
             let aim = suite.world.aim(address, &token, prefixes(Side::H1, 2))?;
             let change = if code == 401 {
@@ -55,7 +58,7 @@ pub(super) async fn run(suite: &Suite, proxy: &Proxy) -> Result<Vec<Growth>> {
             all.push(Growth {
                 what: name,
                 figure: Figure::of(values).context("no changes")?,
-                unit: "ms",
+                unit: "ms".to_owned(),
             });
         }
     }

@@ -1,6 +1,6 @@
 //! Closed loops: the next request when the last is answered.
 
-use super::{Aim, Burst, Client, Meter, Profile, Proto, clients};
+use super::{Aim, Burst, Client, Meter, Profile, Proto, Unmeasured, clients};
 use anyhow::Result;
 use futures_util::future::{join_all, try_join_all};
 use http::{HeaderMap, HeaderValue};
@@ -62,6 +62,23 @@ pub async fn closed(aim: &Aim, gets: &Gets, meter: &mut impl Meter) -> Result<Bu
         burst.add(part);
     }
     burst.all_right()
+}
+
+/// Some requests over both protocols, so that what is made once is made.
+pub async fn warm(aim: &Aim) -> Result<()> {
+    for proto in [Proto::H1, Proto::H2] {
+        let gets = Gets {
+            proto,
+            connections: 4,
+            streams: if proto == Proto::H1 { 1 } else { 8 },
+            requests: 1_000,
+            profile: Profile::Kubectl,
+            path: "/api/v1/namespaces/default/pods/b1024".to_owned(),
+            bytes: 1024,
+        };
+        closed(aim, &gets, &mut Unmeasured).await?;
+    }
+    Ok(())
 }
 
 async fn work(

@@ -65,6 +65,9 @@ pub async fn hold(aim: &Aim, of: Watches) -> Result<Open> {
     })
 }
 
+/// How long watches run before their events count.
+const SETTLE: Duration = Duration::from_millis(400);
+
 /// Counts the events of these watches for some time.
 pub async fn watches(
     aim: &Aim,
@@ -74,8 +77,7 @@ pub async fn watches(
 ) -> Result<Burst> {
     let mut open = hold(aim, of).await?;
     let events = Rc::new(Cell::new(0));
-    meter.start()?;
-    let all = join_all(open.bodies.iter_mut().map(|body| {
+    let mut all = std::pin::pin!(join_all(open.bodies.iter_mut().map(|body| {
         let events = Rc::clone(&events);
         async move {
             let mut bytes = 0;
@@ -87,11 +89,16 @@ pub async fn watches(
                 }
             }
         }
-    }));
-    if timeout(length, all).await.is_ok() {
+    })));
+    // What came while the others were opened is read first.
+    let mut ended = timeout(SETTLE, &mut all).await.is_ok();
+    events.set(0);
+    meter.start()?;
+    ended |= timeout(length, &mut all).await.is_ok();
+    meter.stop()?;
+    if ended {
         bail!("the watches ended by themselves");
     }
-    meter.stop()?;
     Ok(Burst {
         done: events.get(),
         bytes: events.get() * 1024,

@@ -2,9 +2,9 @@
 //! itself would write them.
 //!
 //! Every user holds a role on every cluster, so that each token may be used anywhere; further bindings are on one
-//! cluster each. The *heavy* user has as many bindings as asked, the *crowd* user is in as many groups. Beside the
-//! store: `tokens` and `strangers` (a line each; strangers' tokens are of the right form and in no store), `admin`,
-//! `heavy` and `crowd` (one token each).
+//! cluster each. The *heavy* user has as many bindings as asked, the *crowd* user is in as many groups, each of
+//! which has a binding. Beside the store: `tokens` and `strangers` (a line each; strangers' tokens are of the right
+//! form and in no store), `admin`, `heavy` and `crowd` (one token each).
 
 use anyhow::{Context as _, Result};
 use futures_util::future::try_join_all;
@@ -138,8 +138,8 @@ async fn heavy(writer: &mut Writer, args: &Args) -> Result<()> {
     }
     for number in 0..args.heavy {
         let spec = binding("heavy", number, false, args.clusters);
-        let binding = Binding::new(format!("heavy{number}"), spec);
-        writer.put(binding, Nothing::default()).await?;
+        let held = Binding::new(format!("heavy{number}"), spec);
+        writer.put(held, Nothing::default()).await?;
         let group = GroupSpec {
             members: vec![member("crowd")],
             ..GroupSpec::default()
@@ -147,6 +147,16 @@ async fn heavy(writer: &mut Writer, args: &Args) -> Result<()> {
         writer
             .put(Group::new(format!("g{number}"), group), Nothing::default())
             .await?;
+        let spec = BindingSpec {
+            subject: Subject {
+                kind: SubjectKind::Group,
+                name: format!("g{number}"),
+                uid: uid("group", &format!("g{number}")),
+            },
+            ..binding("", number, false, args.clusters)
+        };
+        let held = Binding::new(format!("crowd{number}"), spec);
+        writer.put(held, Nothing::default()).await?;
     }
     Ok(())
 }
