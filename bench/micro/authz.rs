@@ -172,6 +172,7 @@ fn deciding(c: &mut Criterion) {
                 let who = Who {
                     user: uids.get(next).map_or("", String::as_str),
                     groups: &groups,
+                    shared: None,
                 };
                 policy.decide(black_box(&who), place, black_box(&attrs), now)
             };
@@ -208,6 +209,7 @@ fn one_user(c: &mut Criterion) {
         let who = Who {
             user: "somebody",
             groups: &[],
+            shared: None,
         };
         for (name, attrs) in [
             ("allow", Attributes::of_resource("get", "", "pods")),

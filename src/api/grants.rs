@@ -23,6 +23,7 @@ impl Api {
         let who = Who {
             user: &caller.user_uid,
             groups: &caller.groups,
+            shared: None,
         };
         // No request has this verb or resource: only a rule with both wildcards and no names matches.
         let everything = Attributes::of_resource("*", GROUP, "*");

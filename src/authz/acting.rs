@@ -59,6 +59,11 @@ impl Assumed {
         &self.user.uid
     }
 
+    /// The groups, if they are the user's own: the ones that were asked for are this request's alone.
+    fn shared_groups(&self) -> Option<&Arc<[Box<str>]>> {
+        Arc::ptr_eq(&self.groups, &self.user.groups).then_some(&self.groups)
+    }
+
     /// Uids of the local groups that count: their own, or the ones that were asked for instead.
     pub fn groups(&self) -> &[Box<str>] {
         &self.groups
@@ -134,6 +139,10 @@ impl Actor {
         Who {
             user: self.user_uid(),
             groups: self.groups(),
+            shared: match &self.assumed {
+                Some(assumed) => assumed.shared_groups(),
+                None => Some(&self.caller.user().groups),
+            },
         }
     }
 }
@@ -218,6 +227,7 @@ impl Authz {
         let who = Who {
             user: caller.user_uid(),
             groups: caller.groups(),
+            shared: Some(&caller.user().groups),
         };
         let policy = self.policy();
         let now = clock::now();

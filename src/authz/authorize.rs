@@ -152,9 +152,15 @@ impl Authz {
 
     /// Whether this identity holds anything on a cluster.
     pub fn holds_any(&self, user: &str, groups: &[Box<str>], cluster: &str) -> bool {
-        self.policy
-            .load()
-            .holds_any(&Who { user, groups }, cluster, clock::now())
+        self.policy.load().holds_any(
+            &Who {
+                user,
+                groups,
+                shared: None,
+            },
+            cluster,
+            clock::now(),
+        )
     }
 
     /// How far the policy opens the own API to a request, and by which role: what a permit would say, for

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: a [`Policy`] is immutable behind whoever shares it; a clone costs a few pointers, and changing
 //! the clone copies only what the change touches. A decision looks up one subject, then one role set per
-//! group and place, whatever the number of bindings, and allocates nothing. Only two things are walked over:
+//! group and place, whatever the number of bindings, and allocates nothing; what many groups hold is put
+//! together once (`together`), so that their number does not count. Only two things are walked over:
 //! the distinct label selectors that one subject holds, and the distinct expiring roles of one place. A
 //! binding past its `expiresAt` never counts, from that very instant on, and no rebuild is needed for it.
 //! Which project a namespace belongs to is a matter of a few look-ups, however many projects there are.
@@ -18,6 +19,7 @@ mod problems;
 mod projects;
 mod roles;
 mod targets;
+mod together;
 mod view;
 
 use super::Attributes;
@@ -36,6 +38,7 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use targets::{Clusters, Selectors};
+use together::{HoldingsOf, Together};
 pub use view::{GrantView, ProjectGrant, ProjectView, RoleView, ScopeView};
 
 /// Whoever holds a grant on a cluster holds the rules of the cluster role of this name there too.
@@ -51,6 +54,8 @@ pub struct Policy {
     selectors: Selectors,
     subjects: ShardMap<Arc<Holdings>>,
     bindings: ShardMap<Arc<Grant>>,
+    /// Of this very policy; a change begins with an empty one.
+    together: Arc<Together>,
 }
 
 /// Who asks: ids as bindings name them (uids in the gateway; names in a folder that is only read offline).
@@ -60,6 +65,9 @@ pub struct Who<'a> {
     pub user: &'a str,
     /// Ids of the user's groups.
     pub groups: &'a [Box<str>],
+    /// The same where they are shared by all requests of the user: what many groups hold is then put together
+    /// once, and not for each request.
+    pub shared: Option<&'a Arc<[Box<str>]>>,
 }
 
 /// Where a request goes.
@@ -147,6 +155,7 @@ impl Policy {
     /// Applies changes in order. Subjects are compiled once, after the last.
     pub fn apply<'a>(&mut self, changes: impl IntoIterator<Item = Change<'a>>) {
         let mut pending = grants::Pending::default();
+        self.together = Arc::default();
         for change in changes {
             match change {
                 Change::PutRole(name, spec) => self.roles.put(name, Some(spec)),
@@ -190,7 +199,7 @@ impl Policy {
             return Decision::Deny;
         }
         let now = grants::instant(now);
-        for holdings in self.holdings_of(who) {
+        for holdings in self.holdings_of(who).iter() {
             let mut held = holdings.at(spot.at, &self.selectors);
             if let Some(role) = held.find_map(|held| held.first_in(&allowing, now)) {
                 return Decision::Allow(RoleId(role));
@@ -238,7 +247,21 @@ impl Policy {
             .filter(|_| spot.scope() == RoleScope::Cluster)
     }
 
-    fn holdings_of<'p>(&'p self, who: &Who<'p>) -> impl Iterator<Item = &'p Holdings> {
+    /// What somebody and their groups hold. Of many groups the cost is one look-up, but for the first request
+    /// after a change of the policy or of the groups.
+    fn holdings_of<'p>(&'p self, who: &Who<'p>) -> HoldingsOf<'p> {
+        match who.shared {
+            Some(groups) if groups.len() > together::MANY => {
+                HoldingsOf::Together(self.together.of(who.user, groups, || {
+                    let each: Vec<&Holdings> = self.each_holding(who).collect();
+                    Holdings::together(&each)
+                }))
+            }
+            Some(_) | None => HoldingsOf::Each(self, *who),
+        }
+    }
+
+    fn each_holding<'p>(&'p self, who: &Who<'p>) -> impl Iterator<Item = &'p Holdings> {
         let groups = who
             .groups
             .iter()

@@ -90,6 +90,7 @@ fn ours(folder: &Folder, table: &palisade::authz::raw::RawPolicy, spec: &Value) 
     let who = Who {
         user: &question.subject.user,
         groups: &groups,
+        shared: None,
     };
     let fast = table.decide(&who, &asked.attributes()).allowed();
     assert_eq!(

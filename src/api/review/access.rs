@@ -200,5 +200,6 @@ fn who(caller: &Caller) -> Who<'_> {
     Who {
         user: &caller.user_uid,
         groups: &caller.groups,
+        shared: None,
     }
 }

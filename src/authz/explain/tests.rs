@@ -441,6 +441,7 @@ fn compiled(source: &OwnSource, question: &Question, groups: &[String]) -> Verdi
     let who = Who {
         user: &question.subject.user,
         groups: &groups,
+        shared: None,
     };
     let place = cluster.map_or(Place::Global, Place::Cluster);
     let table = source.compile(cluster);
@@ -573,7 +574,7 @@ proptest! {
             }
             let answer = explain(Judge::Cluster(&folder.raw), &question, now());
             let groups: Vec<Box<str>> = answer.groups.iter().map(|name| name.as_str().into()).collect();
-            let who = Who { user: &answer.user, groups: &groups };
+            let who = Who { user: &answer.user, groups: &groups, shared: None };
             let wanted = match RequestInfo::parse(question.method(), question.target(), false) {
                 Err(_) => Verdict::Refuse,
                 Ok(info) if table.decide(&who, &info.attributes()).allowed() => Verdict::Allow,

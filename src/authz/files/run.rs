@@ -168,6 +168,7 @@ impl Compiled {
         let who = Who {
             user: &answer.user,
             groups: &groups,
+            shared: None,
         };
         let (cluster, inner) = case.question.place();
         let is_own = matches!(judge, Judge::Own(_));

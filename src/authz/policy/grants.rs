@@ -240,6 +240,24 @@ impl Holdings {
     }
 }
 
+impl Holdings {
+    /// What several subjects hold, as if one did. `None` if that is nothing.
+    pub(super) fn together(each: &[&Self]) -> Option<Self> {
+        let grants: Box<[Arc<Grant>]> = each
+            .iter()
+            .flat_map(|holdings| holdings.grants.iter().cloned())
+            .collect();
+        let first = each.first()?;
+        let places = places_of(&grants);
+        Some(Self {
+            subject: Arc::clone(&first.subject),
+            projects: many_projects(&places),
+            places,
+            grants,
+        })
+    }
+}
+
 /// Groups grants by place; of the same role in the same place the latest end counts.
 fn places_of(grants: &[Arc<Grant>]) -> Box<[(PlaceKey, Held)]> {
     let mut all: Vec<(PlaceKey, u32, i64)> = grants

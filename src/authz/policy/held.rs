@@ -126,7 +126,7 @@ impl Policy {
     pub(super) fn projects_of(&self, who: &Who<'_>, cluster: u32) -> Bits {
         let mut projects = Bits::default();
         if let Some(on) = self.projects.on(cluster) {
-            for holdings in self.holdings_of(who) {
+            for holdings in self.holdings_of(who).iter() {
                 for (project, _) in holdings.in_projects(on) {
                     projects.insert(project);
                 }
@@ -153,7 +153,7 @@ impl Policy {
     pub(super) fn roles_at(&self, who: &Who<'_>, at: PlaceKey, now: i64) -> Bits {
         let scope = Spot { at, project: None }.scope();
         let mut roles = Bits::default();
-        for holdings in self.holdings_of(who) {
+        for holdings in self.holdings_of(who).iter() {
             for held in holdings.at(at, &self.selectors) {
                 for role in held
                     .live(now)
@@ -169,7 +169,7 @@ impl Policy {
     /// The project roles that are held in a project.
     pub(super) fn roles_in(&self, who: &Who<'_>, project: u32, now: i64) -> Bits {
         let mut roles = Bits::default();
-        for holdings in self.holdings_of(who) {
+        for holdings in self.holdings_of(who).iter() {
             let held = holdings.in_project(project).into_iter();
             for role in held.flat_map(|held| held.live(now)) {
                 if self.roles.counts(role, RoleScope::Project) {
@@ -189,7 +189,7 @@ impl Policy {
             | PlaceKey::Project(_)
             | PlaceKey::Selector(_) => None,
         };
-        self.holdings_of(who).any(|holdings| {
+        self.holdings_of(who).iter().any(|holdings| {
             let mut held = holdings.at(at, &self.selectors);
             let scope = Spot { at, project: None }.scope();
             held.any(|held| held.live(now).any(|role| counts(role, scope)))

@@ -4,6 +4,7 @@ mod against_plain;
 mod changes;
 mod expiry;
 mod roles;
+mod together;
 
 use super::*;
 use crate::objects::rules::PolicyRule;
@@ -99,6 +100,7 @@ fn may_as(policy: &Policy, groups: &[&str], place: Place<'_>, attrs: &Attributes
     let who = Who {
         user: "jane",
         groups: &groups,
+        shared: None,
     };
     policy.decide(&who, place, attrs, now()).allowed()
 }
@@ -205,6 +207,7 @@ fn groups_hold_for_their_members() {
     let devs = Who {
         user: "devs",
         groups: &[],
+        shared: None,
     };
     assert!(
         !policy.decide(&devs, PROD, &pods, now()).allowed(),
@@ -228,6 +231,7 @@ fn whoever_holds_anything_on_a_cluster_holds_the_basic_rules_there() {
         let who = Who {
             user: "jane",
             groups: &[],
+            shared: None,
         };
         assert_eq!(policy.holds_any(&who, "prod", now()), expected, "{role}");
         assert!(!policy.holds_any(&who, "dev", now()), "{role}");
@@ -263,6 +267,7 @@ fn held_roles_are_named_once() {
     let who = Who {
         user: "jane",
         groups: &groups,
+        shared: None,
     };
     let held = |cluster| {
         let roles = policy.cluster_roles(&who, cluster, now());
@@ -320,6 +325,7 @@ fn many_roles_in_one_place_are_all_seen() {
     let who = Who {
         user: "jane",
         groups: &[],
+        shared: None,
     };
     assert_eq!(
         policy.cluster_roles(&who, "prod", now()).names().count(),
@@ -337,6 +343,7 @@ fn a_decision_names_the_role() {
     let who = Who {
         user: "jane",
         groups: &[],
+        shared: None,
     };
     let role = |attrs: &Attributes<'_>| {
         let decision = policy.decide(&who, PROD, attrs, now());
@@ -369,6 +376,7 @@ fn a_shell_by_get_needs_both_verbs() {
         let who = Who {
             user: "jane",
             groups: &[],
+            shared: None,
         };
         policy.decide_request(&who, PROD, &info, now()).allowed()
     };
@@ -426,6 +434,7 @@ fn held_rules_are_what_covering_is_asked_of() {
     let who = Who {
         user: "jane",
         groups: &[],
+        shared: None,
     };
     let held = policy.rules_of(&who, PROD, now());
     assert!(covers(&held, &[rule(&["create"], &[""], &["pods"])]));
@@ -453,6 +462,7 @@ fn a_decision_allocates_nothing() {
     let who = Who {
         user: "jane",
         groups: &groups,
+        shared: None,
     };
     let target = "/api/v1/namespaces/default/pods/x/exec?command=sh";
     let counted = allocation_counter::measure(|| {

@@ -59,6 +59,7 @@ fn decide(policy: &RawPolicy, user: &str, groups: &[&str], attrs: &Attributes<'_
     let who = Who {
         user,
         groups: &groups,
+        shared: None,
     };
     let decision = policy.decide(&who, attrs);
     assert_eq!(
@@ -232,6 +233,7 @@ fn masters_are_allowed_everything_outside_rbac() {
     let who = Who {
         user: "x",
         groups: &groups,
+        shared: None,
     };
     assert!(
         empty
@@ -249,6 +251,7 @@ fn reasons_are_in_upstreams_words() {
         let who = Who {
             user,
             groups: &groups,
+            shared: None,
         };
         policy.explain(&who, attrs).reason()
     };

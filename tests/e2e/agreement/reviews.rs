@@ -207,6 +207,7 @@ fn allowed(spec: &Value, table: &RawPolicy) -> bool {
     let who = Who {
         user: &question.subject.user,
         groups: &groups,
+        shared: None,
     };
     table.decide(&who, &asked.attributes()).allowed()
 }

@@ -414,7 +414,19 @@ fn compare(world: &World, policy: &Policy, requests: &[Request]) -> Result<(), T
         ("bob", &groups[..1]),
         ("x", &groups[..]),
     ] {
-        let who = Who { user, groups };
+        // The same person with so many groups that what they hold is put together, and kept.
+        let idle = (0..20).map(|n| format!("idle{n}").into_boxed_str());
+        let many: Arc<[Box<str>]> = groups.iter().cloned().chain(idle).collect();
+        let of_many = Who {
+            user,
+            groups: &many,
+            shared: Some(&many),
+        };
+        let who = Who {
+            user,
+            groups,
+            shared: None,
+        };
         for place in [
             Place::Global,
             Place::Cluster("c0"),
@@ -428,6 +440,8 @@ fn compare(world: &World, policy: &Policy, requests: &[Request]) -> Result<(), T
                 let attrs = request.attributes();
                 let decision = policy.decide(&who, place, &attrs, now());
                 let expected = world.allows(&who, place, &attrs, now());
+                let together = policy.decide(&of_many, place, &attrs, now());
+                prop_assert_eq!(together.allowed(), expected, "together");
                 prop_assert_eq!(
                     decision.allowed(),
                     expected,
@@ -439,6 +453,7 @@ fn compare(world: &World, policy: &Policy, requests: &[Request]) -> Result<(), T
             }
             if let Place::Cluster(cluster) = place {
                 compare_holdings(world, policy, &who, cluster)?;
+                compare_holdings(world, policy, &of_many, cluster)?;
             }
         }
     }

@@ -84,6 +84,7 @@ fn a_changed_binding_replaces_the_old_one() {
     let other = Who {
         user: "other",
         groups: &[],
+        shared: None,
     };
     let pods = Attributes::of_resource("get", "", "pods");
     assert!(

@@ -9,6 +9,7 @@ fn a_binding_ends_exactly_at_its_instant() {
     let who = Who {
         user: "jane",
         groups: &[],
+        shared: None,
     };
     let ends = |text| BindingSpec {
         expires_at: Some(at(text)),
@@ -68,6 +69,7 @@ fn of_several_ends_the_latest_counts() {
         let who = Who {
             user: "jane",
             groups: &[],
+            shared: None,
         };
         policy.decide(&who, PROD, attrs, at(instant)).allowed()
     };

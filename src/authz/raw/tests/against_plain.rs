@@ -185,7 +185,7 @@ proptest! {
         ] {
             for request in &requests {
                 let attrs = request.attributes();
-                let who = Who { user, groups };
+                let who = Who { user, groups, shared: None };
                 let expected = plain_allows(&all, user, groups, &attrs);
                 let verdict = policy.explain(&who, &attrs);
                 prop_assert_eq!(policy.decide(&who, &attrs).allowed(), expected, "{} {:?}", user, attrs);
