@@ -1,6 +1,9 @@
 //! Reading request bodies: bounded in size, in time and in depth before anything is made of them (P13).
 
-use super::{ApiError, decode};
+use super::{
+    ApiError, decode,
+    error::{cut, shown},
+};
 use crate::objects::Kind;
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -77,7 +80,12 @@ pub(super) fn object<K: Kind>(bytes: &[u8]) -> Result<K, ApiError> {
 /// Reads any JSON object; `what` names it in the error.
 pub(super) fn value<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, ApiError> {
     serde_json::from_value(Value::Object(fields(bytes, what)?)).map_err(|error| {
-        ApiError::BadRequest(format!("{what} in the body cannot be read: {error}"))
+        let error = error.to_string();
+        ApiError::BadRequest(format!(
+            "{what} in the body cannot be read: {}",
+            // It may quote a field's name, however long.
+            cut(&error, MAX_QUOTED)
+        ))
     })
 }
 
@@ -100,6 +108,9 @@ pub(super) fn fields(bytes: &[u8], what: &str) -> Result<Map<String, Value>, Api
         ))),
     }
 }
+
+/// Bytes of a reader's complaint that are told: it lists the fields that there are.
+const MAX_QUOTED: usize = 1024;
 
 /// A JSON value whose objects have each field once.
 struct Strict(Value);
@@ -141,6 +152,7 @@ impl<'de> Deserialize<'de> for Strict {
                 let mut fields = Map::new();
                 while let Some(key) = map.next_key::<String>()? {
                     if fields.contains_key(&key) {
+                        let key = shown(&key);
                         return Err(de::Error::custom(format_args!("duplicate field {key:?}")));
                     }
                     let Strict(value) = map.next_value()?;

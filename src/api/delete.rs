@@ -4,7 +4,7 @@ use super::Reach;
 use super::access::{self, Operation};
 use super::body;
 use super::draft::Draft;
-use super::error::{ApiError, ObjectRef};
+use super::error::{ApiError, ObjectRef, shown};
 use super::query::DryRun;
 use super::resource::{ATTEMPTS, Context, Fixed, Resource, busy, refuse_fixed};
 use crate::objects::Kind;
@@ -56,7 +56,8 @@ pub(super) async fn delete<K: Resource>(
     };
     if let Some(kind) = options.kind.filter(|kind| kind != "DeleteOptions") {
         return Err(ApiError::BadRequest(format!(
-            "the kind in the data ({kind}) does not match the expected kind (DeleteOptions)"
+            "the kind in the data ({}) does not match the expected kind (DeleteOptions)",
+            shown(&kind)
         )));
     }
     let preconditions = options.preconditions.unwrap_or_default();

@@ -258,13 +258,17 @@ impl std::fmt::Display for Mistake {
 }
 
 /// A text of the client's as answers and the log show it: a body may hold one of megabytes.
-fn shown(text: &str) -> Cow<'_, str> {
-    /// Bytes; the longest names that there are have 253.
-    const MAX: usize = 256;
-    if text.len() <= MAX {
+pub(super) fn shown(text: &str) -> Cow<'_, str> {
+    // The longest names that there are have 253.
+    cut(text, 256)
+}
+
+/// The first `most` bytes.
+pub(super) fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
         return text.into();
     }
-    let cut = text.get(..text.floor_char_boundary(MAX));
+    let cut = text.get(..text.floor_char_boundary(most));
     format!("{}…", cut.unwrap_or_default()).into()
 }
 

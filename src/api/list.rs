@@ -95,6 +95,7 @@ pub(super) async fn list<K: Resource>(
     let mut source = Source::<K>::new(cx, wanted.after);
     let mut seen = 0;
     while let Some(mut object) = source.next(cx).await? {
+        wanted.version.check_read(source.revision)?;
         // Before anything is counted: neither where a page ends nor its token says what else there is.
         if cx.caller.reach == Reach::Own && !object.is_own(cx.api, cx.caller) {
             continue;
@@ -119,6 +120,7 @@ pub(super) async fn list<K: Resource>(
         }
         revision = revision.or(source.revision);
     }
+    wanted.version.check_read(source.revision)?;
     Ok(page(items, revision.or(source.revision), String::new()))
 }
 
@@ -129,6 +131,7 @@ async fn own<K: Resource>(
     names: Vec<String>,
 ) -> Result<Page<K>, ApiError> {
     let first = cx.api.store.revision().await?;
+    wanted.version.check_read(Some(first))?;
     let revision = Some(wanted.revision.unwrap_or(first));
     let mut items: Vec<K> = Vec::new();
     let after = wanted.after.unwrap_or_default();

@@ -85,6 +85,16 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// The same, of what was read: something may have been written since the check.
+    pub(super) fn check_read(self, read: Option<Revision>) -> Result<(), ApiError> {
+        match (self, read) {
+            (Self::Exactly(wanted), Some(read)) if read != wanted => Err(ApiError::Expired(wanted)),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn revision(text: &str) -> Result<Revision, ApiError> {
     text.parse()
         .map_err(|_| ApiError::BadRequest(format!("invalid resource version: {text:?}")))

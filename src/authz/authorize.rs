@@ -110,8 +110,7 @@ impl Authz {
         let mut next = self.next();
         let edits = next.layers.people(batch, people);
         if !edits.is_empty() {
-            next.folder_changed = true;
-            self.publish(&mut next, &edits);
+            self.publish_folder(&mut next, &edits);
         }
     }
 
@@ -120,8 +119,7 @@ impl Authz {
         let mut next = self.next();
         let Next { policy, layers, .. } = &mut *next;
         let edits = layers.replace(folder, policy, people);
-        next.folder_changed = true;
-        self.publish(&mut next, &edits);
+        self.publish_folder(&mut next, &edits);
     }
 
     /// What people see of the folder.
@@ -144,6 +142,20 @@ impl Authz {
         if std::mem::take(&mut next.folder_changed) {
             self.folder.store(Arc::new(next.layers.view()));
         }
+    }
+
+    /// What changed in the folder counts at once, also while the store is being read anew: that may take long, or
+    /// fail, and what somebody was denied in the folder must not wait for it.
+    fn publish_folder(&self, next: &mut Next, edits: &[Edit]) {
+        next.folder_changed = true;
+        if next.whole {
+            return self.publish(next, edits);
+        }
+        next.policy.apply(edits.iter().map(Edit::change));
+        let mut now = Policy::clone(&self.policy.load());
+        now.apply(edits.iter().map(Edit::change));
+        self.policy.store(Arc::new(now));
+        self.folder.store(Arc::new(next.layers.view()));
     }
 
     fn next(&self) -> MutexGuard<'_, Next> {

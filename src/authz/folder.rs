@@ -209,6 +209,13 @@ impl FolderView {
         meta.annotations.get(FILE).map(String::as_str)
     }
 
+    /// How many [`FolderView::remarks`] there are.
+    pub fn remark_count(&self) -> usize {
+        let idle = |placed: &&Placed| !matches!(placed.standing, Standing::Counts(_));
+        let idle = self.bindings.values().filter(idle).count();
+        idle + self.hidden_roles.len() + self.hidden_bindings.len() + self.warnings.len()
+    }
+
     /// What a person has to know, one sentence each: bindings that do not count, stored objects that do not
     /// count, and warnings.
     pub fn remarks(&self) -> Vec<String> {

@@ -154,8 +154,13 @@ impl Policy {
 
     /// Applies changes in order. Subjects are compiled once, after the last.
     pub fn apply<'a>(&mut self, changes: impl IntoIterator<Item = Change<'a>>) {
-        let mut pending = grants::Pending::default();
+        // Most of what is written to a store is no policy: what was put together stays good then.
+        let mut changes = changes.into_iter().peekable();
+        if changes.peek().is_none() {
+            return;
+        }
         self.together = Arc::default();
+        let mut pending = grants::Pending::default();
         for change in changes {
             match change {
                 Change::PutRole(name, spec) => self.roles.put(name, Some(spec)),

@@ -119,12 +119,15 @@ fn restored(done: &Restored, store: &Path) -> String {
     if done.revoked > 0 {
         let _ = writeln!(text, "Tokens removed: {}.", done.revoked);
     }
+    text.push_str(
+        "Users, groups, bindings and passwords are as they were at the backup: what was removed, disabled or \
+         changed since counts again. Look through them.\n",
+    );
     if done.tokens > 0 {
+        let good = done.tokens;
         let _ = writeln!(
             text,
-            "Tokens that are good: {}. One that was revoked after the backup is good again, and so is a user, a \
-             group or a binding that was removed or disabled: look through them.",
-            done.tokens
+            "Tokens that are good, also those revoked since the backup: {good}; --revoke-tokens removes all."
         );
     }
     text

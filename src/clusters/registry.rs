@@ -93,7 +93,7 @@ impl Entry {
         if report.health != before.health {
             let cluster = &self.cluster.metadata.name;
             tracing::info!(
-                %cluster, health = ?report.health, message = report.message, "cluster health"
+                %cluster, health = ?report.health, why = report.message, "cluster health"
             );
         }
         self.report.store(Arc::new(report));

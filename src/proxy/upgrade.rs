@@ -118,13 +118,16 @@ where
             Direction::ToClient,
             seen
         ));
-        tokio::select! {
-            // The client is gone or done talking; the cluster may still have an exit code to say.
-            () = &mut up => drop(timeout(limits::UPGRADE_LINGER, &mut down).await),
-            // The cluster said all; the client is listened to until it has heard it.
-            () = &mut down => drop(timeout(limits::UPGRADE_LINGER, &mut up).await),
-            () = cut.cancelled() => {}
-        }
+        let both = async {
+            tokio::select! {
+                // The client is gone or done talking; the cluster may still have an exit code to say.
+                () = &mut up => drop(timeout(limits::UPGRADE_LINGER, &mut down).await),
+                // The cluster said all; the client is listened to until it has heard it.
+                () = &mut down => drop(timeout(limits::UPGRADE_LINGER, &mut up).await),
+            }
+        };
+        // Also while one of them lingers.
+        cut.run_until_cancelled(both).await;
     }
     Carried {
         up: moving.up.load(Relaxed),

@@ -348,12 +348,13 @@ impl Session {
     /// Carries the stream to its end, and counts its bytes as they go.
     pub async fn run(self, counted: Option<&Stream>, cut: &CancellationToken) -> upgrade::Carried {
         let both = async { tokio::try_join!(self.client, self.cluster) };
-        match timeout(limits::ANSWER, both).await {
-            Ok(Ok((client, cluster))) => {
+        match cut.run_until_cancelled(timeout(limits::ANSWER, both)).await {
+            Some(Ok(Ok((client, cluster)))) => {
                 upgrade::join(client, cluster, counted, self.peek, cut).await
             }
-            Ok(Err(_)) | Err(_) => upgrade::Carried {
+            Some(Ok(Err(_)) | Err(_)) | None => upgrade::Carried {
                 exit: self.peek.exit(),
+                cut: cut.is_cancelled(),
                 ..upgrade::Carried::default()
             },
         }

@@ -155,6 +155,8 @@ struct Tasks {
     /// Ends accepting, and then connections.
     stop: CancellationToken,
     open: TaskTracker,
+    /// Answers of HTTP/2 that are under way.
+    answers: TaskTracker,
     /// Ends what is open still at the end of the drain.
     cut: CancellationToken,
     /// Ends what works behind the connections.
@@ -278,7 +280,9 @@ impl App {
         let drained = lifecycle::drain(&tasks.stop, &tasks.open, self.deadline.get(), hurry).await;
         // What is cut has its line in the logs.
         tasks.cut.cancel();
-        let _ = tokio::time::timeout(BACKGROUND_END, tasks.open.wait()).await;
+        tasks.answers.close();
+        let cut = async { tokio::join!(tasks.open.wait(), tasks.answers.wait()) };
+        let _ = tokio::time::timeout(BACKGROUND_END, cut).await;
         tasks.end.cancel();
         tasks.background.close();
         let traces = async {
@@ -334,7 +338,7 @@ fn notes(status: &Arc<reload::Status>, views: &Arc<Views>) -> Vec<Note> {
         let tell = move || {
             let line = status.line(source)?;
             let remarks = match source {
-                Source::Policy => views.authz.folder().remarks().len(),
+                Source::Policy => views.authz.folder().remark_count(),
                 Source::Config | Source::Certificate => 0,
             };
             Ok(match remarks {
@@ -360,6 +364,7 @@ fn serve(listener: Listener, parts: &reload::Parts, tasks: &Tasks) {
         stop: tasks.stop.clone(),
         cut: tasks.cut.clone(),
         open: tasks.open.clone(),
+        answers: tasks.answers.clone(),
     };
     let gateway = Arc::clone(&parts.gateway);
     let accepting = listener.run(shared, move |conn, request| {

@@ -13,10 +13,11 @@ use crate::{
 use hyper::{
     Request, Response,
     body::Incoming,
+    rt::Executor,
     server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::{ProtocolVersion, ServerConnection};
 use std::{
     convert::Infallible,
@@ -33,7 +34,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 mod tracked;
 
@@ -106,7 +107,7 @@ pub(super) async fn serve<H, F, B>(
     };
     let ended = if info.h2 {
         watch
-            .until_end(h2(&settings).serve_connection(io, service))
+            .until_end(h2(&settings, &shared.answers).serve_connection(io, service))
             .await
     } else {
         let connection = h1(&settings).serve_connection(io, service);
@@ -177,8 +178,21 @@ fn h1(settings: &Settings) -> http1::Builder {
     builder
 }
 
-fn h2(settings: &Settings) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+/// Runs what hyper makes of each request of HTTP/2, and lists it: its end is recorded there.
+#[derive(Clone)]
+struct Answers(TaskTracker);
+
+impl<F> Executor<F> for Answers
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, answer: F) {
+        self.0.spawn(answer);
+    }
+}
+
+fn h2(settings: &Settings, answers: &TaskTracker) -> http2::Builder<Answers> {
+    let mut builder = http2::Builder::new(Answers(answers.clone()));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.h2_streams)

@@ -50,6 +50,8 @@ pub struct Shared {
     pub cut: CancellationToken,
     /// Lists the open connections, upgraded ones too.
     pub open: TaskTracker,
+    /// Lists the answers under way of HTTP/2, which are tasks of their own.
+    pub answers: TaskTracker,
 }
 
 impl Listener {

@@ -223,8 +223,12 @@ impl Reloader {
     fn refused(&self, source: Source, problem: &Problem) {
         if self.parts.status.refused(source, problem) {
             let source = source.name();
-            for mistake in &problem.lines {
+            for mistake in problem.lines.iter().take(MAX_MISTAKES) {
                 tracing::error!(source, mistake, "refused: what counted before is kept");
+            }
+            let more = problem.lines.len().saturating_sub(MAX_MISTAKES);
+            if more > 0 {
+                tracing::error!(source, more, "refused: there are more mistakes");
             }
         }
     }
@@ -245,6 +249,11 @@ impl Reloader {
         }
     }
 }
+
+/// Mistakes of one source that are logged; `palisade config check` and `palisade policy test` tell all.
+const MAX_MISTAKES: usize = 50;
+/// How often a folder is read that is another one each time.
+const READINGS: usize = 3;
 
 impl Parts {
     fn take_config(&self, config: Config) {
@@ -359,8 +368,22 @@ pub fn policy_of(config: &Config) -> Result<PolicyFolder, Vec<String>> {
     folder.map_or_else(|| Ok(PolicyFolder::default()), PolicyFolder::load)
 }
 
+/// The folder as it is twice in a row: a link that is swapped while its files are read one by one would have
+/// some of each state.
+fn settled_policy(config: &Config) -> Result<PolicyFolder, Vec<String>> {
+    let mut before = policy_of(config)?;
+    for _ in 0..READINGS {
+        let folder = policy_of(config)?;
+        if folder.sum() == before.sum() {
+            return Ok(folder);
+        }
+        before = folder;
+    }
+    Err(vec!["the folder changes while it is read".to_owned()])
+}
+
 fn read_policy(config: &Config, now: &folder::Sum) -> New<PolicyFolder> {
-    match policy_of(config) {
+    match settled_policy(config) {
         Ok(folder) if folder.sum() == *now => New::AsBefore,
         Ok(folder) => New::Found(Box::new(folder)),
         Err(lines) => New::Refused(Problem { lines }),

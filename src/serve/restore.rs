@@ -13,7 +13,7 @@ use crate::{
     status::clock,
     store::{
         OpenError, Revision, Store, StoreError, Txn,
-        copy::{CopyError, Facts, Progress, Restore},
+        copy::{self, CopyError, Facts, Progress, Restore},
     },
 };
 use std::{
@@ -51,6 +51,13 @@ pub enum RestoreError {
         /// The backup's.
         backup: Revision,
     },
+    /// Revisions that cannot be compared.
+    #[error(
+        "the backup is of a store that was itself restored from a backup, and {} is not: nobody can say what would be \
+         lost; --discard-newer replaces it, and keeps the old file",
+        .0.display()
+    )]
+    OtherHistory(PathBuf),
     /// There is something that nobody can tell the worth of.
     #[error(
         "{} cannot be read, so nobody can say what would be lost; --discard-newer replaces it, and keeps the \
@@ -140,6 +147,10 @@ fn refuse_loss(begun: &Restore, store: &Path) -> Result<(), RestoreError> {
         return Err(RestoreError::Unreadable(store.to_owned()));
     }
     match begun.old {
+        // A store that was put back once is far ahead of one that never was, whatever either holds.
+        Some(old) if begun.facts.revision.saturating_sub(old.revision) >= copy::AHEAD => {
+            Err(RestoreError::OtherHistory(store.to_owned()))
+        }
         Some(old) if old.revision > begun.facts.revision => Err(RestoreError::Newer {
             store: store.to_owned(),
             there: old.revision,

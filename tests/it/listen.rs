@@ -66,6 +66,7 @@ impl Server {
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
             open: TaskTracker::new(),
+            answers: TaskTracker::new(),
         };
         let release = Arc::new(Notify::new());
         let held = Arc::clone(&release);

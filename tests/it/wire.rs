@@ -62,6 +62,7 @@ impl Server {
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
             open: TaskTracker::new(),
+            answers: TaskTracker::new(),
         };
         let seen = Seen::default();
         let noted = Arc::clone(&seen);

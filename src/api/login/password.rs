@@ -3,13 +3,14 @@
 use super::{Login, LoginError};
 use crate::{
     authn::{
-        passwords::{Asker, check_rules},
+        passwords::{Asker, PasswordError, check_rules},
         throttle::Account,
     },
     objects::{Kind as _, Stored, Token, TokenKind, User},
     store::{Revision, StoreError, Txn},
 };
 use std::time::Instant;
+use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 /// Sessions that are deleted in the same transaction, far below the store's bound; those beyond it are
@@ -32,7 +33,6 @@ impl Login {
         proof: Proof,
         new: Zeroizing<String>,
     ) -> Result<Revision, LoginError> {
-        check_rules(handle, &new)?;
         let key = User::key(handle);
         let kv = self.store.get(&key).await?.ok_or(LoginError::NoUser)?;
         let mut stored = Stored::<User>::decode(&key, &kv.value, kv.mod_revision)?;
@@ -42,6 +42,11 @@ impl Login {
         if let Proof::Current(current) = proof {
             self.prove(&stored, current).await?;
         }
+        // After the proof, whose tries are bounded, and not on a thread that serves requests: judging takes
+        // milliseconds.
+        let name = handle.to_owned();
+        let judged = spawn_blocking(move || check_rules(&name, &new).map(|()| new)).await;
+        let new = judged.map_err(|_| PasswordError::Broken("a thread was lost"))??;
         let hash = self.passwords.hash(new).await?;
         stored.private.password = Some(hash.to_string());
         stored.private.password_epoch += 1;

@@ -241,6 +241,11 @@ impl Holdings {
 }
 
 impl Holdings {
+    /// Grants, and places where something is held: one grant may be for thousands of clusters.
+    pub(super) fn size(&self) -> usize {
+        self.grants.len() + self.places.len()
+    }
+
     /// What several subjects hold, as if one did. `None` if that is nothing.
     pub(super) fn together(each: &[&Self]) -> Option<Self> {
         let grants: Box<[Arc<Grant>]> = each

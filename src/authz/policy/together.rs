@@ -15,7 +15,7 @@ use std::sync::{
 pub(super) const MANY: usize = 16;
 /// Users that are kept.
 const MAX_USERS: usize = 16_384;
-/// Groups and grants of all of them, some 100 bytes each. At either bound all are forgotten, and what is asked for
+/// Groups, grants and the places of grants of all of them, up to 100 bytes each. At either bound all are forgotten, and what is asked for
 /// is put together anew.
 pub(super) const MAX_SIZE: usize = 500_000;
 
@@ -57,8 +57,7 @@ impl Together {
             None => {}
         }
         let holdings = make().map(Arc::new);
-        let grants = holdings.as_ref().map_or(0, |all| all.grants().len());
-        let size = groups.len() + grants;
+        let size = groups.len() + holdings.as_ref().map_or(0, |all| all.size());
         if known.len() >= MAX_USERS || self.size.load(Relaxed) + size > MAX_SIZE {
             known.clear();
             self.size.store(0, Relaxed);

@@ -18,10 +18,11 @@ use rusqlite::{
     Connection, OpenFlags,
     backup::{Backup, StepResult},
 };
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File, Permissions, TryLockError},
     io,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -45,6 +46,11 @@ pub enum CopyError {
     /// A copy never takes the place of something else.
     #[error("{} is there already: a backup takes no other file's place", .0.display())]
     Exists(PathBuf),
+    /// Something that was not made here is in the way.
+    #[error(
+        "{} is in the way: it is no file of this user alone; take it away", .0.display()
+    )]
+    NotOurs(PathBuf),
     /// Two at once.
     #[error("another backup to {} is under way", .0.display())]
     UnderWay(PathBuf),
@@ -97,7 +103,7 @@ pub fn backup(store: &Path, to: &Path, progress: impl FnMut(Progress)) -> Result
     }
     let draft = Draft::begin(beside(to, ".partial"))?;
     let facts = draft.fill(store, progress)?;
-    draft.name(to)?;
+    draft.name_new(to)?;
     Ok(facts)
 }
 
@@ -169,7 +175,12 @@ impl Restore {
             }
         }
         fs::hard_link(&self.store, aside)
-            .or_else(|_| fs::copy(&self.store, aside).map(drop))
+            .or_else(|error| {
+                if error.kind() == io::ErrorKind::AlreadyExists {
+                    return Err(error);
+                }
+                copy_new(&self.store, aside)
+            })
             .map_err(io_error(aside, "put the old store aside as"))?;
         // Of a damaged store: nobody can tell what it is worth, so it is kept.
         for suffix in ["-wal", "-shm"] {
@@ -199,13 +210,23 @@ impl Draft {
             .truncate(false)
             .write(true)
             .mode(file::MODE)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(&path)
             .map_err(io_error(&path, "make"))?;
+        // Whoever can write to the folder may have put something there: it would be emptied, and what is
+        // written be theirs to read.
+        let found = file.metadata().map_err(io_error(&path, "look at"))?;
+        let own = found.uid() == rustix::process::geteuid().as_raw();
+        if !(found.is_file() && found.nlink() == 1 && own) {
+            return Err(CopyError::NotOurs(path));
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(CopyError::UnderWay(path)),
             Err(TryLockError::Error(source)) => return Err(io_error(&path, "lock")(source).into()),
         }
+        file.set_permissions(Permissions::from_mode(file::MODE))
+            .map_err(io_error(&path, "protect"))?;
         file.set_len(0).map_err(io_error(&path, "empty"))?;
         for suffix in ["-wal", "-shm", "-journal"] {
             // None, but for a copy that was killed.
@@ -288,6 +309,35 @@ impl Draft {
         fs::rename(&self.path, to).map_err(io_error(to, "name"))?;
         Ok(file::sync_folder(to)?)
     }
+
+    /// The same, and takes the place of nothing.
+    fn name_new(self, to: &Path) -> Result<(), CopyError> {
+        self.file
+            .sync_all()
+            .map_err(io_error(&self.path, "write"))?;
+        let named = renameat_with(CWD, &self.path, CWD, to, RenameFlags::NOREPLACE);
+        match named.map_err(io::Error::from) {
+            Ok(()) => Ok(file::sync_folder(to)?),
+            Err(error) => {
+                let _ = fs::remove_file(&self.path);
+                if error.kind() == io::ErrorKind::AlreadyExists {
+                    return Err(CopyError::Exists(to.to_owned()));
+                }
+                Err(io_error(to, "name")(error).into())
+            }
+        }
+    }
+}
+
+/// Where links cannot be made. Never into a file that is there: it may be an older store that is kept.
+fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
+    let mut to = File::options()
+        .create_new(true)
+        .write(true)
+        .mode(file::MODE)
+        .open(to)?;
+    io::copy(&mut File::open(from)?, &mut to)?;
+    to.sync_all()
 }
 
 fn reader(path: &Path) -> Result<Connection, CopyError> {

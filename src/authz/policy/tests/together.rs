@@ -80,6 +80,19 @@ fn what_is_kept_is_bounded() {
         assert!(!may_list(&policy, "jane", groups));
     }
     assert!(known(&policy) > 0);
+    // One grant that is for many clusters counts as many.
+    let clusters: Vec<String> = (0..1000).map(|n| format!("c{n}")).collect();
+    let wide = BindingSpec {
+        clusters,
+        ..bind("reader", SubjectKind::Group, "wide")
+    };
+    let mut one = base();
+    one.apply([Change::PutBinding("w", &wide)]);
+    let lists: Vec<Arc<[Box<str>]>> = (0..600).map(|_| many("wide")).collect();
+    for groups in &lists {
+        assert!(!may_list(&one, "jane", groups));
+    }
+    assert!(known(&one) * 1101 <= MAX_SIZE, "{}", known(&one));
     assert!(known(&policy) * 101 <= MAX_SIZE, "{}", known(&policy));
     let huge: Arc<[Box<str>]> = vec![Box::from("x"); MAX_SIZE + 1].into();
     assert!(!may_list(&policy, "jane", &huge));

@@ -1,6 +1,5 @@
 use super::super::super::{Store, Txn, WatchError};
 use super::*;
-use std::os::unix::fs::PermissionsExt as _;
 
 /// A store with this many keys, each of a kilobyte.
 async fn filled(path: &Path, keys: usize) -> Store {
@@ -98,7 +97,45 @@ async fn a_backup_takes_no_other_files_place_and_refuses_what_is_no_store() {
     let running = Draft::begin(beside(&to, ".partial")).unwrap();
     assert!(told(&path, &to).contains("is under way"));
     drop(running);
+    fs::set_permissions(beside(&to, ".partial"), Permissions::from_mode(0o666)).unwrap();
     backup(&path, &to, |_| ()).unwrap();
+    assert_eq!(mode(&to), 0o600, "whatever the left-over's was");
+    store.close().await;
+}
+
+// Somebody else can write to the backup folder, and knows the name.
+#[tokio::test]
+async fn a_backup_follows_no_link_and_empties_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let store = filled(&path, 1).await;
+    let mine = folder.path().join("mine");
+    for linked in [
+        std::os::unix::fs::symlink as fn(PathBuf, PathBuf) -> io::Result<()>,
+        fs::hard_link,
+    ] {
+        fs::write(&mine, "keep this").unwrap();
+        let to = folder.path().join("backup");
+        linked(mine.clone(), beside(&to, ".partial")).unwrap();
+        assert!(backup(&path, &to, |_| ()).is_err());
+        assert_eq!(fs::read(&mine).unwrap(), b"keep this");
+        assert!(!to.exists());
+        fs::remove_file(beside(&to, ".partial")).unwrap();
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_name_that_was_taken_meanwhile_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let store = filled(&path, 1).await;
+    let to = folder.path().join("backup");
+    let meanwhile = |_| fs::write(&to, "mine").unwrap();
+    let refused = backup(&path, &to, meanwhile).unwrap_err();
+    assert!(matches!(refused, CopyError::Exists(_)), "{refused}");
+    assert_eq!(fs::read(&to).unwrap(), b"mine");
+    assert!(!beside(&to, ".partial").exists());
     store.close().await;
 }
 
