@@ -175,6 +175,12 @@ impl Passwords {
         .await
     }
 
+    /// Takes a place as a hash under way does, for as long as the test keeps it.
+    #[cfg(test)]
+    pub(crate) fn occupy(&self) -> OwnedSemaphorePermit {
+        self.admitted.try_acquire().expect("a place is free")
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         asker: Asker,

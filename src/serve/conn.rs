@@ -263,7 +263,8 @@ impl Watch<'_> {
         loop {
             tokio::select! {
                 ended = connection.as_mut() => return ended.map_or_else(End::Broken, |()| End::Quiet),
-                () = self.cut.cancelled() => return End::Quiet,
+                // Never before the stop.
+                () = self.cut.cancelled(), if finishing => return End::Quiet,
                 () = self.stop.cancelled(), if !finishing => {
                     finishing = true;
                     connection.as_mut().graceful_shutdown();

@@ -189,6 +189,22 @@ async fn what_a_newer_build_wrote_is_left_alone() {
     let value = store.get(&key(id)).await.unwrap().unwrap().value;
     assert_eq!(value, newer);
     assert_eq!(one.last(id), Some(minute(100)), "it counts here");
+    // Nor does it hold up what comes after it.
+    let mut others = Vec::new();
+    for _ in 0..100 {
+        others.push(one.make().await);
+    }
+    others.retain(|other| key(*other) != key(id));
+    for other in &others {
+        one.touch(*other, 100);
+    }
+    one.save().await;
+    let anew = Replica::of(&store).await;
+    assert!(
+        others
+            .iter()
+            .all(|other| anew.last(*other) == Some(minute(100)))
+    );
 }
 
 #[test]
@@ -198,4 +214,9 @@ fn of_too_many_the_newest_are_kept() {
     keep_newest(&mut all);
     assert_eq!(all.len(), MAX_TOKENS);
     assert!(all.values().all(|minute| *minute >= 10));
+    // Also if all were used in one minute: a value that is too large would never be written.
+    let mut all: Uses = (0..many).map(|n| (format!("{n:016}"), u32::MAX)).collect();
+    keep_newest(&mut all);
+    assert_eq!(all.len(), MAX_TOKENS);
+    assert!(serde_json::to_vec(&all).unwrap().len() < crate::store::MAX_TXN_BYTES);
 }
