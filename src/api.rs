@@ -10,8 +10,8 @@
 //! - A [`Reach::Own`] caller touches nothing but what is theirs; what is not theirs and what is not there
 //!   are the same answer.
 //! - Nobody gains by a write: a token makes none that is wider or lives longer (a session makes tokens of its
-//!   user's up to the configured length, and they survive it: docs/decisions/0004), and users, groups,
-//!   roles, bindings and clusters are written by admins alone.
+//!   user's up to the configured length, and they survive it: docs/decisions/0004), and nobody gives what they do
+//!   not hold (`authority`).
 //! - No answer holds a hash, a sealed credential or a password: those are another type (`objects`), and
 //!   no function here puts them into an answer. A token's text is in the answer to its creation alone.
 //! - Every write is one compare-and-swap transaction; the answer waits until this replica's own index has
@@ -42,8 +42,10 @@ use tokio_util::task::TaskTracker;
 mod access;
 mod admins;
 mod answer;
+mod authority;
 mod bindings;
 mod body;
+mod bound;
 mod caller;
 mod cascade;
 mod cluster_actions;
@@ -61,6 +63,7 @@ pub mod login;
 mod openapi;
 mod password;
 pub mod policy_status;
+mod projects;
 mod query;
 mod resource;
 mod review;

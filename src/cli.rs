@@ -22,6 +22,7 @@ pub mod output;
 pub mod own;
 mod pin;
 pub mod policy;
+pub mod project;
 pub mod role;
 pub mod run;
 pub mod serve;
@@ -64,6 +65,8 @@ enum Command {
     Group(group::Args),
     /// List roles, show what they allow
     Role(role::Args),
+    /// Make, list and remove projects, and say which namespaces they hold
+    Project(project::Args),
     /// Give a user or a group a role
     Bind(bind::BindArgs),
     /// Take a role back: remove bindings by name
@@ -96,6 +99,7 @@ impl Cli {
             Command::Cluster(args) => cluster::run(&args),
             Command::User(args) => user::run(args),
             Command::Group(args) => group::run(args),
+            Command::Project(args) => project::run(args),
             Command::Role(args) => role::run(args),
             Command::Bind(args) => bind::bind(args),
             Command::Unbind(args) => bind::unbind(&args),

@@ -52,9 +52,6 @@ pub enum ProxyError {
     /// A 101 to another protocol than asked for.
     #[error("the cluster switched to a protocol that was not asked for")]
     OtherProtocol,
-    /// More grant groups than [`limits::GRANT_GROUPS`].
-    #[error("more than {} roles on one cluster", limits::GRANT_GROUPS)]
-    TooManyGroups,
     /// The cluster lets the gateway's account send nothing of the kind yet.
     #[error(
         "cluster {0:?} was last synced by an older gateway, and refuses what acting as others (--as) takes: an operator has to run `palisade cluster sync {0}`"

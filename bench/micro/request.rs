@@ -11,7 +11,7 @@ use palisade::{
     objects::{
         Binding, BindingSpec, Cluster, ClusterPrivate, ClusterSpec, Kind, Member, Nothing, Stored,
         Subject, SubjectKind, Token, TokenKind, TokenPrivate, TokenSpec, User, UserPrivate,
-        UserSpec,
+        UserSpec, grant_group::GrantGroup,
     },
     proxy::{Facts, Hop, Outbound},
     request::{Head, RequestId, Router, Target},
@@ -102,7 +102,10 @@ fn world() -> World {
         router: Router::new(None),
         authn: Authn::new(index),
         authz,
-        facts: Facts::new("palisade:", ["cluster-viewer", "basic"]),
+        facts: Facts::new(
+            "palisade:",
+            ["cluster-viewer", "basic"].map(|role| GrantGroup::Cluster { role }),
+        ),
         tokens,
     }
 }

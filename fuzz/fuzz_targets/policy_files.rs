@@ -78,7 +78,9 @@ fuzz_target!(|input: &str| {
                 && everyones
                     .iter()
                     .any(|rule| rules::allows(rule, &info.attributes()));
-            let allowed = everybody || own.decide_request(&who, at, &info, now).allowed();
+            let attrs = info.attributes();
+            let members = place.is_none() && own.decide_in_projects(&who, &attrs, now).allowed();
+            let allowed = everybody || members || own.decide_request(&who, at, &info, now).allowed();
             assert_eq!(
                 answer.decision == Verdict::Allow,
                 allowed,

@@ -1,13 +1,11 @@
 //! Who may do what, beyond what the policy has said.
 //!
-//! The policy answered for the request as such. Here two things are added: with [`Reach::Own`] only the
-//! operations below are open, on what is the caller's own; and what would hand out power (users, groups,
-//! roles, bindings, clusters, passwords and tokens of others) takes the built-in role `admin`, until the
-//! API can tell whether somebody holds what they grant.
+//! The policy answered for the request as such. With [`Reach::Own`] only the operations below are open, on
+//! what is the caller's own. Whether they may give what a write gives is for `authority` to say.
 
 use super::error::ApiError;
 use super::{Caller, Reach};
-use crate::objects::{Cluster, GROUP, Kind, Token, User};
+use crate::objects::{Binding, Cluster, GROUP, Kind, Project, Token, User};
 
 /// What a request does with one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,18 +49,10 @@ impl<'a> Operation<'a> {
             Self::List | Self::Create => None,
         }
     }
-
-    fn writes(self) -> bool {
-        !matches!(self, Self::Get(_) | Self::List | Self::Sub(_, _, "get"))
-    }
 }
 
 /// Refuses what is closed to the caller whatever the object is.
-pub(super) fn check<K: Kind>(
-    caller: &Caller,
-    admin: bool,
-    op: &Operation<'_>,
-) -> Result<(), ApiError> {
+pub(super) fn check<K: Kind>(caller: &Caller, op: &Operation<'_>) -> Result<(), ApiError> {
     // What outlives the request would outlive the right to act as somebody, and reach further: a token of
     // theirs is good for clusters too.
     if caller.acting.is_some() && lasts::<K>(op) {
@@ -71,28 +61,19 @@ pub(super) fn check<K: Kind>(
             sentence::<K>(caller, op)
         )));
     }
+    let read = [Token::KIND, Cluster::KIND, Project::KIND, Binding::KIND];
     let own = match *op {
-        Operation::Get(_) | Operation::List => [Token::KIND, Cluster::KIND].contains(&K::KIND),
-        Operation::Create | Operation::Delete(_) => K::KIND == Token::KIND,
+        Operation::Get(_) | Operation::List => read.contains(&K::KIND),
+        Operation::Create | Operation::Delete(_) => [Token::KIND, Binding::KIND].contains(&K::KIND),
+        Operation::Update(_) | Operation::Patch(_) => K::KIND == Binding::KIND,
         Operation::Sub(name, "password", _) => K::KIND == User::KIND && name == &*caller.handle,
-        Operation::Update(_) | Operation::Patch(_) | Operation::Sub(..) => false,
+        Operation::Sub(..) => false,
     };
-    if own {
-        // Whose it is shows with the object.
+    // Whose it is shows with the object.
+    if own || caller.reach == Reach::All {
         return Ok(());
     }
-    if caller.reach == Reach::Own {
-        return Err(forbidden::<K>(caller, op));
-    }
-    // Unlocking an account hands out no power (`unlock`).
-    let unlocks = matches!(op, Operation::Sub(_, "unlock", _)) && K::KIND == User::KIND;
-    if op.writes() && !admin && !unlocks && K::KIND != Token::KIND {
-        return Err(ApiError::Forbidden(format!(
-            "{}: it takes the role \"admin\"",
-            sentence::<K>(caller, op)
-        )));
-    }
-    Ok(())
+    Err(forbidden::<K>(caller, op))
 }
 
 /// Whether it makes something that one can log in with.
@@ -112,7 +93,7 @@ fn lasts<K: Kind>(op: &Operation<'_>) -> bool {
 /// The refusal of everything that is not the caller's own, whether or not it is there.
 pub(super) fn forbidden<K: Kind>(caller: &Caller, op: &Operation<'_>) -> ApiError {
     ApiError::Forbidden(format!(
-        "{}: without a role of scope global you reach your own tokens, your own password, and the clusters on which you hold a role",
+        "{}: without a role of scope global you reach your own tokens, your own password, the clusters and projects in which you hold a role, and the bindings of projects whose members you manage",
         sentence::<K>(caller, op)
     ))
 }

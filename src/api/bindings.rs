@@ -1,14 +1,15 @@
 //! Bindings: who holds which role where, and until when.
 
-use super::Api;
+use super::access::{self, Operation};
 use super::admins::{self, Loss};
+use super::authority::Authority;
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::groups::fill_uid;
 use super::resource::{Context, Fixed, Resource};
-use super::roles;
 use super::table::{self, Column};
-use crate::objects::{Binding, Cluster, Group, RoleScope, Stored, SubjectKind, User};
+use super::{Api, Caller, Reach, bound, roles};
+use crate::objects::{Binding, Cluster, Group, Project, RoleScope, Stored, SubjectKind, User};
 use crate::status::clock;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -69,14 +70,23 @@ impl Resource for Binding {
         all.map(|placed| placed.binding.clone()).collect()
     }
 
+    fn is_own(&self, api: &Api, caller: &Caller) -> bool {
+        api.manages(caller, self, "get")
+    }
+
     async fn admit_new(
         &mut self,
         cx: &Context<'_>,
         draft: &mut Draft,
     ) -> Result<Self::Private, ApiError> {
+        project(self, cx, draft).await?;
+        if cx.caller.reach == Reach::Own {
+            managed(self, cx, draft, &Operation::Create, "create").await?;
+        }
         subject(self, cx, draft).await?;
         role_and_place(self, cx, draft).await?;
         check_end(self, draft);
+        self.guard(cx, draft).await?;
         Ok(Self::Private::default())
     }
 
@@ -88,6 +98,16 @@ impl Resource for Binding {
     ) -> Result<Self::Private, ApiError> {
         let was = &old.object.spec;
         draft.same("spec.role", &was.role, &self.spec.role);
+        draft.same("spec.project", &was.project, &self.spec.project);
+        if self.spec.project_uid.is_empty() {
+            self.spec.project_uid.clone_from(&was.project_uid);
+        }
+        draft.same("spec.projectUid", &was.project_uid, &self.spec.project_uid);
+        if cx.caller.reach == Reach::Own {
+            // Before anything is said of the object: it may be another project's.
+            let operation = Operation::Update(&self.metadata.name);
+            managed(&old.object, cx, draft, &operation, "update").await?;
+        }
         let same_name = was.subject.kind == self.spec.subject.kind
             && was.subject.name == self.spec.subject.name;
         if same_name
@@ -102,6 +122,11 @@ impl Resource for Binding {
         if self.spec.expires_at != was.expires_at {
             check_end(self, draft);
         }
+        self.guard(cx, draft).await?;
+        if self.spec != *was {
+            // What it gave so far is taken away, and nobody takes away what they could not give.
+            old.object.guard(cx, draft).await?;
+        }
         if was.role == admins::ADMIN && self.spec != *was {
             let object = ObjectRef::of::<Self>(&self.metadata.name);
             let loss = Loss::Binding(&self.metadata.name, Some(self));
@@ -111,6 +136,11 @@ impl Resource for Binding {
     }
 
     async fn admit_removal(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
+        if cx.caller.reach == Reach::Own {
+            let operation = Operation::Delete(&self.metadata.name);
+            managed(self, cx, draft, &operation, "delete").await?;
+        }
+        self.guard(cx, draft).await?;
         if self.spec.role == admins::ADMIN {
             let object = ObjectRef::of::<Self>(&self.metadata.name);
             admins::guard(cx, draft, &Loss::Binding(&self.metadata.name, None), object).await?;
@@ -126,8 +156,70 @@ fn kind_name(kind: SubjectKind) -> &'static str {
     }
 }
 
+impl Binding {
+    /// Whoever writes it must hold what it gives.
+    async fn guard(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
+        let object = ObjectRef::of::<Self>(&self.metadata.name);
+        let authority = Authority::of(cx, object);
+        authority.must_hold(draft, &self.spec).await?;
+        bound::touch(draft, &self.spec);
+        Ok(())
+    }
+}
+
+/// Resolves the project's name to its uid, once.
+async fn project(
+    binding: &mut Binding,
+    cx: &Context<'_>,
+    draft: &mut Draft,
+) -> Result<(), ApiError> {
+    let spec = &mut binding.spec;
+    if spec.project.is_empty() {
+        if !spec.project_uid.is_empty() {
+            let detail = "name the project; its uid alone says nothing to people";
+            draft.wrong(Mistake::required("spec.project", detail));
+        }
+        return Ok(());
+    }
+    match cx.load::<Project>(&spec.project).await? {
+        None => draft.wrong(Mistake::not_found("spec.project", &spec.project)),
+        Some((stored, found)) => {
+            draft.prove(&found);
+            let uid = &stored.object.metadata.uid;
+            fill_uid(draft, "spec.projectUid", &mut spec.project_uid, uid);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses whoever does not manage the members of the binding's project, whether or not there is one: told before
+/// any mistake is.
+async fn managed(
+    binding: &Binding,
+    cx: &Context<'_>,
+    draft: &mut Draft,
+    operation: &Operation<'_>,
+    verb: &'static str,
+) -> Result<(), ApiError> {
+    let project = cx.load::<Project>(&binding.spec.project).await?;
+    let uid = &binding.spec.project_uid;
+    let project = project.filter(|(stored, _)| stored.object.metadata.uid == *uid);
+    let authority = Authority::of(cx, ObjectRef::of::<Binding>(&binding.metadata.name));
+    let manages = match project {
+        Some((stored, _)) => authority.manages(draft, &stored.object, verb).await?,
+        None => false,
+    };
+    if manages {
+        return Ok(());
+    }
+    Err(access::forbidden::<Binding>(cx.caller, operation))
+}
+
 fn scope(binding: &Binding) -> Value {
     let spec = &binding.spec;
+    if !spec.project.is_empty() {
+        return format!("project {}", spec.project).into();
+    }
     if spec.all_clusters {
         return "all clusters".into();
     }
@@ -203,45 +295,61 @@ async fn role_and_place(
         ("spec.allClusters", spec.all_clusters),
         ("spec.clusters", !spec.clusters.is_empty()),
         ("spec.clusterSelector", !spec.cluster_selector.is_empty()),
-        ("spec.project", !spec.project.is_empty()),
-        ("spec.projectUid", !spec.project_uid.is_empty()),
     ];
     let set: Vec<&str> = forms
         .iter()
         .filter(|(_, set)| *set)
         .map(|(field, _)| *field)
         .collect();
-    match (role.spec.scope, set.as_slice()) {
-        (RoleScope::Global, []) | (RoleScope::Cluster, [_]) => {}
-        (RoleScope::Global, fields) => {
-            for field in fields {
-                let detail =
-                    "a role of scope global applies to the gateway's own API, not to clusters";
-                draft.wrong(Mistake::forbidden(*field, detail));
-            }
-        }
-        (RoleScope::Cluster, []) => draft.wrong(Mistake::required(
-            "spec.clusters",
-            "for a role of scope cluster set one of allClusters, clusters, clusterSelector",
-        )),
-        (RoleScope::Cluster, [_, more @ ..]) => {
-            for field in more {
-                draft.wrong(Mistake::forbidden(
-                    *field,
-                    "set only one of allClusters, clusters, clusterSelector",
-                ));
-            }
-        }
-        (RoleScope::Project, _) => {
-            draft.wrong(Mistake::invalid(
-                "spec.role",
-                &spec.role,
-                "this gateway has no projects",
-            ));
-        }
-    }
+    place(role.spec.scope, &set, !spec.project.is_empty(), draft);
     draft.check_labels("spec.clusterSelector", &spec.cluster_selector);
     clusters(&spec.clusters, cx, draft).await
+}
+
+/// Whether the binding says where as its role's scope needs it; `set` are the fields that name clusters.
+fn place(scope: RoleScope, set: &[&'static str], in_project: bool, draft: &mut Draft) {
+    let foreign = match scope {
+        RoleScope::Global => {
+            "a role of scope global applies to the gateway's own API, not to clusters or projects"
+        }
+        RoleScope::Cluster => "set only one of allClusters, clusters, clusterSelector",
+        RoleScope::Project => {
+            "a role of scope project is held in a project, and the project says on which cluster"
+        }
+    };
+    let (allowed, missing) = match scope {
+        RoleScope::Global => (0, None),
+        RoleScope::Cluster => (
+            1,
+            Some((
+                "spec.clusters",
+                "for a role of scope cluster set one of allClusters, clusters, clusterSelector",
+            )),
+        ),
+        RoleScope::Project => (
+            0,
+            Some((
+                "spec.project",
+                "for a role of scope project name the project",
+            )),
+        ),
+    };
+    for field in set.iter().skip(allowed) {
+        draft.wrong(Mistake::forbidden(*field, foreign));
+    }
+    let wants_one = scope == RoleScope::Project;
+    if in_project && !wants_one {
+        let detail = "only a role of scope project is held in a project";
+        draft.wrong(Mistake::forbidden("spec.project", detail));
+    }
+    let says_where = if wants_one {
+        in_project
+    } else {
+        !set.is_empty()
+    };
+    if let (Some((field, detail)), false) = (missing, says_where) {
+        draft.wrong(Mistake::required(field, detail));
+    }
 }
 
 /// A binding names clusters that are there: one that waits for its name would be a grant on whatever is

@@ -11,13 +11,15 @@ use super::Api;
 use super::draft::Draft;
 use super::error::ApiError;
 use crate::authn::Index;
-use crate::objects::{Binding, Cluster, Group, Kind, Role, Stored, SubjectKind, Token, User};
+use crate::objects::{
+    Binding, Cluster, Group, Kind, Project, Role, Stored, SubjectKind, Token, User,
+};
 use crate::store::{KeyValue, Revision, Store, StoreError, Txn, follow::Follower};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// How long an answer waits for this replica's own index: far above what applying takes, below what a
 /// person takes for a failure. Past it the write stands and the answer says that it may not be seen yet.
-const APPLY_WAIT: Duration = Duration::from_secs(5);
+pub(super) const APPLY_WAIT: Duration = Duration::from_secs(5);
 /// Keys read at once.
 const PAGE: usize = 500;
 /// Writes of one transaction: the store takes 128 operations and as many compares.
@@ -159,13 +161,41 @@ pub(super) async fn of_role(hands: &Hands, role: &Role) -> Result<Leftovers, Api
     Ok(left)
 }
 
-/// Mentions of a cluster in bindings and in the scope of tokens. What would be left without any cluster is
-/// removed: an empty list means something else.
+/// Bindings in a project.
+pub(super) async fn of_project(hands: &Hands, project: &Project) -> Result<Leftovers, ApiError> {
+    let mut left = Leftovers::default();
+    bindings(hands, &mut left, |b| {
+        (b.spec.project_uid == project.metadata.uid).then_some(Change::Remove)
+    })
+    .await?;
+    Ok(left)
+}
+
+/// A cluster's projects with all that is bound in them, and mentions of it in bindings and in the scope of tokens. What
+/// would be left without any cluster is removed: an empty list means something else.
 pub(super) async fn of_cluster(hands: &Hands, cluster: &Cluster) -> Result<Leftovers, ApiError> {
     let name = &cluster.metadata.name;
     let mut left = Leftovers::default();
-    bindings(hands, &mut left, |b| without(&mut b.spec.clusters, name)).await?;
+    let mut projects = BTreeSet::new();
+    each::<Project>(hands, &mut Leftovers::default(), |project| {
+        if project.spec.cluster == *name {
+            projects.insert(project.metadata.uid.clone());
+        }
+        None
+    })
+    .await?;
+    bindings(hands, &mut left, |b| {
+        let of_project = projects.contains(&b.spec.project_uid);
+        let gone = of_project.then_some(Change::Remove);
+        gone.or_else(|| without(&mut b.spec.clusters, name))
+    })
+    .await?;
     each::<Token>(hands, &mut left, |t| without(&mut t.spec.clusters, name)).await?;
+    // Last: as long as a project is there, the next look finds what is bound in it.
+    each::<Project>(hands, &mut left, |project| {
+        (project.spec.cluster == *name).then_some(Change::Remove)
+    })
+    .await?;
     Ok(left)
 }
 

@@ -1,11 +1,14 @@
 //! What is done with a cluster beside reading and writing its object: `clusters/NAME/manifest`,
 //! `credential`, `sync`.
 
+use super::authority::{Authority, Ground};
 use super::body;
-use super::error::ApiError;
+use super::draft::Draft;
+use super::error::{ApiError, ObjectRef};
 use super::query::DryRun;
 use super::resource::Context;
 use crate::clusters::HandedOver;
+use crate::objects::Cluster;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -31,6 +34,7 @@ pub(super) async fn credential(
     bytes: &[u8],
 ) -> Result<Value, ApiError> {
     refuse_dry_run(cx)?;
+    must_own(cx, name).await?;
     let given: Credential = body::secret(bytes)?;
     let tokens = HandedOver {
         reconciler: Zeroizing::new(given.reconciler),
@@ -43,6 +47,7 @@ pub(super) async fn credential(
 /// Brings the roles of today to a cluster.
 pub(super) async fn sync(cx: &Context<'_>, name: &str) -> Result<Value, ApiError> {
     refuse_dry_run(cx)?;
+    must_own(cx, name).await?;
     let report = cx.api.clusters.sync(name).await?;
     Ok(json!({"roles": report.roles, "removed": report.removed}))
 }
@@ -50,8 +55,17 @@ pub(super) async fn sync(cx: &Context<'_>, name: &str) -> Result<Value, ApiError
 /// Takes everything of ours away from a cluster.
 pub(super) async fn clean_up(cx: &Context<'_>, name: &str) -> Result<Value, ApiError> {
     refuse_dry_run(cx)?;
+    must_own(cx, name).await?;
     let removed = cx.api.clusters.clean_up(name).await?;
     Ok(json!({"removed": removed}))
+}
+
+/// Whoever acts on a cluster with the gateway's own accounts must hold everything there.
+async fn must_own(cx: &Context<'_>, name: &str) -> Result<(), ApiError> {
+    let authority = Authority::of(cx, ObjectRef::of::<Cluster>(name));
+    let ground = Ground::Cluster(name.to_owned());
+    // These are no writes of one transaction: the right is looked at once, as for any request to a cluster.
+    authority.must_own(&mut Draft::default(), &ground).await
 }
 
 /// What happens on a cluster cannot be tried without happening.

@@ -1,8 +1,9 @@
 //! Clusters: registered API servers.
 
+use super::authority::{Authority, Ground};
 use super::cascade::{self, Hands};
 use super::draft::Draft;
-use super::error::{ApiError, Mistake};
+use super::error::{ApiError, Mistake, ObjectRef};
 use super::resource::{Context, Resource};
 use super::table::{self, Column};
 use super::{Api, Caller, Reach};
@@ -68,6 +69,7 @@ impl Resource for Cluster {
         cx: &Context<'_>,
         draft: &mut Draft,
     ) -> Result<ClusterPrivate, ApiError> {
+        self.guard(cx, draft, &Ground::Everywhere).await?;
         check_spec(&self.spec, cx.api.limits.get().reach, draft);
         self.status = ClusterStatus::default();
         Ok(ClusterPrivate::default())
@@ -79,6 +81,8 @@ impl Resource for Cluster {
         old: &Stored<Self>,
         draft: &mut Draft,
     ) -> Result<ClusterPrivate, ApiError> {
+        self.guard(cx, draft, &Ground::Cluster(self.metadata.name.clone()))
+            .await?;
         check_spec(&self.spec, cx.api.limits.get().reach, draft);
         let (was, now) = (&old.object.spec, &self.spec);
         self.status = old.object.status.clone();
@@ -95,6 +99,8 @@ impl Resource for Cluster {
     }
 
     async fn admit_removal(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
+        self.guard(cx, draft, &Ground::Cluster(self.metadata.name.clone()))
+            .await?;
         cascade::of_cluster(&Hands::of(cx.api), self)
             .await?
             .fill(draft);
@@ -119,6 +125,20 @@ fn health_name(health: Health) -> &'static str {
         Health::Ready => "Ready",
         Health::Down => "Down",
         Health::Refused => "Refused",
+    }
+}
+
+impl Cluster {
+    /// Who says where a cluster is gets what its users send there, and who sets its labels gives what bindings by label
+    /// give: they must hold everything there.
+    async fn guard(
+        &self,
+        cx: &Context<'_>,
+        draft: &mut Draft,
+        ground: &Ground,
+    ) -> Result<(), ApiError> {
+        let authority = Authority::of(cx, ObjectRef::of::<Self>(&self.metadata.name));
+        authority.must_own(draft, ground).await
     }
 }
 

@@ -264,7 +264,7 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::{Binding, Group, Role, Token, User};
+    use crate::objects::{Binding, Group, Project, Role, Token, User};
     use crate::status::Status;
     use serde_json::json;
 
@@ -484,11 +484,7 @@ mod tests {
             told::<crate::objects::Cluster>(),
             expected::<crate::objects::Cluster>("?")
         );
-        // Projects are not served yet.
-        let bindings: Vec<String> = expected::<Binding>("?")
-            .into_iter()
-            .filter(|field| !field.starts_with("project"))
-            .collect();
-        assert_eq!(told::<Binding>(), bindings);
+        assert_eq!(told::<Project>(), expected::<Project>("?"));
+        assert_eq!(told::<Binding>(), expected::<Binding>("?"));
     }
 }

@@ -1,12 +1,11 @@
 //! Removing objects.
 
-use super::Reach;
-use super::access::{self, Operation};
+use super::access::Operation;
 use super::body;
 use super::draft::Draft;
 use super::error::{ApiError, ObjectRef, shown};
 use super::query::DryRun;
-use super::resource::{ATTEMPTS, Context, Fixed, Resource, busy, refuse_fixed};
+use super::resource::{ATTEMPTS, Context, Fixed, Resource, busy, refuse_fixed, to_write};
 use crate::objects::Kind;
 use crate::store::StoreError;
 use serde::Deserialize;
@@ -76,14 +75,7 @@ pub(super) async fn delete<K: Resource>(
         refuse_fixed::<K>(cx, name)?;
     }
     for _ in 0..ATTEMPTS {
-        let (stored, found) = match cx.load::<K>(name).await? {
-            Some(found) if cx.caller.reach == Reach::All => found,
-            Some(found) if found.0.object.is_own(cx.api, cx.caller) => found,
-            _ if cx.caller.reach == Reach::Own => {
-                return Err(access::forbidden::<K>(cx.caller, &Operation::Delete(name)));
-            }
-            _ => return Err(ApiError::NotFound(ObjectRef::of::<K>(name))),
-        };
+        let (stored, found) = to_write::<K>(cx, name, &Operation::Delete(name)).await?;
         check_preconditions(&stored.object, &preconditions)?;
         let mut draft = Draft::default();
         draft.delete(&found.key, found.mod_revision);

@@ -4,7 +4,7 @@
 use super::answer::{self, JSON, MediaRange};
 use super::route::{AUTHENTICATION, AUTHORIZATION, GROUPS, versions_of};
 use super::{ApiError, Body};
-use crate::objects::{Binding, Cluster, GROUP, Group, Kind, Role, Token, User};
+use crate::objects::{Binding, Cluster, GROUP, Group, Kind, Project, Role, Token, User};
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ const fn resource<K: Kind>(subresources: &'static [Subresource]) -> Resource {
     }
 }
 
-const OWN: [Resource; 6] = [
+const OWN: [Resource; 7] = [
     resource::<Binding>(&[]),
     resource::<Cluster>(&[
         Subresource("cleanup", &["create"]),
@@ -44,6 +44,7 @@ const OWN: [Resource; 6] = [
         Subresource("sync", &["create"]),
     ]),
     resource::<Group>(&[]),
+    resource::<Project>(&[]),
     resource::<Role>(&[]),
     resource::<Token>(&[]),
     resource::<User>(&[

@@ -13,7 +13,7 @@ use super::{
     tokens, unlock, version,
 };
 use crate::authz::RequestInfo;
-use crate::objects::{Binding, Cluster, Group, Kind, Role, Token, User};
+use crate::objects::{Binding, Cluster, Group, Kind, Project, Role, Token, User};
 use http::{Method, Response, StatusCode, request::Parts};
 use serde_json::{Value, json};
 
@@ -120,6 +120,7 @@ pub(super) async fn answer(
             Binding::PLURAL => request.serve::<Binding>(name, subresource).await,
             Cluster::PLURAL => request.serve::<Cluster>(name, subresource).await,
             Group::PLURAL => request.serve::<Group>(name, subresource).await,
+            Project::PLURAL => request.serve::<Project>(name, subresource).await,
             Role::PLURAL => request.serve::<Role>(name, subresource).await,
             Token::PLURAL => request.serve::<Token>(name, subresource).await,
             User::PLURAL => request.serve::<User>(name, subresource).await,
@@ -216,8 +217,7 @@ impl Request<'_> {
     }
 
     fn check<K: Kind>(&self, op: &Operation<'_>) -> Result<(), ApiError> {
-        let admin = self.cx.api.is_admin(self.cx.caller);
-        access::check::<K>(self.cx.caller, admin, op)
+        access::check::<K>(self.cx.caller, op)
     }
 
     async fn collection<K: Resource>(&self) -> Result<Response<Body>, ApiError> {

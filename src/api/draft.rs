@@ -3,7 +3,7 @@
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::select::{is_label_key, is_label_value};
 use crate::objects::{Kind, Meta, Stored};
-use crate::store::{KeyValue, Revision, Txn};
+use crate::store::{Compare, KeyValue, Revision, Txn};
 
 /// Compares of one transaction that references may use up; the rest is for the objects themselves. A
 /// reference past it is not guarded against a removal in the same instant, and counts as nobody then.
@@ -49,6 +49,27 @@ impl Draft {
         }
     }
 
+    /// The write holds only while `found` is as it was read, because it proves a right: never left out, whatever the
+    /// number. The store refuses a write with too many.
+    pub(super) fn prove(&mut self, found: &KeyValue) {
+        self.prove_key(&found.key, found.mod_revision);
+    }
+
+    /// The same for all that another draft was to be compared with.
+    pub(super) fn prove_as(&mut self, other: &Self) {
+        for compare in &other.txn.compares {
+            self.prove_key(&compare.key, compare.mod_revision);
+        }
+    }
+
+    fn prove_key(&mut self, key: &str, revision: Revision) {
+        // A key that is compared with another revision already makes the transaction fail, as it must.
+        let known = |c: &Compare| c.key == key && c.mod_revision == revision;
+        if !self.txn.compares.iter().any(known) {
+            self.when(key, revision);
+        }
+    }
+
     /// Adds a compare.
     pub(super) fn when(&mut self, key: &str, revision: Revision) {
         self.txn = std::mem::take(&mut self.txn).when(key, revision);
@@ -65,6 +86,16 @@ impl Draft {
     pub(super) fn put_raw(&mut self, key: &str, value: Vec<u8>, revision: Revision) {
         let txn = std::mem::take(&mut self.txn).when(key, revision);
         self.txn = txn.put(key, value);
+    }
+
+    /// Adds a write of plain bytes, whatever is under the key.
+    pub(super) fn put_over(&mut self, key: &str, value: Vec<u8>) {
+        self.txn = std::mem::take(&mut self.txn).put(key, value);
+    }
+
+    /// Adds the removal of whatever is under a key.
+    pub(super) fn delete_over(&mut self, key: &str) {
+        self.txn = std::mem::take(&mut self.txn).delete(key);
     }
 
     /// Adds the removal of a key that is as `revision` left it.

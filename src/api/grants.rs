@@ -4,9 +4,9 @@
 use super::{Api, Caller};
 use crate::authz::{
     Attributes,
-    policy::{Place, Who},
+    policy::{Place, ScopeView, Who},
 };
-use crate::objects::{Cluster, GROUP, Health};
+use crate::objects::{Binding, Cluster, GROUP, Health, Kind as _, Project};
 use crate::status::clock;
 
 impl Api {
@@ -16,21 +16,47 @@ impl Api {
             .holds_any(&caller.user_uid, &caller.groups, cluster)
     }
 
-    /// Whether the caller holds the built-in role `admin`, or its like: every verb on every kind here. No
-    /// narrower role is enough for what hands out power, because with any such write one can make oneself
-    /// an admin.
-    pub(super) fn is_admin(&self, caller: &Caller) -> bool {
-        let who = Who {
-            user: &caller.user_uid,
-            groups: &caller.groups,
-            shared: None,
-        };
+    /// Whether the caller holds every verb on every kind here: as the built-in role `admin` has it, or its like.
+    pub(super) fn holds_everything(&self, caller: &Caller) -> bool {
         // No request has this verb or resource: only a rule with both wildcards and no names matches.
         let everything = Attributes::of_resource("*", GROUP, "*");
         let policy = self.authz.policy();
         policy
-            .decide(&who, Place::Global, &everything, clock::now())
+            .decide(&who(caller), Place::Global, &everything, clock::now())
             .allowed()
+    }
+
+    /// Whether a role that the caller holds in the binding's project lets them do this with its bindings. For what is
+    /// shown; writes prove it (`authority`).
+    pub(super) fn manages(&self, caller: &Caller, binding: &Binding, verb: &str) -> bool {
+        let attrs = Attributes {
+            name: &binding.metadata.name,
+            ..Attributes::of_resource(verb, GROUP, Binding::PLURAL)
+        };
+        let policy = self.authz.policy();
+        let uid = &binding.spec.project_uid;
+        !uid.is_empty() && policy.manages(&who(caller), uid, &attrs, clock::now())
+    }
+
+    /// The same of a binding by its name, as the policy in memory has it.
+    pub(super) fn manages_named(&self, caller: &Caller, attrs: &Attributes<'_>) -> bool {
+        let policy = self.authz.policy();
+        let scope = policy.binding(attrs.name).map(|grant| grant.scope());
+        matches!(scope, Some(ScopeView::Project(uid)) if policy.manages(&who(caller), uid, attrs, clock::now()))
+    }
+
+    /// Whether the caller holds any role in a project, or on its cluster.
+    pub(super) fn is_in(&self, caller: &Caller, project: &Project) -> bool {
+        let uid = &project.metadata.uid;
+        let policy = self.authz.policy();
+        policy.holds_any_in(&who(caller), uid, clock::now())
+    }
+
+    /// The same of a project by its name, as the policy in memory has it.
+    pub(super) fn is_in_named(&self, caller: &Caller, name: &str) -> bool {
+        let policy = self.authz.policy();
+        let uid = policy.project(name).map(|project| project.uid());
+        uid.is_some_and(|uid| policy.holds_any_in(&who(caller), uid, clock::now()))
     }
 
     /// Fills what this replica knows of a cluster's health.
@@ -44,5 +70,13 @@ impl Api {
             }
             None => status.health = Health::Unknown,
         }
+    }
+}
+
+fn who(caller: &Caller) -> Who<'_> {
+    Who {
+        user: &caller.user_uid,
+        groups: &caller.groups,
+        shared: None,
     }
 }

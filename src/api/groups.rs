@@ -2,12 +2,14 @@
 //! written.
 
 use super::admins::{self, Loss};
+use super::authority::Authority;
+use super::bound;
 use super::cascade::{self, Hands};
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::resource::{Context, Resource};
 use super::table::{self, Column};
-use crate::objects::{Group, Kind, Member, Stored, User, tombstones};
+use crate::objects::{Group, Kind, Member, Stored, SubjectKind, User, tombstones};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -54,6 +56,9 @@ impl Resource for Group {
     ) -> Result<Self::Private, ApiError> {
         draft.check_text("spec.displayName", &self.spec.display_name);
         resolve(cx, &mut self.spec.members, &old.object.spec.members, draft).await?;
+        if self.spec.members != old.object.spec.members {
+            self.guard(cx, draft).await?;
+        }
         let stays = |m: &Member| self.spec.members.contains(m);
         if !old.object.spec.members.iter().all(stays) {
             let loss = Loss::Members(&old.object.metadata.uid, &self.spec.members);
@@ -64,6 +69,8 @@ impl Resource for Group {
     }
 
     async fn admit_removal(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
+        self.guard(cx, draft).await?;
+        bound::forget(draft, &self.metadata.uid);
         let object = ObjectRef::of::<Self>(&self.metadata.name);
         let loss = Loss::Members(&self.metadata.uid, &[]);
         admins::guard(cx, draft, &loss, object).await?;
@@ -87,6 +94,17 @@ impl Resource for Group {
             .await?
         {}
         Ok(())
+    }
+}
+
+impl Group {
+    /// Who is in a group holds what the group is bound to: who says who is must hold it too.
+    async fn guard(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
+        let authority = Authority::of(cx, ObjectRef::of::<Self>(&self.metadata.name));
+        let uid = &self.metadata.uid;
+        authority
+            .must_hold_all_of(draft, SubjectKind::Group, uid)
+            .await
     }
 }
 

@@ -5,7 +5,7 @@ use super::answer;
 use super::error::ApiError;
 use super::route::{GROUPS, versions_of};
 use super::{Body, answer::JSON};
-use crate::objects::{Binding, Cluster, GROUP, Group, Kind, Role, Token, User, VERSION};
+use crate::objects::{Binding, Cluster, GROUP, Group, Kind, Project, Role, Token, User, VERSION};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use schemas::META;
@@ -79,6 +79,7 @@ pub(super) fn old(headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
         v2::path::<Binding>(),
         v2::path::<Cluster>(),
         v2::path::<Group>(),
+        v2::path::<Project>(),
         v2::path::<Role>(),
         v2::path::<Token>(),
         v2::path::<User>(),
@@ -115,6 +116,7 @@ fn build() -> Value {
     add::<Binding>(&mut paths, &mut components, schemas::binding());
     add::<Cluster>(&mut paths, &mut components, schemas::cluster());
     add::<Group>(&mut paths, &mut components, schemas::group());
+    add::<Project>(&mut paths, &mut components, schemas::project());
     add::<Role>(&mut paths, &mut components, schemas::role());
     add::<Token>(&mut paths, &mut components, schemas::token());
     add::<User>(&mut paths, &mut components, schemas::user());

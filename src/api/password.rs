@@ -1,15 +1,18 @@
 //! `PUT users/NAME/password`: `{"password": "…", "current": "…"}`.
 //!
 //! Changing one's own takes the current password too, so that a stolen token cannot turn itself into a
-//! login; setting somebody else's takes the role `admin`, whatever else the policy allows: who sets an
-//! admin's password is an admin.
+//! login. Who sets somebody else's becomes them, so they must hold all that the other holds: an admin's password
+//! is for admins to set (CVE-2025-23391).
 
+use super::authority::Authority;
 use super::body;
+use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::login::{LoginError, Proof};
 use super::query::DryRun;
 use super::resource::{Context, get_any};
 use crate::objects::User;
+use crate::store::Compare;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -44,7 +47,7 @@ pub(super) async fn set(cx: &Context<'_>, name: &str, bytes: &[u8]) -> Result<Us
                 vec![missing],
             ));
         }
-        (false, _) => Proof::Administrator,
+        (false, _) => Proof::Administrator(may_become(cx, name).await?),
     };
     let changed = cx.api.login.change_password(name, proof, password).await;
     match changed {
@@ -53,4 +56,18 @@ pub(super) async fn set(cx: &Context<'_>, name: &str, bytes: &[u8]) -> Result<Us
         Err(LoginError::Conflict) => Err(super::resource::modified::<User>(name)),
         Err(error) => Err(ApiError::Password(error)),
     }
+}
+
+/// What must still be when the password is written: the caller holds all that the user holds.
+async fn may_become(cx: &Context<'_>, name: &str) -> Result<Vec<Compare>, ApiError> {
+    let object = ObjectRef::of::<User>(name);
+    let Some((user, _)) = cx.load::<User>(name).await? else {
+        return Err(ApiError::NotFound(object));
+    };
+    let mut draft = Draft::default();
+    let authority = Authority::of(cx, object);
+    authority
+        .must_hold_all_of_user(&mut draft, &user.object)
+        .await?;
+    Ok(draft.txn.compares)
 }

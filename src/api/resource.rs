@@ -1,6 +1,6 @@
 //! What the API asks of a kind, and the operations that are the same for each: get, create, update, delete.
 
-use super::access::Operation;
+use super::access::{self, Operation};
 use super::cascade::Hands;
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
@@ -200,7 +200,7 @@ pub(super) async fn get<K: Resource>(cx: &Context<'_>, name: &str) -> Result<K, 
         }
         // To whom only their own is open, "not yours" and "not there" are one answer.
         Some(_) | None if caller.reach == Reach::Own => {
-            Err(super::access::forbidden::<K>(caller, &Operation::Get(name)))
+            Err(access::forbidden::<K>(caller, &Operation::Get(name)))
         }
         Some(_) | None => Err(ApiError::NotFound(ObjectRef::of::<K>(name))),
     }
@@ -282,9 +282,7 @@ async fn replace<K: Resource>(cx: &Context<'_>, name: &str, wanted: K) -> Result
     }
     refuse_fixed::<K>(cx, name)?;
     for _ in 0..ATTEMPTS {
-        let Some((old, _)) = cx.load::<K>(name).await? else {
-            return Err(ApiError::NotFound(ObjectRef::of::<K>(name)));
-        };
+        let (old, _) = to_write::<K>(cx, name, &Operation::Update(name)).await?;
         let mut object = wanted.clone();
         let mut draft = Draft::default();
         let revision = changed_meta(&mut object, &old, &mut draft)?;
@@ -322,9 +320,7 @@ pub(super) async fn patch<K: Resource>(
     let mut conflict = None;
     for _ in 0..ATTEMPTS {
         refuse_fixed::<K>(cx, name)?;
-        let Some((old, _)) = cx.load::<K>(name).await? else {
-            return Err(ApiError::NotFound(ObjectRef::of::<K>(name)));
-        };
+        let (old, _) = to_write::<K>(cx, name, &Operation::Patch(name)).await?;
         // Kinds hold strings, numbers, lists and string-keyed maps: this cannot fail.
         let mut merged = serde_json::to_value(&old.object).unwrap_or_default();
         merge(&mut merged, &patch);
@@ -359,6 +355,20 @@ fn merge(target: &mut Value, patch: &Value) {
         } else {
             merge(fields.entry(key.clone()).or_insert(Value::Null), change);
         }
+    }
+}
+
+/// An object that is to be written. To whom only their own is open, "not yours" and "not there" are one answer.
+pub(super) async fn to_write<K: Resource>(
+    cx: &Context<'_>,
+    name: &str,
+    op: &Operation<'_>,
+) -> Result<(Stored<K>, KeyValue), ApiError> {
+    match cx.load::<K>(name).await? {
+        Some(found) if cx.caller.reach == Reach::All => Ok(found),
+        Some(found) if found.0.object.is_own(cx.api, cx.caller) => Ok(found),
+        _ if cx.caller.reach == Reach::Own => Err(access::forbidden::<K>(cx.caller, op)),
+        _ => Err(ApiError::NotFound(ObjectRef::of::<K>(name))),
     }
 }
 

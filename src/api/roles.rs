@@ -1,6 +1,7 @@
 //! Roles: the built-in ones, which are read-only, and the operator's.
 
 use super::Api;
+use super::authority::Authority;
 use super::cascade::{self, Hands};
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
@@ -120,6 +121,10 @@ impl Resource for Role {
                 why,
             ));
         }
+        let object = ObjectRef::of::<Self>(&self.metadata.name);
+        Authority::of(cx, object)
+            .must_hold_role(draft, self)
+            .await?;
         write_guard(cx, draft).await?;
         cascade::of_role(&Hands::of(cx.api), self)
             .await?
@@ -185,12 +190,16 @@ pub(super) async fn find(
     let Some((stored, found)) = cx.load::<Role>(name).await? else {
         return Ok(None);
     };
-    draft.refers_to(&found);
+    draft.prove(&found);
     Ok(Some(stored.object))
 }
 
 async fn admit(role: &Role, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
     draft.check_text("spec.description", &role.spec.description);
+    let object = ObjectRef::of::<Role>(&role.metadata.name);
+    Authority::of(cx, object)
+        .must_hold_role(draft, role)
+        .await?;
     if role.spec.rules.len() > MAX_RULES {
         draft.wrong(Mistake::too_many(
             "spec.rules",
@@ -199,7 +208,15 @@ async fn admit(role: &Role, cx: &Context<'_>, draft: &mut Draft) -> Result<(), A
         ));
     }
     for (index, rule) in role.spec.rules.iter().enumerate() {
-        check_rule(draft, &format!("spec.rules[{index}]"), rule);
+        let path = format!("spec.rules[{index}]");
+        check_rule(draft, &path, rule);
+        if role.spec.scope == RoleScope::Project && !rule.non_resource_urls.is_empty() {
+            let detail = "a project has namespaces alone, and no path is in one";
+            draft.wrong(Mistake::forbidden(
+                format!("{path}.nonResourceURLs"),
+                detail,
+            ));
+        }
     }
     if role.spec.inherits.len() > MAX_INHERITED {
         draft.wrong(Mistake::too_many(

@@ -165,6 +165,28 @@ impl World {
         uid.to_owned()
     }
 
+    /// Gives a user a role of scope global, past the API.
+    async fn give(&self, name: &str, uid: &str, role: &str, rules: Vec<PolicyRule>) {
+        let spec = RoleSpec {
+            scope: RoleScope::Global,
+            rules,
+            ..RoleSpec::default()
+        };
+        self.put(Role::new(role, spec), &format!("r-{role}")).await;
+        let binding = BindingSpec {
+            role: role.to_owned(),
+            subject: Subject {
+                kind: SubjectKind::User,
+                name: name.to_owned(),
+                uid: uid.to_owned(),
+            },
+            ..BindingSpec::default()
+        };
+        let given = format!("{role}-{name}");
+        self.put(Binding::new(&given, binding), &format!("b-{given}"))
+            .await;
+    }
+
     async fn ask(&self, caller: &Caller, method: &str, path: &str, body: &Value) -> Got {
         let bytes = match body {
             Value::Null => Vec::new(),

@@ -1,6 +1,7 @@
-//! Tokens: made for oneself, or by an admin for others; never wider than the token that asks, and never
+//! Tokens: made for oneself, or for others by whoever holds all that they hold; never wider than the token that asks, and never
 //! longer-lived than a token that asks. A session may make tokens that outlive it. The text is in the answer to the creation and nowhere else.
 
+use super::authority::Authority;
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::groups::fill_uid;
@@ -184,15 +185,15 @@ fn name(token: &mut Token, text: &TokenText, draft: &mut Draft) {
     token.status = TokenStatus::default();
 }
 
-/// Whose it will be; for others only by an admin.
+/// Whose it will be. Who makes a token for somebody else can be them, so they must hold all that the other holds.
 async fn for_whom(token: &mut Token, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
     let user = &mut token.spec.user;
     if user.name.is_empty() {
         (*cx.caller.handle).clone_into(&mut user.name);
     }
-    if *user.name != *cx.caller.handle && !cx.api.is_admin(cx.caller) {
+    if *user.name != *cx.caller.handle && cx.caller.reach == Reach::Own {
         return Err(ApiError::Forbidden(format!(
-            "tokens.palisade.dev is forbidden: User {:?} cannot make tokens for others: it takes the role \"admin\"",
+            "tokens.palisade.dev is forbidden: User {:?} cannot make tokens for others: it takes a role of scope global that allows it",
             cx.caller.handle
         )));
     }
@@ -201,6 +202,10 @@ async fn for_whom(token: &mut Token, cx: &Context<'_>, draft: &mut Draft) -> Res
         return Ok(());
     };
     draft.refers_to(&key);
+    let authority = Authority::of(cx, ObjectRef::of::<Token>(&token.metadata.name));
+    authority
+        .must_hold_all_of_user(draft, &found.object)
+        .await?;
     fill_uid(
         draft,
         "spec.user.uid",

@@ -1,6 +1,8 @@
 //! Users: people and machine users.
 
 use super::admins::{self, Loss};
+use super::authority::Authority;
+use super::bound;
 use super::cascade::{self, Hands};
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
@@ -108,6 +110,7 @@ impl Resource for User {
             draft.wrong(filled("spec.principals"));
         }
         self.status = old.object.status.clone();
+        self.guard(cx, draft).await?;
         if self.spec.disabled && !was.disabled {
             let object = ObjectRef::of::<Self>(&self.metadata.name);
             admins::guard(cx, draft, &Loss::User(&old.object.metadata.uid), object).await?;
@@ -116,6 +119,8 @@ impl Resource for User {
     }
 
     async fn admit_removal(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
+        self.guard(cx, draft).await?;
+        bound::forget(draft, &self.metadata.uid);
         let object = ObjectRef::of::<Self>(&self.metadata.name);
         admins::guard(cx, draft, &Loss::User(&self.metadata.uid), object).await?;
         let grave = serde_json::json!({"schema": 1, "uid": self.metadata.uid});
@@ -153,6 +158,16 @@ fn logins(throttled_until: Option<Timestamp>, now: Timestamp) -> Value {
             format!("throttled {}", wait.as_str().unwrap_or_default()).into()
         }
         Some(_) | None => "open".into(),
+    }
+}
+
+impl User {
+    /// Nobody writes a user who holds more than they do themselves: who lets somebody in again gives what they hold,
+    /// and who shuts them out takes it (CVE-2025-23391).
+    async fn guard(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
+        let object = ObjectRef::of::<Self>(&self.metadata.name);
+        let authority = Authority::of(cx, object);
+        authority.must_hold_all_of_user(draft, self).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a decision is about: the attributes of one request, or of one access review.
 
+use crate::objects::{Binding, GROUP, Kind as _};
+
 /// The attributes that rules are matched against (`authorizer.Attributes` upstream).
 ///
 /// Made from a [`super::RequestInfo`], or by hand from the spec of an access review, where a subresource
@@ -51,6 +53,15 @@ impl<'a> Attributes<'a> {
     #[must_use]
     pub fn with_verb(self, verb: &'a str) -> Self {
         Self { verb, ..self }
+    }
+
+    /// Whether it is about who holds what on the gateway. A role of scope project that allows this counts on the
+    /// gateway's own API too, for the bindings of its project alone: whoever holds it manages the project's members.
+    pub fn is_about_bindings(&self) -> bool {
+        self.is_resource
+            && self.api_group == GROUP
+            && self.resource == Binding::PLURAL
+            && self.subresource.is_empty()
     }
 
     /// `pods/log`, or `pods` without a subresource: what rules name.

@@ -10,11 +10,11 @@
 
 use super::{
     Actor, Asked, Attributes, AuthzError, OwnPermit, Pace, Permit, Permitted, Purpose, Reach,
-    RequestInfo,
+    RequestInfo, describe,
     folder::{FolderView, PolicyFolder, Sum},
     layers::Layers,
-    permit::Shape,
-    policy::{self, Place, Policy, Who},
+    permit::{MOST_GRANTS, Shape},
+    policy::{self, Carried, Place, Policy, Who},
     rules,
 };
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     store::follow::{Batch, Change},
 };
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -33,6 +34,12 @@ use std::{
 
 /// Name of the built-in role that everyone who is logged in holds on the gateway's own API.
 const AUTHENTICATED: &str = "authenticated";
+/// Reviews that answer for all namespaces at once.
+const SELF_REVIEWS: [(&str, &str); 3] = [
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews"),
+    WHOAMI,
+];
 /// What a cluster-scoped token may still ask of the own API: who am I.
 const WHOAMI: (&str, &str) = ("authentication.k8s.io", "selfsubjectreviews");
 
@@ -179,13 +186,15 @@ impl Authz {
     /// reviews of one's own rights.
     pub fn reach(&self, who: &Who<'_>, attrs: &Attributes<'_>) -> Option<(Reach, Arc<str>)> {
         let policy = self.policy.load();
-        let decided = policy.decide(who, Place::Global, attrs, clock::now());
-        match decided.role() {
-            Some(role) => Some((Reach::All, policy.shared_role_name(role))),
-            None => self
-                .is_everyones(attrs)
-                .then(|| (Reach::Own, Arc::clone(&self.authenticated))),
+        let now = clock::now();
+        if let Some(role) = policy.decide(who, Place::Global, attrs, now).role() {
+            return Some((Reach::All, policy.shared_role_name(role)));
         }
+        if self.is_everyones(attrs) {
+            return Some((Reach::Own, Arc::clone(&self.authenticated)));
+        }
+        let role = policy.decide_in_projects(who, attrs, now).role()?;
+        Some((Reach::Own, policy.shared_role_name(role)))
     }
 
     /// All rules that somebody holds on the own API, with those that everyone holds.
@@ -235,31 +244,18 @@ impl Authz {
         let who = actor.who();
         let decided = policy.decide_request(&who, Place::Cluster(&cluster), info, now);
         let Some(role) = decided.role() else {
-            // Not asked on the way to an allow: only a refusal needs to know which of the two it is.
-            if !policy.holds_any(&who, &cluster, now) {
-                return Err(AuthzError::no_grant(actor.handle(), &cluster));
-            }
-            // Of several checks (exec by GET) the first that fails is the one to speak of.
-            let place = Place::Cluster(&cluster);
-            let failed = info
-                .checks()
-                .find(|attrs| !policy.decide(&who, place, attrs, now).allowed());
-            return Err(denied(
-                actor.handle(),
-                &failed.unwrap_or_else(|| info.attributes()),
-                &format!(
-                    "no role of {} on cluster {cluster:?} allows it",
-                    whose(&actor)
-                ),
-            ));
+            return Err(refusal(&policy, &actor, &cluster, info, now));
         };
-        let roles = policy
-            .cluster_roles(&who, &cluster, now)
-            .shared_names()
-            .collect();
+        let carried = carried(&info.attributes());
+        let grants = policy.grants(&who, &cluster, carried, now, MOST_GRANTS);
+        if grants.len() > MOST_GRANTS {
+            let user = actor.handle().to_owned();
+            let cluster = cluster.into_string();
+            return Err(AuthzError::TooManyGrants { user, cluster });
+        }
         let allowed_by = policy.shared_role_name(role);
         let cut = target.cut;
-        Ok(Permit::new(actor, cluster, cut, roles, allowed_by, shape))
+        Ok(Permit::new(actor, cluster, cut, grants, allowed_by, shape))
     }
 
     fn to_own(&self, actor: Actor, info: &RequestInfo<'_>) -> Result<OwnPermit, AuthzError> {
@@ -276,6 +272,11 @@ impl Authz {
         }
         if self.is_everyones(&attrs) {
             let allowed_by = Arc::clone(&self.authenticated);
+            return Ok(OwnPermit::new(actor, Reach::Own, allowed_by));
+        }
+        let decided = policy.decide_in_projects(&actor.who(), &attrs, clock::now());
+        if let Some(role) = decided.role() {
+            let allowed_by = policy.shared_role_name(role);
             return Ok(OwnPermit::new(actor, Reach::Own, allowed_by));
         }
         Err(denied(
@@ -319,6 +320,86 @@ pub(super) fn within_scope(caller: &Identity, cluster: &str) -> Result<(), Authz
             })
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+/// Which grants go with a request: those that can matter for its answer. A review of one's own rights is about all
+/// of them, whatever namespace its body names.
+fn carried<'a>(attrs: &Attributes<'a>) -> Carried<'a> {
+    let asked = (attrs.api_group, attrs.resource);
+    let is_review = attrs.is_resource && attrs.verb == "create" && attrs.subresource.is_empty();
+    if is_review && SELF_REVIEWS.contains(&asked) {
+        return Carried::All;
+    }
+    Carried::Namespace(attrs.namespace)
+}
+
+/// Why a request to a cluster is refused. Nothing here is asked on the way to an allow.
+fn refusal(
+    policy: &Policy,
+    actor: &Actor,
+    cluster: &str,
+    info: &RequestInfo<'_>,
+    now: Timestamp,
+) -> AuthzError {
+    let who = actor.who();
+    if !policy.holds_any(&who, cluster, now) {
+        return AuthzError::no_grant(actor.handle(), cluster);
+    }
+    // Of several checks (exec by GET) the first that fails is the one to speak of.
+    let place = Place::Cluster(cluster);
+    let failed = info
+        .checks()
+        .find(|attrs| !policy.decide(&who, place, attrs, now).allowed())
+        .unwrap_or_else(|| info.attributes());
+    let mut why = format!(
+        "no role of {} on cluster {cluster:?} allows it",
+        whose(actor)
+    );
+    if failed.is_resource {
+        elsewhere(policy, &who, cluster, &failed, now, &mut why);
+    }
+    denied(actor.handle(), &failed, &why)
+}
+
+/// Says in which namespaces the same would be allowed, and how to ask there: a list over all namespaces is never
+/// cut down to those of one's projects (F1). Names nothing but what the asker's own projects hold, in the same words
+/// whether or not the namespace that was asked for is there.
+fn elsewhere(
+    policy: &Policy,
+    who: &Who<'_>,
+    cluster: &str,
+    attrs: &Attributes<'_>,
+    now: Timestamp,
+    why: &mut String,
+) {
+    let there = policy.namespaces_of(who, cluster, Some(attrs), now);
+    let list = |namespaces: &[String]| describe::list(namespaces);
+    // Writing to a String cannot fail.
+    if !there.is_empty() {
+        let _ = match attrs.namespace {
+            "" => write!(
+                why,
+                " in all namespaces; in these it is allowed: {}. Ask for one of them, with -n NAMESPACE",
+                list(&there)
+            ),
+            _ => write!(
+                why,
+                " there; in these namespaces it is allowed: {}",
+                list(&there)
+            ),
+        };
+    } else if policy.cluster_roles(who, cluster, now).is_empty() {
+        let held = policy.namespaces_of(who, cluster, None, now);
+        let _ = write!(
+            why,
+            "; what is held there is held in the namespaces of projects alone: {}",
+            if held.is_empty() {
+                "none yet".to_owned()
+            } else {
+                list(&held)
+            }
+        );
     }
 }
 

@@ -4,13 +4,18 @@
 //! [`super::Authz::authorize`]), a stranger who learns which clusters exist (an unknown cluster and one on which
 //! the caller holds nothing are the same error), a token used beyond its scope (asked before the policy).
 
-use super::{ActingError, Actor, RequestInfo};
+use super::{
+    ActingError, Actor, RequestInfo,
+    policy::{Grants, HeldGrant},
+};
 use crate::{
     request::{ClusterTarget, Head},
     status::Details,
 };
-use smallvec::SmallVec;
 use std::{borrow::Cow, sync::Arc};
+
+/// Grants that one request carries: an API server spends about 8 µs on each group. More is refused, never cut (H8).
+pub(super) const MOST_GRANTS: usize = 128;
 
 /// How far a permit for the gateway's own API reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,16 @@ pub enum AuthzError {
         message: String,
         /// What it is about.
         details: Box<Details>,
+    },
+    /// More roles than a request can carry.
+    #[error(
+        "user {user:?} holds more than {MOST_GRANTS} roles on cluster {cluster:?} that would go with this request, and so many cannot be sent; a request in one namespace carries those of its project alone"
+    )]
+    TooManyGrants {
+        /// Handle.
+        user: String,
+        /// As it was asked for.
+        cluster: String,
     },
     /// The token is good for other clusters only (P12).
     #[error("this token is not valid for cluster {cluster:?}")]
@@ -76,7 +91,7 @@ pub struct Permit {
     actor: Actor,
     cluster: Box<str>,
     cut: usize,
-    roles: SmallVec<[Arc<str>; 8]>,
+    grants: Grants,
     allowed_by: Arc<str>,
     shape: Shape,
 }
@@ -105,7 +120,7 @@ impl Permit {
         actor: Actor,
         cluster: Box<str>,
         cut: usize,
-        roles: SmallVec<[Arc<str>; 8]>,
+        grants: Grants,
         allowed_by: Arc<str>,
         shape: Shape,
     ) -> Self {
@@ -113,7 +128,7 @@ impl Permit {
             actor,
             cluster,
             cut,
-            roles,
+            grants,
             allowed_by,
             shape,
         }
@@ -134,9 +149,10 @@ impl Permit {
         self.cut
     }
 
-    /// Names of the cluster roles that the one whose rights count holds there: what grant groups are made of.
-    pub fn roles(&self) -> &[Arc<str>] {
-        &self.roles
+    /// What the one whose rights count holds there, and in the project of the request's namespace: what grant groups
+    /// are made of. At most `MOST_GRANTS`.
+    pub fn grants(&self) -> &[HeldGrant] {
+        &self.grants
     }
 
     /// Name of the role that allowed the request; others that the user holds may do so too.

@@ -11,7 +11,7 @@ use super::{
     policy::{Change, Policy},
     raw::{self, Metadata, Objects, RawPolicy, RoleRef, Subject},
 };
-use crate::objects::{Binding, Cluster, Group, Role, rules::PolicyRule};
+use crate::objects::{Binding, Cluster, Group, Project, Role, rules::PolicyRule};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Where an object is written.
@@ -76,6 +76,8 @@ pub struct OwnSource {
     pub bindings: BTreeMap<String, Sourced<Binding>>,
     /// By name. A cluster that is not here is known by its name alone: bindings by label pass it by.
     pub clusters: BTreeMap<String, Sourced<Cluster>>,
+    /// By name.
+    pub projects: BTreeMap<String, Sourced<Project>>,
     /// By name. Whoever is a member counts as in the group.
     pub groups: BTreeMap<String, Sourced<Group>>,
 }
@@ -100,8 +102,11 @@ impl OwnSource {
             .bindings
             .iter()
             .map(|(name, binding)| Change::PutBinding(name, &binding.object.spec));
+        let projects = self.projects.values();
+        let projects = projects.map(|project| Change::PutProject(&project.object));
         let bare = bare.map(|name| Change::PutCluster(name, &none));
-        Policy::of(roles.chain(clusters).chain(bare).chain(bindings))
+        let places = clusters.chain(bare).chain(projects);
+        Policy::of(roles.chain(places).chain(bindings))
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::duration,
-    objects::{Binding, BindingSpec, Cluster, Subject, SubjectKind},
+    objects::{Binding, BindingSpec, Cluster, Project, Subject, SubjectKind},
     status::clock,
 };
 use aws_lc_rs::rand;
@@ -24,6 +24,7 @@ const EXAMPLES: &str = "Examples:
   palisade bind cluster-viewer --group web-team --all-clusters
   palisade bind cluster-member --user alice --cluster prod-eu --cluster prod-us
   palisade bind cluster-owner --user bob --selector env=dev,team=web --expires 8h
+  palisade bind project-member --user carol --project shop
   palisade bind admin --user alice                       # the gateway itself";
 
 /// Arguments of `palisade bind`.
@@ -57,7 +58,7 @@ struct SubjectArgs {
     group: Option<String>,
 }
 
-/// For a role of scope cluster: where it holds.
+/// Where it holds: for a role of scope cluster on which clusters, for one of scope project in which project.
 #[derive(clap::Args)]
 #[group(required = false, multiple = false)]
 struct PlaceArgs {
@@ -70,6 +71,9 @@ struct PlaceArgs {
     /// On every cluster, also those registered later
     #[arg(long)]
     all_clusters: bool,
+    /// In the namespaces of this project
+    #[arg(short, long)]
+    project: Option<String>,
 }
 
 /// Arguments of `palisade unbind`.
@@ -94,6 +98,9 @@ pub struct ListArgs {
     /// Those that hold on this cluster
     #[arg(short, long)]
     cluster: Option<String>,
+    /// Those in this project
+    #[arg(short, long)]
+    project: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -118,10 +125,15 @@ pub fn bind(args: BindArgs) -> ExitCode {
         let binding = binding(args)?;
         let made = own.create(&binding).await.map_err(|failure| {
             let text = failure.to_string();
+            let role = &binding.spec.role;
             if text.contains("spec.clusters: Required value") {
-                let role = &binding.spec.role;
                 return Failure::said(format!(
                     "{role} is a role on clusters: say where, by --cluster, --selector or --all-clusters"
+                ));
+            }
+            if text.contains("spec.project: Required value") {
+                return Failure::said(format!(
+                    "{role} is a role in projects: say in which, by --project"
                 ));
             }
             failure
@@ -155,12 +167,12 @@ pub fn unbind(args: &UnbindArgs) -> ExitCode {
 pub fn list(args: &ListArgs) -> ExitCode {
     run::run(async {
         let own = Own::connect(&args.gateway).await?;
-        let cluster = match &args.cluster {
-            Some(name) => Some(own.get::<Cluster>(name).await?),
+        let place = match &args.cluster {
+            Some(name) => Some(Place::find(&own, name).await?),
             None => None,
         };
         let mut listed = own.list::<Binding>().await?;
-        listed.retain(|row| is_wanted(row, args, cluster.as_ref()));
+        listed.retain(|row| is_wanted(row, args, place.as_ref()));
         listed.print::<Binding>(args.output.output)
     })
 }
@@ -190,6 +202,7 @@ fn binding(args: BindArgs) -> Result<Binding, Failure> {
             .selector
             .map(|labels| labels.0)
             .unwrap_or_default(),
+        project: args.place.project.unwrap_or_default(),
         expires_at,
         ..BindingSpec::default()
     };
@@ -267,6 +280,9 @@ fn place(spec: &BindingSpec) -> String {
     if !spec.clusters.is_empty() {
         return format!("on {}", spec.clusters.join(", "));
     }
+    if !spec.project.is_empty() {
+        return format!("in project {}", spec.project);
+    }
     if spec.cluster_selector.is_empty() {
         return "on the gateway".to_owned();
     }
@@ -275,8 +291,33 @@ fn place(spec: &BindingSpec) -> String {
     format!("on clusters with {}", terms.join(","))
 }
 
+/// A cluster, and the names of its projects: a binding in one of them holds on the cluster too.
+struct Place {
+    cluster: Cluster,
+    projects: Vec<String>,
+}
+
+impl Place {
+    async fn find(own: &Own, name: &str) -> Result<Self, Failure> {
+        let cluster = own.get::<Cluster>(name).await?;
+        let listed = own.list::<Project>().await?;
+        let projects = listed.objects().filter_map(|object| {
+            let project: Project = serde_json::from_value(object.clone()).ok()?;
+            (project.spec.cluster == name).then_some(project.metadata.name)
+        });
+        let projects = projects.collect();
+        Ok(Self { cluster, projects })
+    }
+}
+
+/// Whether a row is a binding in this project.
+pub(super) fn is_in(row: &Row, project: &str) -> bool {
+    let found = row.object.pointer("/spec/project");
+    found.and_then(serde_json::Value::as_str) == Some(project)
+}
+
 /// Whether the options want this binding; one that cannot be read is not hidden.
-fn is_wanted(row: &Row, args: &ListArgs, cluster: Option<&Cluster>) -> bool {
+fn is_wanted(row: &Row, args: &ListArgs, place: Option<&Place>) -> bool {
     let Ok(Binding { spec, .. }) = serde_json::from_value::<Binding>(row.object.clone()) else {
         return true;
     };
@@ -286,7 +327,13 @@ fn is_wanted(row: &Row, args: &ListArgs, cluster: Option<&Cluster>) -> bool {
     };
     names(SubjectKind::User, &args.user)
         && names(SubjectKind::Group, &args.group)
-        && cluster.is_none_or(|cluster| covers(&spec, cluster))
+        && args
+            .project
+            .as_ref()
+            .is_none_or(|project| spec.project == *project)
+        && place.is_none_or(|place| {
+            covers(&spec, &place.cluster) || place.projects.contains(&spec.project)
+        })
 }
 
 fn covers(spec: &BindingSpec, cluster: &Cluster) -> bool {
@@ -341,6 +388,10 @@ mod tests {
         assert_eq!(place(&spec), "on a, b");
         assert_eq!(spec.expires_at.unwrap().to_string(), "2026-12-31T18:00:00Z");
 
+        let line = "project-member -u a --project shop";
+        let spec = binding(parse(line).unwrap()).unwrap().spec;
+        assert_eq!(place(&spec), "in project shop");
+
         let spec = binding(parse("admin --user a").unwrap()).unwrap().spec;
         assert_eq!(place(&spec), "on the gateway");
     }
@@ -352,6 +403,7 @@ mod tests {
             "cluster-owner --user a --group b",
             "cluster-owner --user a --cluster b --all-clusters",
             "cluster-owner --user a --selector env=dev --cluster b",
+            "project-owner --user a --project b --cluster c",
             "cluster-owner --user a --selector env",
             "cluster-owner --user a --selector env!=dev",
             "cluster-owner --user a --selector env==dev",

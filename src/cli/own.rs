@@ -178,6 +178,11 @@ impl Listed {
         objects.filter_map(|object| object.pointer("/metadata/name")?.as_str())
     }
 
+    /// What is listed, whole.
+    pub fn objects(&self) -> impl Iterator<Item = &Value> {
+        self.rows.iter().map(|row| &row.object)
+    }
+
     /// Prints them.
     pub fn print<K: Kind>(self, format: Format) -> Result<(), Failure> {
         match format {

@@ -11,7 +11,7 @@ use super::{
     manifest,
 };
 use crate::{
-    objects::{Cluster, Health, Kind, Role, RoleSpec, Stored},
+    objects::{Cluster, Health, Kind, Role, RoleSpec, Stored, grant_group::GrantGroup},
     observe::metrics::{Meter, Meters},
     proxy::{
         Facts, Upstream,
@@ -315,11 +315,10 @@ impl Registry {
             None => Arc::new(self.target(cluster).map_err(unusable)?),
         };
         let endpoint = Endpoint::new(target, &credential.impersonator.token).map_err(unusable)?;
-        let roles = cluster.status.synced_roles.iter().map(String::as_str);
-        let facts = Facts {
-            acting: cluster.status.synced_version >= manifest::ACTING,
-            ..Facts::new(cluster.spec.user_prefix(), roles)
-        };
+        let roles = cluster.status.synced_roles.iter();
+        let groups = roles.map(|role| GrantGroup::Cluster { role });
+        let mut facts = Facts::new(cluster.spec.user_prefix(), groups);
+        facts.acting = cluster.status.synced_version >= manifest::ACTING;
         let meter = Arc::clone(&entry.meter);
         let upstream = Upstream::new(endpoint, facts, meter, previous.map(|upstream| &**upstream));
         Ok((credential, upstream))

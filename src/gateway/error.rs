@@ -192,8 +192,10 @@ fn authz(error: &AuthzError) -> Answer {
     match error {
         AuthzError::Denied { details, .. } => answer.details = Some((**details).clone()),
         AuthzError::Acting(error) => return acting(error),
-        AuthzError::NoGrant { .. } | AuthzError::TokenScope { .. } | AuthzError::TokenNotForOwn => {
-        }
+        AuthzError::NoGrant { .. }
+        | AuthzError::TooManyGrants { .. }
+        | AuthzError::TokenScope { .. }
+        | AuthzError::TokenNotForOwn => {}
     }
     answer
 }
@@ -242,11 +244,6 @@ fn proxy(error: &ProxyError) -> Answer {
             "the cluster did not answer in time",
         ),
         ProxyError::ActingNotSynced(_) => unavailable(error.to_string()),
-        ProxyError::TooManyGroups => Answer::new(
-            StatusCode::FORBIDDEN,
-            Some(Reason::Forbidden),
-            error.to_string(),
-        ),
         ProxyError::Identity | ProxyError::Target => Answer::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             Some(Reason::InternalError),

@@ -235,6 +235,7 @@ fn authorization(error: &AuthzError) -> Authorization {
     match error {
         AuthzError::NoGrant { .. } => Authorization::NoGrant,
         AuthzError::Denied { .. } => Authorization::Denied,
+        AuthzError::TooManyGrants { .. } => Authorization::TooManyGrants,
         AuthzError::TokenScope { .. } | AuthzError::TokenNotForOwn => Authorization::TokenScope,
         AuthzError::Acting(_) => Authorization::Acting,
     }
@@ -249,9 +250,8 @@ fn upstream_failure(error: &ProxyError) -> UpstreamFailure {
         ProxyError::Timeout => UpstreamFailure::TimedOut,
         ProxyError::CredentialRefused => UpstreamFailure::CredentialRefused,
         ProxyError::OtherProtocol => UpstreamFailure::OtherProtocol,
-        ProxyError::TooManyGroups
-        | ProxyError::ActingNotSynced(_)
-        | ProxyError::Identity
-        | ProxyError::Target => UpstreamFailure::NotSent,
+        ProxyError::ActingNotSynced(_) | ProxyError::Identity | ProxyError::Target => {
+            UpstreamFailure::NotSent
+        }
     }
 }

@@ -164,7 +164,8 @@ pub fn shared(claims: &[(&str, &Pattern)]) -> Vec<Shared> {
     found
 }
 
-fn conflict(one: (&str, &Pattern), other: (&str, &Pattern)) -> Option<Shared> {
+/// The same for one entry of each of two projects.
+pub fn conflict(one: (&str, &Pattern), other: (&str, &Pattern)) -> Option<Shared> {
     if one.0 == other.0 {
         return None;
     }

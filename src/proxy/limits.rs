@@ -48,5 +48,3 @@ pub const UPGRADE_BUFFER: usize = 32 * 1024;
 pub const ATTEMPTS: usize = 3;
 /// Tries that found their connection gone before a byte left; a GOAWAY may be waiting on each.
 pub const UNSENT: usize = 16;
-/// Grant groups on one request. The API server spends about 8 µs on each; more is refused, never cut (H8).
-pub const GRANT_GROUPS: usize = 128;

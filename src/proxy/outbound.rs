@@ -4,7 +4,7 @@
 //! says about the person, last. Nothing the client sent can remove or double what is written last (H1 to
 //! H7, H13 to H15).
 
-use super::{ProxyError, body::UpstreamBody, headers, limits, upstream::Facts};
+use super::{ProxyError, body::UpstreamBody, headers, upstream::Facts};
 use crate::{
     authz::{Pace, Permit},
     observe::trace::Onward,
@@ -112,7 +112,7 @@ impl Outbound {
     /// Builds the request for the cluster that the permit names; `facts` are that cluster's.
     ///
     /// # Errors
-    /// [`ProxyError::Identity`] if the identity does not fit into headers, [`ProxyError::TooManyGroups`],
+    /// [`ProxyError::Identity`] if the identity does not fit into headers,
     /// [`ProxyError::ActingNotSynced`].
     pub fn build(head: Head, permit: Permit, facts: &Facts, hop: Hop) -> Result<Self, ProxyError> {
         let parts = head.into_parts();
@@ -219,18 +219,12 @@ fn write_identity(
     headers.insert(IMPERSONATE_UID, uid.ok_or(ProxyError::Identity)?);
     headers.insert(IMPERSONATE_TOKEN, value(caller.token_id().as_str())?);
     headers.remove(IMPERSONATE_GROUP);
-    let mut sent = 0;
-    for role in permit.roles() {
+    for grant in permit.grants() {
         // A role that the cluster was not told of yet: naming its group would have the cluster refuse the
         // whole impersonation.
-        let Some(group) = facts.groups.get(&**role) else {
-            continue;
-        };
-        sent += 1;
-        if sent > limits::GRANT_GROUPS {
-            return Err(ProxyError::TooManyGroups);
+        if let Some(group) = facts.group(grant.group()) {
+            headers.append(IMPERSONATE_GROUP, group.clone());
         }
-        headers.append(IMPERSONATE_GROUP, group.clone());
     }
     Ok(())
 }

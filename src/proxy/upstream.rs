@@ -18,7 +18,7 @@ use super::{
     upgrade,
 };
 use crate::{
-    objects::grant_group::GrantGroup,
+    objects::grant_group::{self, GrantGroup},
     observe::metrics::{Meter, Times, meter::Stream},
 };
 use arc_swap::ArcSwap;
@@ -28,6 +28,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::{
     collections::HashMap,
+    io::Write as _,
     pin::Pin,
     sync::{
         Arc,
@@ -46,27 +47,36 @@ const UPGRADES: usize = 4096;
 pub struct Facts {
     /// What user names start with there.
     pub user_prefix: Box<str>,
-    /// Grant group of each role that the cluster was told of, ready to be sent.
-    pub groups: HashMap<Box<str>, HeaderValue>,
+    /// The grant groups that the cluster was told of, by name, ready to be sent.
+    groups: HashMap<Box<str>, HeaderValue>,
     /// Whether it lets the gateway say that somebody acts as another.
     pub acting: bool,
 }
 
 impl Facts {
-    /// The facts of a cluster that was synced with these roles.
-    pub fn new<'r>(user_prefix: &str, roles: impl IntoIterator<Item = &'r str>) -> Self {
-        let groups = roles
-            .into_iter()
-            .filter_map(|role| {
-                let group = GrantGroup::Cluster { role }.to_string();
-                Some((role.into(), HeaderValue::try_from(group).ok()?))
-            })
-            .collect();
+    /// The facts of a cluster that was told of these grant groups.
+    pub fn new<'r>(user_prefix: &str, groups: impl IntoIterator<Item = GrantGroup<'r>>) -> Self {
+        let ready = |group: GrantGroup<'_>| {
+            let name = group.to_string();
+            let value = HeaderValue::try_from(&name).ok()?;
+            Some((name.into(), value))
+        };
         Self {
             user_prefix: user_prefix.into(),
-            groups,
+            groups: groups.into_iter().filter_map(ready).collect(),
             acting: false,
         }
+    }
+
+    /// The header value for a grant group; `None` if the cluster was not told of it.
+    pub fn group(&self, group: GrantGroup<'_>) -> Option<&HeaderValue> {
+        let mut name = [0; grant_group::LONGEST];
+        let mut rest = name.as_mut_slice();
+        // What does not fit is no grant group's name.
+        write!(rest, "{group}").ok()?;
+        let length = grant_group::LONGEST - rest.len();
+        let name = std::str::from_utf8(name.get(..length)?).ok()?;
+        self.groups.get(name)
     }
 }
 

@@ -23,6 +23,7 @@ mod own_api;
 mod paths;
 mod policy;
 mod policy_folder;
+mod projects;
 mod reload;
 mod streams;
 #[path = "../testkit/mod.rs"]

@@ -8,8 +8,8 @@ use palisade::{
     clusters::credential::{self, ClusterCredential, HeldToken},
     objects::{
         Binding, BindingSpec, Cluster, ClusterPrivate, ClusterSpec, Group, GroupSpec, Kind, Member,
-        Nothing, Role, RoleScope, RoleSpec, Stored, Subject, SubjectKind, Token, TokenKind,
-        TokenPrivate, TokenSpec, User, UserPrivate, UserSpec, rules::PolicyRule,
+        Nothing, Project, ProjectSpec, Role, RoleScope, RoleSpec, Stored, Subject, SubjectKind,
+        Token, TokenKind, TokenPrivate, TokenSpec, User, UserPrivate, UserSpec, rules::PolicyRule,
     },
     serve::{
         app::{App, Sockets},
@@ -253,6 +253,33 @@ impl Gate {
             uid,
         };
         self.bind_subject(role, subject, cluster).await;
+    }
+
+    /// A project of a cluster.
+    pub(crate) async fn project(&self, name: &str, cluster: &str, namespaces: &[&str]) {
+        let spec = ProjectSpec {
+            cluster: cluster.to_owned(),
+            namespaces: namespaces.iter().map(ToString::to_string).collect(),
+            ..ProjectSpec::default()
+        };
+        self.put(Project::new(name, spec), Nothing::default()).await;
+    }
+
+    /// A role of scope project for a user.
+    pub(crate) async fn bind_project(&self, role: &str, user: &str, project: &str) {
+        let spec = BindingSpec {
+            role: role.to_owned(),
+            subject: Subject {
+                kind: SubjectKind::User,
+                name: user.to_owned(),
+                uid: self.uid(user).await,
+            },
+            project: project.to_owned(),
+            project_uid: self.get::<Project>(project).await.object.metadata.uid,
+            ..BindingSpec::default()
+        };
+        let name = format!("{role}-{user}-{project}");
+        self.put(Binding::new(name, spec), Nothing::default()).await;
     }
 
     /// A role of scope global for a user.

@@ -7,7 +7,7 @@ use crate::{
         throttle::Account,
     },
     objects::{Kind as _, Stored, Token, TokenKind, User},
-    store::{Revision, StoreError, Txn},
+    store::{Compare, Revision, StoreError, Txn},
 };
 use std::time::Instant;
 use tokio::task::spawn_blocking;
@@ -21,8 +21,8 @@ const MAX_CLEARED: usize = 100;
 pub enum Proof {
     /// They gave the present one.
     Current(Zeroizing<String>),
-    /// The policy lets them write this user.
-    Administrator,
+    /// The policy lets them write this user, and they hold all that the user holds: as long as this is so.
+    Administrator(Vec<Compare>),
 }
 
 impl Login {
@@ -39,9 +39,13 @@ impl Login {
         if stored.object.spec.machine {
             return Err(LoginError::Machine);
         }
-        if let Proof::Current(current) = proof {
-            self.prove(&stored, current).await?;
-        }
+        let holds = match proof {
+            Proof::Current(current) => {
+                self.prove(&stored, current).await?;
+                Vec::new()
+            }
+            Proof::Administrator(holds) => holds,
+        };
         // After the proof, whose tries are bounded, and not on a thread that serves requests: judging takes
         // milliseconds.
         let name = handle.to_owned();
@@ -54,6 +58,9 @@ impl Login {
         let mut txn = Txn::new()
             .when(key.clone(), kv.mod_revision)
             .put(key, stored.encode());
+        for Compare { key, mod_revision } in holds {
+            txn = txn.when(key, mod_revision);
+        }
         let tokens = self.index.tokens_of(handle, &stored.object.metadata.uid);
         let sessions = tokens.iter().filter(|token| token.kind == TokenKind::Ses);
         for session in sessions.take(MAX_CLEARED) {

@@ -444,7 +444,7 @@ async fn a_password_is_changed_with_the_right_proof_alone() {
     let answer = world.change(current(PASSWORD), "short").await;
     assert!(matches!(answer, Err(LoginError::Rule(_))));
     world
-        .change(Proof::Administrator, "set by an admin")
+        .change(Proof::Administrator(Vec::new()), "set by an admin")
         .await
         .unwrap();
     assert_eq!(world.password("jane", "set by an admin").await.0, 201);
@@ -454,13 +454,13 @@ async fn a_password_is_changed_with_the_right_proof_alone() {
     };
     world.user("jane", machine).await;
     let answer = world
-        .change(Proof::Administrator, "a better password")
+        .change(Proof::Administrator(Vec::new()), "a better password")
         .await;
     assert!(matches!(answer, Err(LoginError::Machine)));
     let new = Zeroizing::new("a better password".to_owned());
     let answer = world
         .login
-        .change_password("nobody", Proof::Administrator, new)
+        .change_password("nobody", Proof::Administrator(Vec::new()), new)
         .await;
     assert!(matches!(answer, Err(LoginError::NoUser)));
 }

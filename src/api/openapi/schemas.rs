@@ -222,8 +222,8 @@ pub(super) fn role() -> Parts {
                     (
                         "scope",
                         choice(
-                            "global (this API) or cluster; cluster if left out with the whole spec. Immutable.",
-                            &["global", "cluster"],
+                            "global (this API), cluster, or project; cluster if left out with the whole spec. Immutable.",
+                            &["global", "cluster", "project"],
                         ),
                     ),
                     ("description", text("For people to read.")),
@@ -266,9 +266,30 @@ pub(super) fn role() -> Parts {
     }
 }
 
+pub(super) fn project() -> Parts {
+    Parts {
+        about: "A set of namespaces of one cluster, in which roles of scope project are held.",
+        spec: object(
+            "Which namespaces, and where.",
+            &[
+                ("cluster", text("Name of the cluster. Immutable.")),
+                (
+                    "namespaces",
+                    array(
+                        "Each belongs to at most one project of the cluster.",
+                        text("A name, or a glob: one * stands for any part of a name."),
+                    ),
+                ),
+                ("description", text("For people to read.")),
+            ],
+        ),
+        status: None,
+    }
+}
+
 pub(super) fn binding() -> Parts {
     Parts {
-        about: "Who holds a role where. A role of scope cluster takes one of allClusters, clusters, clusterSelector.",
+        about: "Who holds a role where. A role of scope cluster takes one of allClusters, clusters, clusterSelector; one of scope project a project.",
         spec: requiring(
             object(
                 "The grant.",
@@ -283,6 +304,14 @@ pub(super) fn binding() -> Parts {
                     (
                         "clusterSelector",
                         map("Clusters that carry all of these labels."),
+                    ),
+                    (
+                        "project",
+                        text("The namespaces of this project, by its name. Immutable."),
+                    ),
+                    (
+                        "projectUid",
+                        text("What counts of the project. Filled by the gateway."),
                     ),
                     (
                         "expiresAt",

@@ -9,7 +9,9 @@ use super::super::access::{self, Operation};
 use super::super::{Api, ApiError, Caller, Reach, body};
 use super::wire;
 use crate::authz::{Attributes, policy::Who};
-use crate::objects::{Binding, Cluster, GROUP, Group, Kind, Role, Token, User, rules::PolicyRule};
+use crate::objects::{
+    Binding, Cluster, GROUP, Group, Kind, Project, Role, Token, User, rules::PolicyRule,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -17,8 +19,10 @@ use serde_json::{Value, json};
 const NO_ROLE: &str = "no role of yours on the gateway's own API allows it";
 /// What an allow is worth to those who hold no role.
 const OWN_ALONE: &str = "what is your own alone";
+/// What an allow of a write is worth to those who do not hold everything: what it gives shows with the object.
+const AS_FAR: &str = ", as far as you hold yourself what the write gives";
 /// What rules alone do not say of those who are no admins.
-const INCOMPLETE: &str = "writing users, groups, roles, bindings and clusters takes the role \"admin\" whatever these rules say, and without a role of scope global you reach your own tokens, your own password and your own clusters alone";
+const INCOMPLETE: &str = "a write is refused, whatever these rules say, if it gives what you do not hold; and without a role of scope global you reach your own tokens and password, your own clusters and projects, and the bindings of projects whose members you manage";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -124,6 +128,9 @@ fn judge(api: &Api, caller: &Caller, attrs: &Attributes<'_>) -> (bool, String) {
         if reach == Reach::Own {
             return (true, OWN_ALONE.to_owned());
         }
+        if !matches!(attrs.verb, "get" | "list" | "watch") && !api.holds_everything(&caller) {
+            return (true, format!("allowed by role {role:?}{AS_FAR}"));
+        }
     }
     (true, format!("allowed by role {role:?}"))
 }
@@ -134,6 +141,7 @@ fn beyond_policy(api: &Api, caller: &Caller, attrs: &Attributes<'_>) -> Result<(
         Binding::PLURAL => check::<Binding>(api, caller, attrs),
         Cluster::PLURAL => check::<Cluster>(api, caller, attrs),
         Group::PLURAL => check::<Group>(api, caller, attrs),
+        Project::PLURAL => check::<Project>(api, caller, attrs),
         Role::PLURAL => check::<Role>(api, caller, attrs),
         Token::PLURAL => check::<Token>(api, caller, attrs),
         // "*" is users too, which are guarded best; of what there is not, the policy's word is all there is.
@@ -152,7 +160,7 @@ fn check<K: Kind>(api: &Api, caller: &Caller, attrs: &Attributes<'_>) -> Result<
         ("", _) => Operation::Update(attrs.name),
         (subresource, verb) => Operation::Sub(attrs.name, subresource, verb),
     };
-    access::check::<K>(caller, api.is_admin(caller), &op)?;
+    access::check::<K>(caller, &op)?;
     let foreign = caller.reach == Reach::Own
         && !attrs.name.is_empty()
         && match K::KIND {
@@ -162,6 +170,8 @@ fn check<K: Kind>(api: &Api, caller: &Caller, attrs: &Attributes<'_>) -> Result<
                 .iter()
                 .any(|token| token.id.as_str() == attrs.name),
             Cluster::KIND => !api.holds_any(caller, attrs.name),
+            Project::KIND => !api.is_in_named(caller, attrs.name),
+            Binding::KIND => !api.manages_named(caller, attrs),
             _ => false,
         };
     if foreign {
@@ -181,7 +191,7 @@ pub(in super::super) fn rules(api: &Api, caller: &Caller) -> Value {
         "nonResourceRules": paths,
         "incomplete": false,
     });
-    if !api.is_admin(caller)
+    if !api.holds_everything(caller)
         && let Some(status) = status.as_object_mut()
     {
         status.insert("incomplete".to_owned(), true.into());

@@ -32,8 +32,8 @@ pub(super) enum Bar {
     /// Its subject is somebody else and it is for another place, or its role is of another scope: too far
     /// to tell of.
     Elsewhere,
-    /// It is for another place; the text says which.
-    Place(String),
+    /// It is for another place: what of the place is missing, and a text that says which it is for.
+    Place(&'static str, String),
     /// It has expired; the text says when.
     Expired(String),
 }

@@ -79,13 +79,9 @@ fn miss(grant: &Grant<'_>, attrs: &Attributes<'_>) -> Option<(usize, NearMiss)> 
             missing.push("subject");
             let _ = write!(text, ", to {} alone", grant.subject);
         }
-        Some(Bar::Place(place)) => {
+        Some(Bar::Place(part, place)) => {
             distance += 1;
-            let namespaced = grant
-                .binding
-                .as_ref()
-                .is_some_and(|binding| !binding.namespace.is_empty());
-            missing.push(if namespaced { "namespace" } else { "cluster" });
+            missing.push(part);
             let _ = write!(text, ", {place}");
         }
         Some(Bar::Expired(end)) => {

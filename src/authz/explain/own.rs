@@ -9,7 +9,7 @@ use crate::{
         question::Question,
         source::{OwnSource, Sourced},
     },
-    objects::{Binding, Role, RoleScope, SubjectKind},
+    objects::{Binding, Role, RoleScope, SubjectKind, namespaces::Pattern},
 };
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -34,8 +34,14 @@ pub(super) fn grants<'a>(
         let Some(role) = source.roles.get(&binding.object.spec.role) else {
             continue;
         };
-        let bar = bar(source, binding, role, cluster, now, answer);
-        holds_any |= bar.is_none();
+        let reach = reach(source, &binding.object, role, cluster, answer);
+        let bar = bar(&binding.object, &reach, now, answer);
+        holds_any |= match (&reach, &bar) {
+            (Reach::Here, None) => true,
+            // In a project of the cluster, which is something held there too.
+            (Reach::OtherNamespaces(_), Some(Bar::Place(..))) => !has_ended(&binding.object, now),
+            _ => false,
+        };
         let held = Held {
             binding: Some(named("Binding", &binding.object.metadata.name, binding)),
             subject: words(&binding.object),
@@ -74,37 +80,87 @@ fn with_memberships(source: &OwnSource, question: &Question) -> Vec<String> {
     groups
 }
 
-fn bar(
+/// Where a binding is for, as seen from the place that is asked about.
+enum Reach {
+    Here,
+    /// Another place; the text says which.
+    Away(String),
+    /// A project of the cluster that does not hold the namespace.
+    OtherNamespaces(String),
+    /// No change to the binding would bring a role of one scope into another.
+    Never,
+}
+
+fn reach(
     source: &OwnSource,
-    binding: &Sourced<Binding>,
+    binding: &Binding,
     role: &Sourced<Role>,
     cluster: Option<&str>,
-    now: Timestamp,
     answer: &Explanation,
-) -> Option<Bar> {
-    let spec = &binding.object.spec;
+) -> Reach {
+    match (role.object.spec.scope, cluster) {
+        (RoleScope::Global, None) => Reach::Here,
+        (RoleScope::Project, None)
+            if answer.attributes.matched().is_about_bindings()
+                && source.projects.contains_key(&binding.spec.project) =>
+        {
+            Reach::Here
+        }
+        (RoleScope::Global, Some(_)) | (RoleScope::Cluster | RoleScope::Project, None) => {
+            Reach::Never
+        }
+        (RoleScope::Cluster, Some(cluster)) if covers(source, binding, cluster) => Reach::Here,
+        (RoleScope::Cluster, Some(_)) => Reach::Away(clusters(binding)),
+        (RoleScope::Project, Some(cluster)) => {
+            let Some(project) = source.projects.get(&binding.spec.project) else {
+                return Reach::Never;
+            };
+            let spec = &project.object.spec;
+            if spec.cluster != cluster {
+                return Reach::Away(format!("on cluster {} alone", spec.cluster));
+            }
+            let namespace = &answer.attributes.namespace;
+            if holder(source, cluster, namespace) == Some(binding.spec.project.as_str()) {
+                return Reach::Here;
+            }
+            let listed = crate::authz::describe::list(&spec.namespaces);
+            Reach::OtherNamespaces(format!("in the namespaces {listed} alone"))
+        }
+    }
+}
+
+/// The project that holds a namespace of a cluster.
+fn holder<'a>(source: &'a OwnSource, cluster: &str, namespace: &str) -> Option<&'a str> {
+    let mut projects = source.projects.iter();
+    let holds = |entry: &String| Pattern::parse(entry).is_ok_and(|entry| entry.holds(namespace));
+    let found = projects.find(|(_, project)| {
+        let spec = &project.object.spec;
+        spec.cluster == cluster && spec.namespaces.iter().any(holds)
+    });
+    found.map(|(name, _)| name.as_str())
+}
+
+fn has_ended(binding: &Binding, now: Timestamp) -> bool {
+    binding.spec.expires_at.is_some_and(|end| end <= now)
+}
+
+fn bar(binding: &Binding, reach: &Reach, now: Timestamp, answer: &Explanation) -> Option<Bar> {
+    let spec = &binding.spec;
     let is_subject = match spec.subject.kind {
         SubjectKind::User => spec.subject.name == answer.user,
         SubjectKind::Group => answer.groups.contains(&spec.subject.name),
     };
-    let place = match (role.object.spec.scope, cluster) {
-        (RoleScope::Global, None) => None,
-        // No change to the binding would bring a role of one scope into another.
-        (RoleScope::Global, Some(_)) | (RoleScope::Cluster, None) | (RoleScope::Project, _) => {
-            return Some(Bar::Elsewhere);
-        }
-        (RoleScope::Cluster, Some(cluster)) => {
-            (!covers(source, &binding.object, cluster)).then(|| clusters(&binding.object))
-        }
-    };
     // One bar is told: the one that matters most. A binding of others for another place is far away.
-    match (is_subject, place) {
-        (false, None) => Some(Bar::Subject),
-        (false, Some(_)) => Some(Bar::Elsewhere),
-        (true, Some(place)) => Some(Bar::Place(place)),
-        (true, None) => spec
+    match (is_subject, reach) {
+        (_, Reach::Never) | (false, Reach::Away(_) | Reach::OtherNamespaces(_)) => {
+            Some(Bar::Elsewhere)
+        }
+        (false, Reach::Here) => Some(Bar::Subject),
+        (true, Reach::Away(place)) => Some(Bar::Place("cluster", place.clone())),
+        (true, Reach::OtherNamespaces(place)) => Some(Bar::Place("namespace", place.clone())),
+        (true, Reach::Here) => spec
             .expires_at
-            .filter(|end| *end <= now)
+            .filter(|_| has_ended(binding, now))
             .map(|end| Bar::Expired(end.to_string())),
     }
 }
@@ -208,9 +264,17 @@ impl Held {
 
 fn note(source: &OwnSource, cluster: Option<&str>, holds_any: bool, answer: &mut Explanation) {
     match cluster {
-        None => answer.notes.push(
-            "asked of the gateway's own API; name a cluster to ask about that one".to_owned(),
-        ),
+        None => {
+            answer.notes.push(
+                "asked of the gateway's own API; name a cluster to ask about that one".to_owned(),
+            );
+            if answer.attributes.matched().is_about_bindings() && !source.projects.is_empty() {
+                answer.notes.push(
+                    "what a role of scope project allows here, it allows for bindings of its own project alone"
+                        .to_owned(),
+                );
+            }
+        }
         Some(cluster) => {
             let by_label =
                 |binding: &Sourced<Binding>| !binding.object.spec.cluster_selector.is_empty();
@@ -218,6 +282,19 @@ fn note(source: &OwnSource, cluster: Option<&str>, holds_any: bool, answer: &mut
                 answer.notes.push(format!(
                     "the policy has no Cluster {cluster:?}, so bindings by label pass it by"
                 ));
+            }
+            let namespace = &answer.attributes.namespace;
+            let mut projects = source.projects.values();
+            if !namespace.is_empty()
+                && projects.any(|project| project.object.spec.cluster == cluster)
+            {
+                let project = match holder(source, cluster, namespace) {
+                    Some(project) => format!("project {project:?}"),
+                    None => "no project".to_owned(),
+                };
+                answer
+                    .notes
+                    .push(format!("namespace {namespace:?} belongs to {project}"));
             }
             if !holds_any {
                 let who = if answer.user.is_empty() {

@@ -31,7 +31,7 @@ pub(super) fn grants<'a>(
             source.roles.get(&(namespace.clone(), name.clone()))
         };
         let bar = (*namespace != asked || !answer.attributes.is_resource)
-            .then(|| Bar::Place(format!("in namespace {namespace:?} alone")));
+            .then(|| Bar::Place("namespace", format!("in namespace {namespace:?} alone")));
         take(binding, role, subject, bar, &mut grants, answer);
     }
     grants

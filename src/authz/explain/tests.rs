@@ -338,11 +338,8 @@ fn any_rule() -> impl Strategy<Value = PolicyRule> {
 
 /// A folder of policy as text; circles cannot be made: a role inherits from earlier ones.
 fn any_policy() -> impl Strategy<Value = String> {
-    let role = (
-        any::<bool>(),
-        prop::collection::vec(any_rule(), 0..3),
-        any::<u8>(),
-    );
+    let scope = prop::sample::select(&["global", "cluster", "project", "project"][..]);
+    let role = (scope, prop::collection::vec(any_rule(), 0..3), any::<u8>());
     let binding = (0..6_usize, 0..6_usize, 0..4_usize, 0..3_usize);
     (
         prop::collection::vec(role, 6),
@@ -351,7 +348,7 @@ fn any_policy() -> impl Strategy<Value = String> {
         .prop_map(|(roles, bindings)| policy_text(&roles, &bindings))
 }
 
-type AnyRole = (bool, Vec<PolicyRule>, u8);
+type AnyRole = (&'static str, Vec<PolicyRule>, u8);
 type AnyBinding = (usize, usize, usize, usize);
 
 fn policy_text(roles: &[AnyRole], bindings: &[AnyBinding]) -> String {
@@ -362,16 +359,27 @@ fn policy_text(roles: &[AnyRole], bindings: &[AnyBinding]) -> String {
             "metadata": {"name": "stage", "labels": {"env": "stage", "eu": "yes"}}, "spec": {}}),
         serde_json::json!({"apiVersion": "palisade.dev/v1alpha1", "kind": "Group",
             "metadata": {"name": "ops"}, "spec": {"members": [{"name": "joe"}]}}),
+        // With and without a uid: a name stands for what has none.
+        serde_json::json!({"apiVersion": "palisade.dev/v1alpha1", "kind": "Project",
+            "metadata": {"name": "one", "uid": "u1"}, "spec": {"cluster": "prod", "namespaces": ["n", "m-*"]}}),
+        serde_json::json!({"apiVersion": "palisade.dev/v1alpha1", "kind": "Project",
+            "metadata": {"name": "two"}, "spec": {"cluster": "prod", "namespaces": ["n-*"]}}),
+        serde_json::json!({"apiVersion": "palisade.dev/v1alpha1", "kind": "Project",
+            "metadata": {"name": "all"}, "spec": {"cluster": "unlabelled", "namespaces": ["*"]}}),
     ];
-    for (index, (global, rules, inherits)) in roles.iter().enumerate() {
-        let same = |other: &usize| roles[*other].0 == *global && inherits >> (other % 8) & 1 == 1;
+    for (index, (scope, rules, inherits)) in roles.iter().enumerate() {
+        let same = |other: &usize| roles[*other].0 == *scope && inherits >> (other % 8) & 1 == 1;
+        let fits = |rule: &&PolicyRule| *scope != "project" || rule.non_resource_urls.is_empty();
+        let fitting: Vec<&PolicyRule> = rules.iter().filter(fits).collect();
         let parents: Vec<String> = (0..index)
             .filter(same)
             .map(|other| format!("r{other}"))
             .collect();
-        documents.push(serde_json::json!({"apiVersion": "palisade.dev/v1alpha1", "kind": "Role",
+        documents.push(
+            serde_json::json!({"apiVersion": "palisade.dev/v1alpha1", "kind": "Role",
             "metadata": {"name": format!("r{index}")},
-            "spec": {"scope": if *global { "global" } else { "cluster" }, "inherits": parents, "rules": rules}}));
+            "spec": {"scope": scope, "inherits": parents, "rules": fitting}}),
+        );
     }
     for (index, (role, subject, place, end)) in bindings.iter().enumerate() {
         let (kind, names) = if *subject < 3 {
@@ -381,7 +389,9 @@ fn policy_text(roles: &[AnyRole], bindings: &[AnyBinding]) -> String {
         };
         let mut spec = serde_json::json!({"role": format!("r{role}"),
             "subject": {"kind": kind, "name": names[subject % 3]}});
-        if !roles[*role].0 {
+        if roles[*role].0 == "project" {
+            spec["project"] = ["one", "two", "all", "one"][*place].into();
+        } else if roles[*role].0 == "cluster" {
             let (key, value) = match place {
                 0 => ("allClusters", serde_json::json!(true)),
                 1 => ("clusters", serde_json::json!(["stage", "unlabelled"])),
@@ -413,6 +423,10 @@ fn any_question() -> impl Strategy<Value = Question> {
             "GET /api/v1/pods?watch=1",
             "GET /api/v1/namespaces/n/pods?fieldSelector=metadata.name%3Db",
             "DELETE /api/v1/namespaces/n/pods",
+            "GET /api/v1/namespaces/m-1/pods/a",
+            "GET /api/v1/namespaces/n-1/pods",
+            "GET /api/v1/namespaces/kube-system/pods",
+            "GET /apis/palisade.dev/v1alpha1/bindings",
             "POST /api/v1/namespaces/n/pods/a/exec",
             "GET /api/v1/namespaces/n/pods/a/exec",
             "GET /apis/apps/v1/namespaces/n/deployments/b/scale",
@@ -450,7 +464,9 @@ fn compiled(source: &OwnSource, question: &Question, groups: &[String]) -> Verdi
         && everyones
             .iter()
             .any(|rule| rules::allows(rule, &info.attributes()));
-    if own || table.decide_request(&who, place, &info, now()).allowed() {
+    let attrs = info.attributes();
+    let member = cluster.is_none() && table.decide_in_projects(&who, &attrs, now()).allowed();
+    if own || member || table.decide_request(&who, place, &info, now()).allowed() {
         Verdict::Allow
     } else {
         Verdict::Deny

@@ -7,6 +7,7 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
+mod projects;
 mod rules;
 
 /// Held by everyone who is logged in. The API takes a bound role as leave to reach what is not one's own,
@@ -18,6 +19,7 @@ const AUTHENTICATED: &str = "authenticated";
 pub(super) struct Checks {
     pub(super) roles: Vec<Document>,
     pub(super) bindings: Vec<Document>,
+    pub(super) projects: Vec<Document>,
 }
 
 impl Checks {
@@ -44,6 +46,17 @@ impl Checks {
                 check.binding(&binding.object);
             }
         }
+        for document in &self.projects {
+            if let Some(project) = own.projects.get(name_of(document)) {
+                let mut check = Check {
+                    document,
+                    own,
+                    report,
+                };
+                check.project(&project.object);
+            }
+        }
+        projects::shared(&self.projects, own, report);
     }
 }
 
@@ -148,31 +161,51 @@ impl Check<'_> {
             ("clusters", !spec.clusters.is_empty()),
             ("clusterSelector", !spec.cluster_selector.is_empty()),
         ];
-        let set: Vec<_> = places.iter().filter(|(_, set)| *set).collect();
-        match (role.object.spec.scope, set.as_slice()) {
+        let set: Vec<&str> = places
+            .iter()
+            .filter(|(_, set)| *set)
+            .map(|(name, _)| *name)
+            .collect();
+        self.place(&spec.role, role.object.spec.scope, &set, &spec.project);
+    }
+
+    /// Whether a binding says where as its role's scope needs it.
+    fn place(&mut self, role: &str, scope: RoleScope, clusters: &[&str], project: &str) {
+        let ours = scope_name(scope);
+        if scope != RoleScope::Project && !project.is_empty() {
+            let message = format!("role {role:?} has scope {ours}: it is not held in a project");
+            self.wrong("spec.project", message);
+        }
+        match (scope, clusters) {
             (RoleScope::Global, []) | (RoleScope::Cluster, [_]) => {}
-            (RoleScope::Global, [(first, _), ..]) => {
-                let path = format!("spec.{first}");
+            (RoleScope::Global, [first, ..]) => {
                 let message = format!(
-                    "role {:?} has scope global: it applies to the gateway's own API, on no cluster",
-                    spec.role
+                    "role {role:?} has scope global: it applies to the gateway's own API, on no cluster"
                 );
-                self.wrong(&path, message);
+                self.wrong(&format!("spec.{first}"), message);
             }
             (RoleScope::Cluster, []) => self.wrong(
                 "spec",
                 "says no clusters; write one of allClusters: true, clusters or clusterSelector",
             ),
-            (RoleScope::Cluster, [_, (second, _), ..]) => self.wrong(
+            (RoleScope::Cluster, [_, second, ..]) => self.wrong(
                 &format!("spec.{second}"),
                 "write one of allClusters, clusters and clusterSelector, not more",
             ),
-            (RoleScope::Project, _) => {
+            (RoleScope::Project, [first, ..]) => {
                 let message = format!(
-                    "role {:?} has scope project; a binding of a folder cannot name a project",
-                    spec.role
+                    "role {role:?} has scope project: it is held in a project, and the project says where that is"
                 );
-                self.wrong("spec.role", message);
+                self.wrong(&format!("spec.{first}"), message);
+            }
+            (RoleScope::Project, []) if project.is_empty() => {
+                self.wrong("spec", "says no project, and the role has scope project");
+            }
+            (RoleScope::Project, []) => {
+                if !self.own.projects.contains_key(project) {
+                    let message = Self::unknown("project", project, self.own.projects.keys());
+                    self.wrong("spec.project", message);
+                }
             }
         }
     }
@@ -192,17 +225,23 @@ impl Check<'_> {
     }
 
     fn unknown_role(&self, name: &str) -> String {
-        let near = self
+        let known = self
             .own
             .roles
             .keys()
-            .filter(|known| *known != AUTHENTICATED)
+            .filter(|known| *known != AUTHENTICATED);
+        Self::unknown("role", name, known)
+    }
+
+    /// `there is no role "x"`, and what may be meant.
+    fn unknown<'n>(kind: &str, name: &str, known: impl Iterator<Item = &'n String>) -> String {
+        let near = known
             .map(|known| (distance(known, name), known))
             .filter(|(far, _)| *far <= 2)
             .min();
         match near {
-            Some((_, known)) => format!("there is no role {name:?}; is {known:?} meant?"),
-            None => format!("there is no role {name:?}"),
+            Some((_, known)) => format!("there is no {kind} {name:?}; is {known:?} meant?"),
+            None => format!("there is no {kind} {name:?}"),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{Report, check, documents::Document, documents::Documents};
 use crate::{
     authz::source::{OwnSource, Sourced},
     config::yaml,
-    objects::{Binding, Cluster, Group, Kind, Role},
+    objects::{Binding, Cluster, Group, Kind, Project, Role},
 };
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -12,7 +12,13 @@ use std::{
 };
 
 /// The kinds of our own that a policy folder may hold.
-pub(super) const KINDS: [&str; 4] = [Role::KIND, Binding::KIND, Cluster::KIND, Group::KIND];
+pub(super) const KINDS: [&str; 5] = [
+    Role::KIND,
+    Binding::KIND,
+    Cluster::KIND,
+    Project::KIND,
+    Group::KIND,
+];
 
 /// `policies/default.yaml`, as it was when the program was built.
 const BUILT_IN: &str = include_str!("../../../policies/default.yaml");
@@ -55,6 +61,13 @@ pub(super) fn collect(base: &OwnSource, documents: &[Document], report: &mut Rep
                     put(&mut own.clusters, document, cluster, report);
                 }
             }
+            Project::KIND => {
+                if let Some(project) = object::<Project>(document, report)
+                    && put(&mut own.projects, document, project, report)
+                {
+                    checks.projects.push(document.clone());
+                }
+            }
             _ => {
                 if let Some(group) = object::<Group>(document, report) {
                     put(&mut own.groups, document, group, report);
@@ -63,7 +76,20 @@ pub(super) fn collect(base: &OwnSource, documents: &[Document], report: &mut Rep
         }
     }
     checks.run(&own, report);
+    name_by_uid(&mut own);
     own
+}
+
+/// A binding counts by its project's uid, if the project has one; what names it by name alone is given it.
+fn name_by_uid(own: &mut OwnSource) {
+    for binding in own.bindings.values_mut() {
+        let spec = &mut binding.object.spec;
+        if let Some(project) = own.projects.get(&spec.project)
+            && spec.project_uid.is_empty()
+        {
+            spec.project_uid.clone_from(&project.object.metadata.uid);
+        }
+    }
 }
 
 /// Reads an object and checks what all kinds have in common.

@@ -200,6 +200,7 @@ impl Compiled {
                 return self.cluster.decide(&who, attrs).allowed();
             }
             self.own.decide(&who, place, attrs, now).allowed()
+                || (cluster.is_none() && self.own.decide_in_projects(&who, attrs, now).allowed())
                 || everyones
                     .iter()
                     .copied()

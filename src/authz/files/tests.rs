@@ -1,5 +1,6 @@
 use super::*;
 use crate::authz::{Attributes, rules};
+use crate::objects::RoleScope;
 
 fn mistakes(text: &str) -> Vec<String> {
     let folder = load_text("p.yaml", text);
@@ -42,6 +43,9 @@ fn the_built_in_roles_have_no_mistakes_and_no_warnings() {
         "cluster-member",
         "cluster-owner",
         "cluster-viewer",
+        "project-member",
+        "project-owner",
+        "project-viewer",
     ];
     assert_eq!(names, all);
 }
@@ -122,33 +126,89 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("create", "authorization.k8s.io", "subjectaccessreviews"),
 ];
 
-#[test]
-fn no_built_in_role_below_owner_holds_a_way_to_more() {
+/// What a role allows of this, by itself or by what it inherits.
+fn rules_of<'a>(own: &'a OwnSource, role: &'a str) -> Vec<&'a crate::objects::rules::PolicyRule> {
+    let spec = &own.roles[role].object.spec;
+    let inherited = spec.inherits.iter().flat_map(|name| rules_of(own, name));
+    spec.rules.iter().chain(inherited).collect()
+}
+
+fn holds_none_of(name: &str, forbidden: &[(&str, &str, &str)]) {
     let own = built_in();
-    for name in ["cluster-member", "cluster-viewer", "basic"] {
-        let mut roles = vec![name.to_owned()];
-        while let Some(one) = roles.pop() {
-            let spec = &own.roles[&one].object.spec;
-            roles.extend(spec.inherits.clone());
-            for rule in &spec.rules {
-                let all = rule
-                    .verbs
-                    .iter()
-                    .chain(&rule.resources)
-                    .chain(&rule.api_groups);
-                assert!(
-                    all.into_iter().all(|entry| entry != "*"),
-                    "{name}: {rule:?}"
-                );
-                for (verb, group, resource) in FORBIDDEN {
-                    let (main, sub) = resource.split_once('/').unwrap_or((resource, ""));
-                    let mut attrs = Attributes::of_resource(verb, group, main);
-                    attrs.subresource = sub;
-                    assert!(!rules::allows(rule, &attrs), "{name}: {verb} {resource}");
-                }
-            }
+    for rule in rules_of(own, name) {
+        let all = rule.verbs.iter().chain(&rule.resources);
+        let mut all = all.chain(&rule.api_groups);
+        assert!(all.all(|entry| entry != "*"), "{name}: {rule:?}");
+        for (verb, group, resource) in forbidden {
+            let (main, sub) = resource.split_once('/').unwrap_or((resource, ""));
+            let mut attrs = Attributes::of_resource(verb, group, main);
+            attrs.subresource = sub;
+            assert!(!rules::allows(rule, &attrs), "{name}: {verb} {resource}");
         }
     }
+}
+
+#[test]
+fn no_built_in_role_below_owner_holds_a_way_to_more() {
+    for name in ["cluster-member", "cluster-viewer", "basic"] {
+        holds_none_of(name, FORBIDDEN);
+    }
+}
+
+/// Whoever makes Pods in a namespace holds what its Secrets hold, so members of a project read them.
+const OF_MEMBERS: &[(&str, &str)] = &[
+    ("", "secrets"),
+    ("", "pods"),
+    ("", "pods/ephemeralcontainers"),
+    ("", "replicationcontrollers"),
+    ("apps", "daemonsets"),
+    ("apps", "deployments"),
+    ("apps", "replicasets"),
+    ("apps", "statefulsets"),
+    ("batch", "cronjobs"),
+    ("batch", "jobs"),
+];
+
+/// What fences the namespaces of a project in is for others to set.
+const FENCES: &[(&str, &str, &str)] = &[
+    ("update", "", "resourcequotas"),
+    ("delete", "", "resourcequotas"),
+    ("patch", "", "limitranges"),
+    ("delete", "", "namespaces"),
+    ("patch", "", "namespaces/status"),
+    ("create", "", "serviceaccounts/token"),
+    ("create", "rbac.authorization.k8s.io", "roles"),
+    ("delete", "rbac.authorization.k8s.io", "rolebindings"),
+    ("escalate", "rbac.authorization.k8s.io", "roles"),
+    ("bind", "rbac.authorization.k8s.io", "roles"),
+    ("impersonate", "authentication.k8s.io", "userextras"),
+    (
+        "create",
+        "authorization.k8s.io",
+        "localsubjectaccessreviews",
+    ),
+    ("create", "palisade.dev", "roles"),
+    ("patch", "palisade.dev", "projects"),
+    ("create", "palisade.dev", "users"),
+    ("update", "palisade.dev", "groups"),
+];
+
+// CVE-2026-41052, CVE-2023-32194: no role of a project sets what its namespaces are allowed.
+#[test]
+fn no_built_in_role_of_projects_holds_a_way_out_of_one() {
+    let of_members =
+        |(_, group, resource): &&(&str, &str, &str)| OF_MEMBERS.contains(&(*group, *resource));
+    let rest = FORBIDDEN.iter().filter(|found| !of_members(found));
+    let mut forbidden: Vec<_> = rest.copied().collect();
+    forbidden.extend(FENCES);
+    for name in ["project-viewer", "project-member", "project-owner"] {
+        assert_eq!(built_in().roles[name].object.spec.scope, RoleScope::Project);
+        holds_none_of(name, &forbidden);
+    }
+    // To look is not to deploy, and to deploy is not to open the network.
+    holds_none_of("project-viewer", FORBIDDEN);
+    let network = [("create", "networking.k8s.io", "networkpolicies")];
+    holds_none_of("project-member", &network);
 }
 
 // F7: a misspelt key is not a wildcard.

@@ -106,7 +106,7 @@ pub(super) struct Holdings {
     grants: Box<[Arc<Grant>]>,
     places: Box<[(PlaceKey, Held)]>,
     /// The projects among the places, if they are many.
-    projects: Option<Box<Bits>>,
+    many: Option<Box<Bits>>,
 }
 
 /// The roles held in one place.
@@ -171,33 +171,34 @@ impl Holdings {
         self.find(PlaceKey::Project(project))
     }
 
-    /// What is held in those of `projects` where anything is.
-    pub(super) fn in_projects<'h>(
-        &'h self,
-        projects: &'h Bits,
-    ) -> impl Iterator<Item = (u32, &'h Held)> {
+    /// Every project where anything is held.
+    pub(super) fn projects(&self) -> impl Iterator<Item = (u32, &Held)> {
         let from = self
             .places
             .partition_point(|(key, _)| *key < PlaceKey::Project(0));
         let to = self
             .places
             .partition_point(|(key, _)| *key < PlaceKey::Selector(0));
-        let few = match self.projects {
-            Some(_) => &[],
-            None => self.places.get(from..to).unwrap_or_default(),
-        };
-        let few = few.iter().filter_map(|(key, held)| match key {
-            PlaceKey::Project(project) => projects.contains(*project).then_some((*project, held)),
+        let places = self.places.get(from..to).unwrap_or_default();
+        places.iter().filter_map(|(key, held)| match key {
+            PlaceKey::Project(project) => Some((*project, held)),
             PlaceKey::Global
             | PlaceKey::Everywhere
             | PlaceKey::Cluster(_)
             | PlaceKey::Selector(_) => None,
-        });
-        let many = self
-            .projects
-            .iter()
-            .flat_map(move |held| held.common(projects))
-            .filter_map(|project| Some((project, self.in_project(project)?)));
+        })
+    }
+
+    /// Those of `projects` where anything is held.
+    pub(super) fn in_projects<'h>(
+        &'h self,
+        projects: &'h Bits,
+    ) -> impl Iterator<Item = (u32, &'h Held)> {
+        let few = self.many.is_none().then(|| self.projects());
+        let few = few.into_iter().flatten();
+        let few = few.filter(|(project, _)| projects.contains(*project));
+        let many = self.many.iter().flat_map(move |many| many.common(projects));
+        let many = many.filter_map(|project| Some((project, self.in_project(project)?)));
         few.chain(many)
     }
 
@@ -233,7 +234,7 @@ impl Holdings {
         let places = places_of(&grants);
         Some(Self {
             subject: old.map_or(subject, Self::subject).clone(),
-            projects: many_projects(&places),
+            many: many_projects(&places),
             places,
             grants,
         })
@@ -256,7 +257,7 @@ impl Holdings {
         let places = places_of(&grants);
         Some(Self {
             subject: Arc::clone(&first.subject),
-            projects: many_projects(&places),
+            many: many_projects(&places),
             places,
             grants,
         })

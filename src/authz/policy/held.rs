@@ -1,9 +1,9 @@
 //! What somebody holds: the roles on a cluster and in its projects, and the grants that a request carries.
 
 use super::super::bits::Bits;
-use super::grants::{self, PlaceKey};
+use super::grants::{self, Holdings, PlaceKey};
 use super::roles::Roles;
-use super::{Policy, Spot, Who};
+use super::{Attributes, Decision, Place, Policy, RoleId, Spot, Who};
 use crate::objects::{RoleScope, grant_group::GrantGroup};
 use jiff::Timestamp;
 use smallvec::SmallVec;
@@ -38,6 +38,11 @@ impl<'p> HeldRoles<'p> {
     }
 }
 
+/// Projects of one person that a refusal looks at.
+const MOST_LOOKED_AT: usize = 64;
+/// Namespaces that it collects; it names a few of them.
+const MOST_NAMED: usize = 1_000;
+
 /// Which grants a request carries to a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carried<'a> {
@@ -56,8 +61,8 @@ pub struct HeldGrant {
     pub role: Arc<str>,
 }
 
-/// Grants of one request; more than eight are rare.
-pub type Grants = SmallVec<[HeldGrant; 8]>;
+/// Grants of one request; more than four are rare.
+pub type Grants = SmallVec<[HeldGrant; 4]>;
 
 impl HeldGrant {
     /// What the cluster sees of it.
@@ -120,6 +125,94 @@ impl Policy {
                 role,
             });
         }
+    }
+
+    /// The namespaces, by name and glob, of those projects of a cluster in which a role of `who` allows the request
+    /// (without one: in which they hold any role). For a refusal to say where else to ask; of very many projects not
+    /// all are looked at.
+    pub fn namespaces_of(
+        &self,
+        who: &Who<'_>,
+        cluster: &str,
+        attrs: Option<&Attributes<'_>>,
+        now: Timestamp,
+    ) -> Vec<String> {
+        let Some(cluster) = self.clusters.registered(cluster) else {
+            return Vec::new();
+        };
+        let now = grants::instant(now);
+        let allowing = attrs.map(|attrs| self.roles.table(RoleScope::Project).allowing(attrs));
+        let fits = |role: u32| {
+            allowing
+                .as_ref()
+                .is_none_or(|allowing| allowing.contains(role))
+        };
+        let mut found: Vec<String> = self
+            .projects_of(who, cluster)
+            .iter()
+            .take(MOST_LOOKED_AT)
+            .filter(|&project| self.roles_in(who, project, now).iter().any(fits))
+            .filter_map(|project| self.projects.record(project))
+            .flat_map(|project| project.namespaces.iter().map(ToString::to_string))
+            .take(MOST_NAMED)
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// Whether a role that is held in some project allows this on the gateway's own API: a request about bindings, of
+    /// which those of the project are open then ([`Attributes::is_about_bindings`]).
+    pub fn decide_in_projects(
+        &self,
+        who: &Who<'_>,
+        attrs: &Attributes<'_>,
+        now: Timestamp,
+    ) -> Decision {
+        if !attrs.is_about_bindings() {
+            return Decision::Deny;
+        }
+        let allowing = self.roles.table(RoleScope::Project).allowing(attrs);
+        let now = grants::instant(now);
+        let holdings = self.holdings_of(who);
+        let mut held = holdings
+            .iter()
+            .flat_map(Holdings::projects)
+            .filter(|(project, _)| self.projects.record(*project).is_some());
+        match held.find_map(|(_, held)| held.first_in(&allowing, now)) {
+            Some(role) => Decision::Allow(RoleId(role)),
+            None => Decision::Deny,
+        }
+    }
+
+    /// Whether a role that is held in this very project allows it. What is held on its cluster does not count here: a
+    /// role of scope cluster is for clusters alone.
+    pub fn manages(
+        &self,
+        who: &Who<'_>,
+        project: &str,
+        attrs: &Attributes<'_>,
+        now: Timestamp,
+    ) -> bool {
+        let Some(project) = self.projects.find(project) else {
+            return false;
+        };
+        let allowing = self.roles.table(RoleScope::Project).allowing(attrs);
+        self.projects.record(project).is_some()
+            && self
+                .roles_in(who, project, grants::instant(now))
+                .iter()
+                .any(|role| allowing.contains(role))
+    }
+
+    /// Whether `who` holds any role in a project, or on its cluster.
+    pub fn holds_any_in(&self, who: &Who<'_>, project: &str, now: Timestamp) -> bool {
+        let Some(spot) = self.spot(Place::Project(project), "") else {
+            return false;
+        };
+        let now = grants::instant(now);
+        let in_project = spot.project.map(|project| self.roles_in(who, project, now));
+        in_project.is_some_and(|roles| !roles.is_empty())
+            || !self.roles_at(who, spot.at, now).is_empty()
     }
 
     /// The projects of a cluster in which somebody has a binding, whether it still counts or not.

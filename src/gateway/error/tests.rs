@@ -111,6 +111,26 @@ fn authz_errors() -> Vec<(&'static str, Error)> {
             .into(),
         ),
         (
+            "only in projects, and asked for all namespaces",
+            AuthzError::Denied {
+                message: format!(
+                    "{} in all namespaces{}",
+                    message.replace("in the namespace \"default\"", "at the cluster scope"),
+                    "; in these it is allowed: shop, shop-*. Ask for one of them, with -n NAMESPACE"
+                ),
+                details: Box::default(),
+            }
+            .into(),
+        ),
+        (
+            "more roles than a request can carry",
+            AuthzError::TooManyGrants {
+                user: "jane".to_owned(),
+                cluster: cluster.clone(),
+            }
+            .into(),
+        ),
+        (
             "a token of other clusters",
             AuthzError::TokenScope { cluster }.into(),
         ),
@@ -249,10 +269,6 @@ fn cluster_errors() -> Vec<(&'static str, Error)> {
             ProxyError::CredentialRefused.into(),
         ),
         ("101 to another protocol", ProxyError::OtherProtocol.into()),
-        (
-            "more grant groups than the bound",
-            ProxyError::TooManyGroups.into(),
-        ),
         (
             "`--as` on a cluster that was synced before it was possible",
             ProxyError::ActingNotSynced("prod".into()).into(),

@@ -222,6 +222,8 @@ pub enum Authorization {
     Denied,
     /// The user holds nothing there, or there is no such cluster.
     NoGrant,
+    /// The user holds more roles there than a request can carry.
+    TooManyGrants,
     /// The token is good for other clusters, or for clusters only.
     TokenScope,
     /// The user may not act as somebody else, or not so.

@@ -99,7 +99,7 @@ async fn a_proof_outlives_a_change_of_the_password() {
     let mut world = World::new().await;
     let (_, first) = world.at(home()).password("jane", PASSWORD).await;
     world
-        .change(Proof::Administrator, "a better password")
+        .change(Proof::Administrator(Vec::new()), "a better password")
         .await
         .unwrap();
     world.hammer("jane").await;
@@ -197,7 +197,7 @@ async fn guesses_of_the_current_password_are_bounded() {
     let answer = world.change(current(PASSWORD), "a better password").await;
     assert!(matches!(answer, Err(LoginError::Throttled(_))));
     world
-        .change(Proof::Administrator, "set by an admin")
+        .change(Proof::Administrator(Vec::new()), "set by an admin")
         .await
         .unwrap();
     assert_eq!(world.password("jane", "set by an admin").await.0, 201);

@@ -11,6 +11,22 @@ const OWN_GROUPS: [&str; 3] = [
     "authorization.k8s.io",
 ];
 
+/// Well-known resources that are in no namespace, `namespaces` aside: a request for one of them by name is in it.
+const NOT_IN_NAMESPACES: [&str; 12] = [
+    "apiservices",
+    "certificatesigningrequests",
+    "clusterrolebindings",
+    "clusterroles",
+    "customresourcedefinitions",
+    "mutatingwebhookconfigurations",
+    "nodes",
+    "persistentvolumes",
+    "priorityclasses",
+    "storageclasses",
+    "validatingadmissionpolicies",
+    "validatingwebhookconfigurations",
+];
+
 impl Check<'_> {
     pub(super) fn rules(&mut self, role: &Role) {
         for (index, rule) in role.spec.rules.iter().enumerate() {
@@ -72,6 +88,10 @@ impl Check<'_> {
             if let Some(why) = odd_resource(resource) {
                 self.odd(&format!("{path}.resources[{index}]"), why);
             }
+            if scope == RoleScope::Project && NOT_IN_NAMESPACES.contains(&main_of(resource)) {
+                let why = "is in no namespace: a role of scope project never reaches it";
+                self.odd(&format!("{path}.resources[{index}]"), why);
+            }
         }
         for (index, name) in rule.resource_names.iter().enumerate() {
             if name == "*" {
@@ -110,6 +130,11 @@ impl Check<'_> {
             self.odd(&format!("{path}.apiGroups"), why);
         }
     }
+}
+
+/// `pods` of `pods/log`.
+fn main_of(resource: &str) -> &str {
+    resource.split('/').next().unwrap_or_default()
 }
 
 fn odd_verb(verb: &str) -> Option<&'static str> {
