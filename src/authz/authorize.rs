@@ -31,6 +31,7 @@ use std::{
     fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use tokio::sync::watch;
 
 /// Name of the built-in role that everyone who is logged in holds on the gateway's own API.
 const AUTHENTICATED: &str = "authenticated";
@@ -51,6 +52,8 @@ struct Next {
     whole: bool,
     /// Whether people would see something else of the folder than before.
     folder_changed: bool,
+    /// Whether the policy is another than the published one.
+    changed: bool,
 }
 
 /// Decides requests. Cheap to share.
@@ -59,6 +62,8 @@ pub struct Authz {
     folder: ArcSwap<FolderView>,
     /// Locked by whoever brings changes, never by a request.
     next: Mutex<Next>,
+    /// Counts published changes.
+    published: watch::Sender<u64>,
     built_in: BTreeMap<String, RoleSpec>,
     everyones: Vec<PolicyRule>,
     /// [`AUTHENTICATED`], to be shared.
@@ -83,7 +88,9 @@ impl Authz {
                 layers: Layers::default(),
                 whole: true,
                 folder_changed: false,
+                changed: false,
             }),
+            published: watch::Sender::default(),
             everyones: everyones.unwrap_or_default(),
             authenticated: AUTHENTICATED.into(),
             built_in,
@@ -93,6 +100,11 @@ impl Authz {
     /// The policy of this moment.
     pub fn policy(&self) -> Arc<Policy> {
         self.policy.load_full()
+    }
+
+    /// Tells of every change of the policy, after it counts: how many there were. Several may be told as one.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
     }
 
     /// Takes over what changed in the store. Keys of other kinds pass by.
@@ -142,10 +154,14 @@ impl Authz {
     /// What is not the whole of a transaction waits for its rest.
     fn publish(&self, next: &mut Next, edits: &[Edit]) {
         next.policy.apply(edits.iter().map(Edit::change));
+        next.changed |= !edits.is_empty();
         if !next.whole {
             return;
         }
         self.policy.store(Arc::new(next.policy.clone()));
+        if std::mem::take(&mut next.changed) {
+            self.published.send_modify(|count| *count += 1);
+        }
         if std::mem::take(&mut next.folder_changed) {
             self.folder.store(Arc::new(next.layers.view()));
         }
@@ -162,6 +178,7 @@ impl Authz {
         let mut now = Policy::clone(&self.policy.load());
         now.apply(edits.iter().map(Edit::change));
         self.policy.store(Arc::new(now));
+        self.published.send_modify(|count| *count += 1);
         self.folder.store(Arc::new(next.layers.view()));
     }
 
@@ -492,3 +509,6 @@ pub(super) fn denied(user: &str, attrs: &Attributes<'_>, why: &str) -> AuthzErro
         details: Box::new(details),
     }
 }
+
+#[cfg(test)]
+mod tests;

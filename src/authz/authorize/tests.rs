@@ -1,0 +1,76 @@
+use super::*;
+use crate::objects::{BindingSpec, ProjectSpec, Stored, Token, TokenSpec};
+use crate::store::KeyValue;
+
+fn put<K: Kind>(object: K) -> Change {
+    let key = K::key(&object.meta().name);
+    let value = Stored::new(object, K::Private::default()).encode();
+    Change::Put(KeyValue {
+        key,
+        value: value.into(),
+        create_revision: 1,
+        mod_revision: 1,
+        version: 1,
+    })
+}
+
+fn batch(changes: Vec<Change>, complete: bool) -> Batch {
+    Batch {
+        changes,
+        revision: 1,
+        complete,
+    }
+}
+
+#[test]
+fn every_change_of_the_policy_is_told_once_it_counts() {
+    let authz = Authz::new(BTreeMap::new());
+    let mut changes = authz.changes();
+    let is_told = |changes: &mut watch::Receiver<u64>| {
+        let told = changes.has_changed().unwrap();
+        changes.mark_unchanged();
+        told
+    };
+    assert!(!is_told(&mut changes));
+    let cluster = Cluster::new("c", crate::objects::ClusterSpec::default());
+    let spec = ProjectSpec {
+        cluster: "c".to_owned(),
+        namespaces: vec!["shop".to_owned()],
+        ..ProjectSpec::default()
+    };
+    let mut project = Project::new("shop", spec);
+    project.metadata.uid = "u-shop".to_owned();
+    // Half of a transaction is no change yet.
+    authz.apply(&batch(vec![put(cluster)], false));
+    assert!(!is_told(&mut changes));
+    authz.apply(&batch(vec![put(project)], true));
+    assert!(is_told(&mut changes));
+    let holder = |namespace: &str| {
+        let policy = authz.policy();
+        let project = policy.project_of("c", namespace);
+        project.map(|project| (project.name().to_owned(), project.uid().to_owned()))
+    };
+    assert_eq!(
+        holder("shop"),
+        Some(("shop".to_owned(), "u-shop".to_owned()))
+    );
+    assert_eq!(holder("other"), None);
+    // What is no policy tells nothing.
+    authz.apply(&batch(
+        vec![put(Token::new("t", TokenSpec::default()))],
+        true,
+    ));
+    assert!(!is_told(&mut changes));
+    authz.apply(&batch(
+        vec![put(Binding::new("b", BindingSpec::default()))],
+        true,
+    ));
+    assert!(is_told(&mut changes));
+    let gone = Change::Delete {
+        key: Project::key("shop"),
+        revision: 2,
+    };
+    authz.apply(&batch(vec![gone], true));
+    assert!(is_told(&mut changes));
+    assert_eq!(holder("shop"), None);
+}
