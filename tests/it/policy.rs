@@ -39,8 +39,8 @@ fn built_in_policy_and_examples_are_clean_and_keep_their_cases() {
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     assert_eq!(
         out.lines().count(),
-        2,
-        "the policy itself and one example: {out}"
+        3,
+        "the policy itself and two examples: {out}"
     );
     let (code, out, err) = run(&["policy", "test", "policies"]);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
