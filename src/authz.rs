@@ -38,7 +38,7 @@ pub use acting::{ActingError, Actor, Assumed};
 pub use attributes::Attributes;
 pub use authorize::Authz;
 pub use files::built_in_roles;
-pub use folder::{FolderView, PolicyFolder};
+pub use folder::{FolderView, PolicyFolder, project_uid};
 pub use permit::{Asked, AuthzError, OwnPermit, Pace, Permit, Permitted, Purpose, Reach};
 pub use policy::{Change, Decision, Place, Policy, Who};
 pub use raw::{RawDecision, RawPolicy};

@@ -18,7 +18,7 @@ use super::bound;
 use super::draft::Draft;
 use super::error::{ApiError, ObjectRef};
 use super::resource::Context;
-use super::roles;
+use super::{projects, roles};
 use crate::authz::covers;
 use crate::authz::folder::Standing;
 use crate::authz::policy::{BASIC, GrantView, Place, Policy, RoleView, ScopeView, Who};
@@ -331,18 +331,15 @@ impl<'a> Authority<'a> {
             return Ok(vec![Ground::Global]);
         }
         // A project that is gone gives nothing.
-        let found = self.cx.load::<Project>(&spec.project).await?;
-        let found = found.filter(|(stored, _)| stored.object.metadata.uid == spec.project_uid);
+        let found = projects::find(self.cx, &spec.project, draft).await?;
+        let found = found.filter(|found| found.metadata.uid == spec.project_uid);
         Ok(match found {
             None => Vec::new(),
-            Some((stored, key)) => {
-                draft.prove(&key);
-                vec![Ground::Project {
-                    name: spec.project.clone(),
-                    uid: spec.project_uid.clone(),
-                    cluster: stored.object.spec.cluster,
-                }]
-            }
+            Some(found) => vec![Ground::Project {
+                name: spec.project.clone(),
+                uid: spec.project_uid.clone(),
+                cluster: found.spec.cluster,
+            }],
         })
     }
 

@@ -8,8 +8,8 @@ use super::error::{ApiError, Mistake, ObjectRef};
 use super::groups::fill_uid;
 use super::resource::{Context, Fixed, Resource};
 use super::table::{self, Column};
-use super::{Api, Caller, Reach, bound, roles};
-use crate::objects::{Binding, Cluster, Group, Project, RoleScope, Stored, SubjectKind, User};
+use super::{Api, Caller, Reach, bound, projects, roles};
+use crate::objects::{Binding, Cluster, Group, RoleScope, Stored, SubjectKind, User};
 use crate::status::clock;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -181,11 +181,10 @@ async fn project(
         }
         return Ok(());
     }
-    match cx.load::<Project>(&spec.project).await? {
+    match projects::find(cx, &spec.project, draft).await? {
         None => draft.wrong(Mistake::not_found("spec.project", &spec.project)),
-        Some((stored, found)) => {
-            draft.prove(&found);
-            let uid = &stored.object.metadata.uid;
+        Some(found) => {
+            let uid = &found.metadata.uid;
             fill_uid(draft, "spec.projectUid", &mut spec.project_uid, uid);
         }
     }
@@ -201,12 +200,12 @@ async fn managed(
     operation: &Operation<'_>,
     verb: &'static str,
 ) -> Result<(), ApiError> {
-    let project = cx.load::<Project>(&binding.spec.project).await?;
+    let project = projects::find(cx, &binding.spec.project, draft).await?;
     let uid = &binding.spec.project_uid;
-    let project = project.filter(|(stored, _)| stored.object.metadata.uid == *uid);
+    let project = project.filter(|found| found.metadata.uid == *uid);
     let authority = Authority::of(cx, ObjectRef::of::<Binding>(&binding.metadata.name));
     let manages = match project {
-        Some((stored, _)) => authority.manages(draft, &stored.object, verb).await?,
+        Some(found) => authority.manages(draft, &found, verb).await?,
         None => false,
     };
     if manages {

@@ -16,6 +16,9 @@ pub struct PolicyStatus {
     pub since: Timestamp,
     /// Roles of the folder.
     pub roles: usize,
+    /// Projects of the folder.
+    #[serde(default)]
+    pub projects: usize,
     /// Bindings of the folder.
     pub bindings: usize,
     /// Why what is in the folder now was not taken.
@@ -42,6 +45,7 @@ impl PolicyStatus {
         Self {
             since,
             roles: folder.roles.len(),
+            projects: folder.projects.len(),
             bindings: folder.bindings.len(),
             refused: problem.map(|(problem, since)| Refused {
                 since,

@@ -8,11 +8,11 @@ use super::authority::{Authority, Ground};
 use super::cascade::{self, Hands};
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
-use super::resource::{Context, Resource};
+use super::resource::{Context, Fixed, Resource};
 use super::table::{self, Column};
-use super::{Api, Caller, bound};
+use super::{Api, Caller, bound, roles};
 use crate::objects::{
-    Cluster, Kind, Project, Stored,
+    Cluster, Kind, Project, ProjectSpec, Stored,
     namespaces::{self, Pattern},
 };
 use jiff::Timestamp;
@@ -33,6 +33,7 @@ impl Resource for Project {
         Column::shown("Age", "Time since the project was made"),
         Column::wide("Description", "For people to read"),
         Column::wide("Uid", "What its grant groups are named by"),
+        Column::wide("Origin", "store, or the place in the policy folder"),
     ];
 
     fn cells(&self, now: Timestamp) -> Vec<Value> {
@@ -43,7 +44,19 @@ impl Resource for Project {
             table::age(self, now),
             table::or_none(&self.spec.description),
             self.metadata.uid.as_str().into(),
+            roles::origin(&self.metadata).into(),
         ]
+    }
+
+    fn fixed(api: &Api, name: &str) -> Option<Fixed<Self>> {
+        let folder = api.authz.folder();
+        let project = folder.projects.get(name)?.clone();
+        let place = folder.place::<Self>(name).unwrap_or_default();
+        Some(Fixed::Folder(project, place.to_owned()))
+    }
+
+    fn all_fixed(api: &Api) -> Vec<Self> {
+        api.authz.folder().projects.values().cloned().collect()
     }
 
     fn is_own(&self, api: &Api, caller: &Caller) -> bool {
@@ -149,9 +162,36 @@ impl Project {
     }
 }
 
-/// The entries of the cluster's other projects.
+/// The project of this name, whatever its origin; the write holds only while a stored one is as it is.
+pub(super) async fn find(
+    cx: &Context<'_>,
+    name: &str,
+    draft: &mut Draft,
+) -> Result<Option<Project>, ApiError> {
+    if let Some(fixed) = Project::fixed(cx.api, name) {
+        return Ok(Some(fixed.into_object()));
+    }
+    let Some((stored, found)) = cx.load::<Project>(name).await? else {
+        return Ok(None);
+    };
+    draft.prove(&found);
+    Ok(Some(stored.object))
+}
+
+/// The entries of the cluster's other projects: the folder's, and the stored ones that it does not hide.
 async fn others(cx: &Context<'_>, project: &Project) -> Result<Vec<(String, Pattern)>, ApiError> {
+    let folder = cx.api.authz.folder();
     let mut entries = Vec::new();
+    let mut add = |name: &str, spec: &ProjectSpec| {
+        if spec.cluster == project.spec.cluster && *name != project.metadata.name {
+            let patterns = spec.namespaces.iter();
+            let patterns = patterns.filter_map(|entry| Pattern::parse(entry).ok());
+            entries.extend(patterns.map(|pattern| (name.to_owned(), pattern)));
+        }
+    };
+    for (name, found) in &folder.projects {
+        add(name, &found.spec);
+    }
     let mut after: Option<String> = None;
     loop {
         let listing = cx
@@ -161,15 +201,10 @@ async fn others(cx: &Context<'_>, project: &Project) -> Result<Vec<(String, Patt
             .await?;
         for found in &listing.items {
             let stored = Stored::<Project>::decode(&found.key, &found.value, found.mod_revision)?;
-            let (meta, spec) = (stored.object.metadata, stored.object.spec);
-            if spec.cluster != project.spec.cluster || meta.name == project.metadata.name {
-                continue;
+            let name = &stored.object.metadata.name;
+            if !folder.projects.contains_key(name) {
+                add(name, &stored.object.spec);
             }
-            let patterns = spec
-                .namespaces
-                .iter()
-                .filter_map(|e| Pattern::parse(e).ok());
-            entries.extend(patterns.map(|pattern| (meta.name.clone(), pattern)));
         }
         after = listing.items.last().map(|found| found.key.clone());
         if !listing.more {

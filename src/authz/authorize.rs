@@ -35,12 +35,6 @@ use tokio::sync::watch;
 
 /// Name of the built-in role that everyone who is logged in holds on the gateway's own API.
 const AUTHENTICATED: &str = "authenticated";
-/// Reviews that answer for all namespaces at once.
-const SELF_REVIEWS: [(&str, &str); 3] = [
-    ("authorization.k8s.io", "selfsubjectaccessreviews"),
-    ("authorization.k8s.io", "selfsubjectrulesreviews"),
-    WHOAMI,
-];
 /// What a cluster-scoped token may still ask of the own API: who am I.
 const WHOAMI: (&str, &str) = ("authentication.k8s.io", "selfsubjectreviews");
 
@@ -116,6 +110,7 @@ impl Authz {
             .collect();
         let mut next = self.next();
         let found = edits.len();
+        next.folder_changed |= edits.iter().any(|edit| next.layers.concerns_view(edit));
         let edits: Vec<Edit> = (edits.into_iter())
             .filter_map(|edit| next.layers.stored(edit))
             .collect();
@@ -131,6 +126,11 @@ impl Authz {
         if !edits.is_empty() {
             self.publish_folder(&mut next, &edits);
         }
+    }
+
+    /// Why a folder cannot be taken beside what is stored; nothing if it can.
+    pub fn clashes(&self, folder: &PolicyFolder) -> Vec<String> {
+        self.next().layers.clashes(folder)
     }
 
     /// Takes another folder, as one change. Nobody may change `people` meanwhile.
@@ -263,7 +263,7 @@ impl Authz {
         let Some(role) = decided.role() else {
             return Err(refusal(&policy, &actor, &cluster, info, now));
         };
-        let carried = carried(&info.attributes());
+        let carried = Carried::of(&info.attributes());
         let grants = policy.grants(&who, &cluster, carried, now, MOST_GRANTS);
         if grants.len() > MOST_GRANTS {
             let user = actor.handle().to_owned();
@@ -338,17 +338,6 @@ pub(super) fn within_scope(caller: &Identity, cluster: &str) -> Result<(), Authz
         }
         Some(_) | None => Ok(()),
     }
-}
-
-/// Which grants go with a request: those that can matter for its answer. A review of one's own rights is about all
-/// of them, whatever namespace its body names.
-fn carried<'a>(attrs: &Attributes<'a>) -> Carried<'a> {
-    let asked = (attrs.api_group, attrs.resource);
-    let is_review = attrs.is_resource && attrs.verb == "create" && attrs.subresource.is_empty();
-    if is_review && SELF_REVIEWS.contains(&asked) {
-        return Carried::All;
-    }
-    Carried::Namespace(attrs.namespace)
 }
 
 /// Why a request to a cluster is refused. Nothing here is asked on the way to an allow.

@@ -1,8 +1,11 @@
-//! The policy folder of a gateway: its own roles and bindings, in files that people review.
+//! The policy folder of a gateway: its own roles, projects and bindings, in files that people review.
 //!
 //! A folder is read whole, by the same reader as `palisade policy check`, and a folder with any mistake is
-//! not taken. What stands in it beside roles and bindings of our own (Clusters, Groups, RBAC manifests) is
-//! for that command and its cases: the gateway passes it over and says so.
+//! not taken. What stands in it beside those kinds of our own (Clusters, Groups, RBAC manifests) is for that
+//! command and its cases: the gateway passes it over and says so.
+//!
+//! A project counts by its uid, and a file has none: the folder's projects get one that is made of their name
+//! ([`project_uid`]), the same on every replica and at every start. It is no uid that a stored project can have.
 //!
 //! [`FolderView`] is what the API and people see of it: every object with the place where it is written,
 //! and of every binding whether it counts.
@@ -11,7 +14,7 @@ use super::{
     files::{self, Folder},
     source::Sourced,
 };
-use crate::objects::{Binding, Kind, Role, SubjectKind};
+use crate::objects::{Binding, Kind, Project, Role, SubjectKind};
 use aws_lc_rs::digest;
 use std::{
     collections::BTreeMap,
@@ -35,6 +38,7 @@ pub type Sum = [u8; digest::SHA256_OUTPUT_LEN];
 #[derive(Debug, Default)]
 pub struct PolicyFolder {
     pub(super) roles: BTreeMap<String, Sourced<Role>>,
+    pub(super) projects: BTreeMap<String, Sourced<Project>>,
     pub(super) bindings: BTreeMap<String, Sourced<Binding>>,
     pub(super) warnings: Vec<String>,
     sum: Sum,
@@ -71,17 +75,51 @@ impl PolicyFolder {
         for role in roles.values_mut() {
             below(&root, role);
         }
+        let mut projects = folder.own.projects;
+        for (name, project) in &mut projects {
+            below(&root, project);
+            project.object.metadata.uid = project_uid(name);
+        }
         let mut bindings = folder.own.bindings;
         for binding in bindings.values_mut() {
             below(&root, binding);
+            let spec = &mut binding.object.spec;
+            if let Some(project) = projects.get(&spec.project) {
+                spec.project_uid.clone_from(&project.object.metadata.uid);
+            }
         }
-        let sum = sum_of(&roles, &bindings, &warnings);
-        Self {
+        let mut folder = Self {
             roles,
+            projects,
             bindings,
             warnings,
-            sum,
+            sum: Sum::default(),
+        };
+        folder.sum = folder.sum_up();
+        folder
+    }
+
+    fn sum_up(&self) -> Sum {
+        fn add<'a, K: Kind + 'a>(
+            context: &mut digest::Context,
+            all: impl IntoIterator<Item = &'a Sourced<K>>,
+        ) {
+            for found in all {
+                // Kinds always serialise; the line keeps two objects from running into each other.
+                let text = serde_json::to_string(&found.object).unwrap_or_default();
+                context.update(format!("{}\n{text}\n", found.origin.spot()).as_bytes());
+            }
         }
+        let mut context = digest::Context::new(&digest::SHA256);
+        add(&mut context, self.roles.values());
+        add(&mut context, self.projects.values());
+        add(&mut context, self.bindings.values());
+        for warning in &self.warnings {
+            context.update(format!("{warning}\n").as_bytes());
+        }
+        let mut sum = Sum::default();
+        sum.copy_from_slice(context.finish().as_ref());
+        sum
     }
 
     /// Tells what it says apart from what another one says, places included.
@@ -133,29 +171,20 @@ fn below<K: Kind>(root: &Path, found: &mut Sourced<K>) {
     }
 }
 
-fn sum_of(
-    roles: &BTreeMap<String, Sourced<Role>>,
-    bindings: &BTreeMap<String, Sourced<Binding>>,
-    warnings: &[String],
-) -> Sum {
-    fn add<K: Kind>(context: &mut digest::Context, found: &Sourced<K>) {
-        // Kinds always serialise; the line keeps two objects from running into each other.
-        let text = serde_json::to_string(&found.object).unwrap_or_default();
-        context.update(format!("{}\n{text}\n", found.origin.spot()).as_bytes());
+/// Uid of the folder's project of this name: a UUID of version 8 (RFC 9562, section 5.8), where the store makes
+/// random ones of version 4.
+pub fn project_uid(name: &str) -> String {
+    let sum = digest::digest(
+        &digest::SHA256,
+        format!("palisade.dev project of a folder: {name}").as_bytes(),
+    );
+    let mut bytes = [0; 16];
+    for (byte, made) in bytes.iter_mut().zip(sum.as_ref()) {
+        *byte = *made;
     }
-    let mut context = digest::Context::new(&digest::SHA256);
-    for role in roles.values() {
-        add(&mut context, role);
-    }
-    for binding in bindings.values() {
-        add(&mut context, binding);
-    }
-    for warning in warnings {
-        context.update(format!("{warning}\n").as_bytes());
-    }
-    let mut sum = [0; digest::SHA256_OUTPUT_LEN];
-    sum.copy_from_slice(context.finish().as_ref());
-    sum
+    uuid::Builder::from_custom_bytes(bytes)
+        .into_uuid()
+        .to_string()
 }
 
 /// Whether a binding of the folder counts: its subject is a name there, and a uid in the policy.
@@ -179,12 +208,18 @@ pub enum Standing {
 pub struct FolderView {
     /// By name, labelled and annotated.
     pub roles: BTreeMap<String, Role>,
+    /// By name, labelled and annotated.
+    pub projects: BTreeMap<String, Project>,
     /// By name; with the subject's uid where it counts.
     pub bindings: BTreeMap<String, Placed>,
     /// Stored roles of the same name: they do not count.
     pub hidden_roles: Vec<String>,
+    /// Stored projects of the same name: they do not count.
+    pub hidden_projects: Vec<String>,
     /// Stored bindings of the same name: they do not count.
     pub hidden_bindings: Vec<String>,
+    /// Namespaces that a project of the folder and a stored one both hold: they are in neither.
+    pub shared: Vec<String>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<String>,
 }
@@ -203,6 +238,7 @@ impl FolderView {
     pub fn place<K: Kind>(&self, name: &str) -> Option<&str> {
         let meta = match K::KIND {
             Role::KIND => self.roles.get(name)?.meta(),
+            Project::KIND => self.projects.get(name)?.meta(),
             Binding::KIND => self.bindings.get(name)?.binding.meta(),
             _ => return None,
         };
@@ -213,7 +249,13 @@ impl FolderView {
     pub fn remark_count(&self) -> usize {
         let idle = |placed: &&Placed| !matches!(placed.standing, Standing::Counts(_));
         let idle = self.bindings.values().filter(idle).count();
-        idle + self.hidden_roles.len() + self.hidden_bindings.len() + self.warnings.len()
+        let hidden = [
+            &self.hidden_roles,
+            &self.hidden_projects,
+            &self.hidden_bindings,
+        ];
+        let hidden: usize = hidden.into_iter().map(Vec::len).sum();
+        idle + hidden + self.shared.len() + self.warnings.len()
     }
 
     /// What a person has to know, one sentence each: bindings that do not count, stored objects that do not
@@ -230,7 +272,9 @@ impl FolderView {
         };
         bindings
             .chain(hidden("Role", &self.hidden_roles))
+            .chain(hidden("Project", &self.hidden_projects))
             .chain(hidden("Binding", &self.hidden_bindings))
+            .chain(self.shared.iter().cloned())
             .chain(self.warnings.iter().cloned())
             .collect()
     }
@@ -269,7 +313,9 @@ pub(super) fn shown<K: Kind>(found: &Sourced<K>) -> K {
     let (start, _) = sum.as_ref().split_at_checked(8).unwrap_or_default();
     let version = u64::from_be_bytes(start.try_into().unwrap_or_default());
     let meta = object.meta_mut();
-    meta.uid = format!("folder-{}", meta.name);
+    if meta.uid.is_empty() {
+        meta.uid = format!("folder-{}", meta.name);
+    }
     // Another one as soon as it says something else: what a cache compares.
     meta.resource_version = version.to_string();
     meta.labels.insert(ORIGIN.to_owned(), FOLDER.to_owned());

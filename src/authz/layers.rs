@@ -8,6 +8,10 @@
 //! folder is read and whenever somebody comes or goes. A name that another had before (a tombstone is left
 //! of every user and group) stands for nobody until the file says which uid is meant: whoever is given a
 //! name that was free must not find rights waiting that were meant for somebody else.
+//!
+//! A namespace that a project of the folder and a stored one both hold is in neither: whoever writes the later of
+//! the two is refused ([`Layers::clashes`], and the API asks what the folder holds), and if both were written in the
+//! same instant the policy counts neither and the folder's view says so.
 
 use super::{
     authorize::Edit,
@@ -18,7 +22,9 @@ use super::{
 use crate::{
     authn::Index,
     objects::{
-        Binding, BindingSpec, Group, Kind, Role, RoleSpec, Subject, SubjectKind, User, tombstones,
+        Binding, BindingSpec, Group, Kind, Project, Role, RoleSpec, Subject, SubjectKind, User,
+        namespaces::{self, Pattern, Shared},
+        tombstones,
     },
     store::follow::{Batch, Change},
 };
@@ -30,6 +36,8 @@ pub(super) struct Layers {
     folder: PolicyFolder,
     /// Every stored role, so that one can come back from under the folder's.
     roles: BTreeMap<String, RoleSpec>,
+    /// Every stored project, for the same reason.
+    projects: BTreeMap<String, Project>,
     /// Stored bindings of which the folder has the name.
     hidden: BTreeMap<String, Binding>,
     /// How the subject of each of the folder's bindings was found.
@@ -59,8 +67,34 @@ impl Layers {
                 };
                 None
             }
-            Edit::Cluster(..) | Edit::Project(..) => Some(edit),
+            Edit::Project(name, project) => {
+                match project {
+                    Some(project) => self.projects.insert(name.clone(), project.clone()),
+                    None => self.projects.remove(name),
+                };
+                (!self.folder.projects.contains_key(name)).then_some(edit)
+            }
+            Edit::Cluster(..) => Some(edit),
         }
+    }
+
+    /// What people see of the folder hangs on this change too: which namespaces it shares with stored projects.
+    pub(super) fn concerns_view(&self, edit: &Edit) -> bool {
+        matches!(edit, Edit::Project(..)) && !self.folder.projects.is_empty()
+    }
+
+    /// Why a folder cannot be taken beside what is stored: a line for each namespace that one of its projects and a
+    /// stored one both hold.
+    pub(super) fn clashes(&self, folder: &PolicyFolder) -> Vec<String> {
+        let shared = shared(folder, &self.projects).into_iter();
+        let lines = shared.map(|(shared, found)| {
+            format!(
+                "{}: spec.namespaces: {shared}, and a namespace belongs to one project; {:?} is a stored one",
+                found.origin.spot(),
+                shared.projects[1]
+            )
+        });
+        lines.collect()
     }
 
     /// Puts another folder in place; what that does to the policy.
@@ -84,6 +118,7 @@ impl Layers {
                 edits.push(Edit::Role(name.clone(), Some(found.object.clone())));
             }
         }
+        edits.extend(self.replace_projects(&old));
         for name in old.bindings.keys() {
             if !self.folder.bindings.contains_key(name) {
                 self.standings.remove(name);
@@ -98,6 +133,19 @@ impl Layers {
         }
         edits.extend(self.bind_all(&old, people));
         edits
+    }
+
+    fn replace_projects(&self, old: &PolicyFolder) -> Vec<Edit> {
+        let new = &self.folder.projects;
+        let gone = old.projects.keys().filter(|name| !new.contains_key(*name));
+        let gone = gone.map(|name| Edit::Project(name.clone(), self.projects.get(name).cloned()));
+        let same = |name: &String, found: &Sourced<Project>| {
+            let old = old.projects.get(name);
+            old.is_some_and(|old| old.object.spec == found.object.spec)
+        };
+        let put = new.iter().filter(|(name, found)| !same(name, found));
+        let put = put.map(|(name, found)| Edit::Project(name.clone(), Some(found.object.clone())));
+        gone.chain(put).collect()
     }
 
     /// Looks every subject up anew.
@@ -210,10 +258,24 @@ impl Layers {
             .roles
             .keys()
             .filter(|name| self.roles.contains_key(*name));
+        let hidden_projects = folder
+            .projects
+            .keys()
+            .filter(|name| self.projects.contains_key(*name));
+        let shared = shared(folder, &self.projects).into_iter();
+        let shared = shared.map(|(shared, found)| {
+            let spot = found.origin.spot();
+            format!("{spot}: {shared}: until that is mended it is in no project")
+        });
         FolderView {
             roles: roles
                 .map(|(name, found)| (name.clone(), folder::shown(found)))
                 .collect(),
+            projects: (folder.projects.iter())
+                .map(|(name, found)| (name.clone(), folder::shown(found)))
+                .collect(),
+            hidden_projects: hidden_projects.cloned().collect(),
+            shared: shared.collect(),
             bindings: (folder.bindings.iter())
                 .map(|(name, found)| (name.clone(), self.placed(name, found)))
                 .collect(),
@@ -232,6 +294,40 @@ impl Layers {
         }
         Placed { binding, standing }
     }
+}
+
+/// The namespaces that a project of the folder, the first of each pair, and a stored one both hold. A stored project
+/// of which the folder has the name does not count.
+fn shared<'f>(
+    folder: &'f PolicyFolder,
+    stored: &BTreeMap<String, Project>,
+) -> Vec<(Shared, &'f Sourced<Project>)> {
+    let mut found = Vec::new();
+    let stored: Vec<(&String, &str, Pattern)> = stored
+        .iter()
+        .filter(|(name, _)| !folder.projects.contains_key(*name))
+        .flat_map(|(name, project)| {
+            let spec = &project.spec;
+            patterns(project).map(move |pattern| (name, spec.cluster.as_str(), pattern))
+        })
+        .collect();
+    for (name, project) in &folder.projects {
+        let cluster = &project.object.spec.cluster;
+        for own in patterns(&project.object) {
+            let others = stored.iter().filter(|(_, at, _)| at == cluster);
+            let mut clashing = others.filter_map(|(other, _, pattern)| {
+                namespaces::conflict((name, &own), (other, pattern))
+            });
+            // One of each entry is enough to mend it.
+            found.extend(clashing.next().map(|shared| (shared, project)));
+        }
+    }
+    found
+}
+
+fn patterns(project: &Project) -> impl Iterator<Item = Pattern> {
+    let entries = project.spec.namespaces.iter();
+    entries.filter_map(|entry| Pattern::parse(entry).ok())
 }
 
 fn role(spec: &RoleSpec) -> Role {

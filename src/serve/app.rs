@@ -189,7 +189,7 @@ impl App {
         background.spawn(admin.run(Arc::new(admin_shows), tasks.end.clone()));
         background.spawn(follower.clone().run(views.sink(), tasks.end.clone()));
         follower.wait_for(0, FIRST_VIEW).await?;
-        views.take_policy(folder);
+        views.take_policy(folder).map_err(StartError::Policy)?;
 
         let wiring = Wiring {
             config: &live,

@@ -173,7 +173,7 @@ impl Reloader {
         spawn_blocking(look).await.unwrap_or_default()
     }
 
-    /// Puts what was found in place; nothing here can fail.
+    /// Puts what was found in place.
     fn take(&self, found: Found) -> Vec<Source> {
         let mut taken = Vec::new();
         let status = &self.parts.status;
@@ -194,10 +194,10 @@ impl Reloader {
             New::Refused(problem) => self.refused(Source::Certificate, &problem),
         }
         match found.policy {
-            New::Found(folder) => {
-                self.parts.views.take_policy(*folder);
-                taken.push(Source::Policy);
-            }
+            New::Found(folder) => match self.parts.views.take_policy(*folder) {
+                Ok(()) => taken.push(Source::Policy),
+                Err(lines) => self.refused(Source::Policy, &Problem { lines }),
+            },
             New::AsBefore => self.as_before(Source::Policy),
             New::Refused(problem) => self.refused(Source::Policy, &problem),
         }

@@ -15,6 +15,8 @@ use palisade::{
 use serde_json::{Value, json};
 use std::fs;
 
+mod projects;
+
 const PODS: &str = "/k8s/clusters/fake/api/v1/namespaces/default/pods";
 const API: &str = "/apis/palisade.dev/v1alpha1";
 

@@ -52,6 +52,26 @@ pub enum Carried<'a> {
     All,
 }
 
+/// Reviews that answer for all namespaces at once.
+const SELF_REVIEWS: [(&str, &str); 3] = [
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews"),
+    ("authentication.k8s.io", "selfsubjectreviews"),
+];
+
+impl<'a> Carried<'a> {
+    /// Those that can matter for the answer to a request. A review of one's own rights is about all of them, whatever
+    /// namespace its body names.
+    pub fn of(attrs: &Attributes<'a>) -> Self {
+        let asked = (attrs.api_group, attrs.resource);
+        let is_review = attrs.is_resource && attrs.verb == "create" && attrs.subresource.is_empty();
+        if is_review && SELF_REVIEWS.contains(&asked) {
+            return Self::All;
+        }
+        Self::Namespace(attrs.namespace)
+    }
+}
+
 /// One grant that is held: a grant group in the making.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HeldGrant {

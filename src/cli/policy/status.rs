@@ -49,10 +49,13 @@ fn text_of(status: &PolicyStatus) -> String {
     let PolicyStatus {
         since,
         roles,
+        projects,
         bindings,
         ..
     } = status;
-    let mut text = format!("counts:    {roles} role(s), {bindings} binding(s), since {since}\n");
+    let mut text = format!(
+        "counts:    {roles} role(s), {projects} project(s), {bindings} binding(s), since {since}\n"
+    );
     if let Some(refused) = &status.refused {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "refused:   since {}", refused.since);
@@ -79,6 +82,7 @@ mod tests {
         let status = PolicyStatus {
             since: "2026-03-01T09:00:00Z".parse().unwrap(),
             roles: 2,
+            projects: 3,
             bindings: 5,
             refused: Some(Refused {
                 since: "2026-03-01T10:00:00Z".parse().unwrap(),
@@ -88,7 +92,7 @@ mod tests {
         };
         assert_eq!(
             text_of(&status),
-            "counts:    2 role(s), 5 binding(s), since 2026-03-01T09:00:00Z\n\
+            "counts:    2 role(s), 3 project(s), 5 binding(s), since 2026-03-01T09:00:00Z\n\
              refused:   since 2026-03-01T10:00:00Z\n  \
              /p/a.yaml:3:5: spec.role: there is no role \"x\"\n\
              remarks:\n  a.yaml:9: Binding \"b\" does not count: \u{fffd}[31m\n"

@@ -66,23 +66,31 @@ impl Views {
         }
     }
 
-    /// From now on this folder counts, for requests and for what clusters are told.
-    pub(in crate::serve) fn take_policy(&self, folder: PolicyFolder) {
+    /// From now on this folder counts, for requests and for what clusters are told. If it cannot beside what is stored:
+    /// a line for each reason.
+    pub(in crate::serve) fn take_policy(&self, folder: PolicyFolder) -> Result<(), Vec<String>> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let clashes = self.authz.clashes(&folder);
+        if !clashes.is_empty() {
+            return Err(clashes);
+        }
         let mut roles = self.built_in.clone();
         let own = folder.roles();
         roles.extend(own.map(|(name, role)| (name.clone(), role.spec.clone())));
         self.registry.set_base_roles(roles);
         self.authz.set_folder(folder, &self.index);
+        Ok(())
     }
 
     /// Says in the log what is in the folder, and what of it does not count.
     pub(in crate::serve) fn tell_policy(&self) {
         let folder = self.authz.folder();
-        let (roles, bindings) = (folder.roles.len(), folder.bindings.len());
+        let (roles, projects) = (folder.roles.len(), folder.projects.len());
+        let bindings = folder.bindings.len();
         let remarks = folder.remarks();
         tracing::info!(
             roles,
+            projects,
             bindings,
             remarks = remarks.len(),
             "the policy folder counts"

@@ -58,7 +58,7 @@ fn a_folder_counts_by_itself_and_a_mistake_in_it_keeps_the_old_one() {
     assert!(line.contains("team.yaml:1"), "{line}");
     let status = world.admin(&["policy", "status"]);
     assert!(
-        status.starts_with("counts:    1 role(s), 1 binding(s), since "),
+        status.starts_with("counts:    1 role(s), 0 project(s), 1 binding(s), since "),
         "{status}"
     );
     let bound = world.palisade("admin", &["unbind", "zoe-reads"]);
