@@ -70,6 +70,7 @@ mod review;
 mod roles;
 mod route;
 mod select;
+mod settle;
 mod table;
 mod tokens;
 mod unlock;

@@ -27,7 +27,7 @@ pub(super) enum Operation<'a> {
 }
 
 impl<'a> Operation<'a> {
-    fn verb(self) -> &'a str {
+    pub(super) fn verb(self) -> &'a str {
         match self {
             Self::Get(_) => "get",
             Self::List => "list",
@@ -39,7 +39,20 @@ impl<'a> Operation<'a> {
         }
     }
 
-    fn name(self) -> Option<&'a str> {
+    /// `users`, `users/password`.
+    pub(super) fn resource<K: Kind>(self) -> String {
+        match self {
+            Self::Sub(_, subresource, _) => format!("{}/{subresource}", K::PLURAL),
+            Self::Get(_)
+            | Self::List
+            | Self::Create
+            | Self::Update(_)
+            | Self::Patch(_)
+            | Self::Delete(_) => K::PLURAL.to_owned(),
+        }
+    }
+
+    pub(super) fn name(self) -> Option<&'a str> {
         match self {
             Self::Get(name)
             | Self::Update(name)
@@ -100,15 +113,7 @@ pub(super) fn forbidden<K: Kind>(caller: &Caller, op: &Operation<'_>) -> ApiErro
 
 /// Upstream's grammar (`responsewriters/errors.go`).
 fn sentence<K: Kind>(caller: &Caller, op: &Operation<'_>) -> String {
-    let resource = match op {
-        Operation::Sub(_, subresource, _) => format!("{}/{subresource}", K::PLURAL),
-        Operation::Get(_)
-        | Operation::List
-        | Operation::Create
-        | Operation::Update(_)
-        | Operation::Patch(_)
-        | Operation::Delete(_) => K::PLURAL.to_owned(),
-    };
+    let resource = op.resource::<K>();
     let object = op
         .name()
         .map(|name| format!(" {name:?}"))

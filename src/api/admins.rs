@@ -4,19 +4,18 @@
 //! without the host. Every write that takes the role from somebody goes through [`guard`], which counts who
 //! is left; two of them in one instant would each count the other's admin, so all of them write one key.
 
+use super::cascade::APPLY_WAIT;
 use super::draft::Draft;
 use super::error::ApiError;
 use super::error::ObjectRef;
 use super::resource::Context;
 use crate::authz::folder::Standing;
-use crate::objects::{Binding, Group, Kind, Member, Stored, Subject, SubjectKind, User};
+use crate::objects::{Binding, Group, Member, Stored, Subject, SubjectKind, User};
 
 /// The built-in role that reaches everything on the own API.
 pub(super) const ADMIN: &str = "admin";
 /// Written by every transaction that takes the role from somebody.
 const GUARD: &str = "/palisade/meta/admins";
-/// Keys read at once.
-const PAGE: usize = 500;
 
 const LAST: &str = "nobody would be left who holds the role \"admin\" without an end and can log in: bind it to somebody else, with a password, first";
 
@@ -39,6 +38,16 @@ pub(super) async fn guard(
     object: ObjectRef,
 ) -> Result<(), ApiError> {
     let found = cx.api.store.get(GUARD).await?;
+    let revision = found.map_or(0, |found| found.mod_revision);
+    if cx
+        .api
+        .follower
+        .wait_for(revision, APPLY_WAIT)
+        .await
+        .is_err()
+    {
+        return Err(ApiError::Behind);
+    }
     let mut concerned = false;
     let mut left = false;
     for binding in admin_bindings(cx).await? {
@@ -52,7 +61,6 @@ pub(super) async fn guard(
     if !left {
         return Err(ApiError::Conflict(object, LAST.to_owned()));
     }
-    let revision = found.map_or(0, |found| found.mod_revision);
     draft.put_raw(GUARD, b"{\"schema\":1}".to_vec(), revision);
     Ok(())
 }
@@ -146,32 +154,28 @@ async fn any_active(
     Ok(false)
 }
 
-/// Bindings of the role that do not end, those of the policy folder too.
+/// Bindings of the role that do not end, those of the policy folder too. Which there are the policy in memory says: it
+/// is as far as whatever took the role from somebody before. What they are is read anew, one by one. A binding that
+/// the policy has not seen yet leaves one more than is counted.
 async fn admin_bindings(cx: &Context<'_>) -> Result<Vec<Binding>, ApiError> {
+    let policy = cx.api.authz.policy();
+    let given = policy
+        .global_bindings()
+        .filter(|grant| grant.role() == ADMIN && grant.expires_at().is_none());
+    let names: Vec<&str> = given.map(|grant| grant.name()).collect();
     let folder = cx.api.authz.folder();
-    let placed = folder.bindings.values();
-    let mut bindings: Vec<Binding> = placed
-        .filter(|placed| matches!(placed.standing, Standing::Counts(_)))
-        .map(|placed| placed.binding.clone())
-        .filter(gives_admin)
-        .collect();
-    let mut after: Option<String> = None;
-    loop {
-        let listing = cx
-            .api
-            .store
-            .list(&Binding::prefix(), PAGE, after.as_deref())
-            .await?;
-        for found in &listing.items {
-            let stored = Stored::<Binding>::decode(&found.key, &found.value, found.mod_revision)?;
-            let hidden = folder.bindings.contains_key(&stored.object.metadata.name);
-            if gives_admin(&stored.object) && !hidden {
-                bindings.push(stored.object);
+    let mut bindings = Vec::new();
+    for name in names {
+        let binding = match folder.bindings.get(name) {
+            Some(placed) => {
+                matches!(placed.standing, Standing::Counts(_)).then(|| placed.binding.clone())
             }
-        }
-        after = listing.items.last().map(|found| found.key.clone());
-        if !listing.more {
-            return Ok(bindings);
-        }
+            None => cx
+                .load::<Binding>(name)
+                .await?
+                .map(|(stored, _)| stored.object),
+        };
+        bindings.extend(binding.filter(gives_admin));
     }
+    Ok(bindings)
 }

@@ -14,6 +14,9 @@
 //!
 //! The policy in memory says by which bindings somebody may hold a right; whether they do is read from the store.
 
+mod ground;
+
+use super::access::Operation;
 use super::bound;
 use super::draft::Draft;
 use super::error::{ApiError, ObjectRef};
@@ -21,62 +24,27 @@ use super::resource::Context;
 use super::{projects, roles};
 use crate::authz::covers;
 use crate::authz::folder::Standing;
-use crate::authz::policy::{BASIC, GrantView, Place, Policy, RoleView, ScopeView, Who};
+use crate::authz::policy::{BASIC, Policy, RoleView, ScopeView, Who};
 use crate::objects::rules::PolicyRule;
 use crate::objects::{
-    Binding, BindingSpec, Cluster, GROUP, Group, Kind, Project, Role, RoleScope, RoleSpec, Subject,
-    SubjectKind, User,
+    Binding, BindingSpec, Cluster, Group, Kind, Project, Role, RoleScope, RoleSpec, Subject,
+    SubjectKind, User, tombstones,
 };
 use crate::status::clock;
+pub(super) use ground::Ground;
+use ground::{everything, fits, lasts, on_clusters, own_rule, reaches, selects_all};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 /// Bindings of one user or group that are looked at one by one; whoever gives away more needs `bind` on every role.
 const MOST_BINDINGS: usize = 200;
+/// Single rights (a verb on a resource of a group) that one write gives at most, unless its maker has `bind` or
+/// `escalate`: twenty times the largest built-in role, and a second's work at worst.
+const MOST_PARTS: usize = 10_000;
 /// Rules that a refusal spells out.
 const MOST_SHOWN: usize = 3;
 /// Whoever answers for a cluster is shown what its users send there: to say who that is takes this role, or its like.
 const CLUSTER_OWNER: &str = "cluster-owner";
-
-/// Where something is given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ground {
-    /// On the gateway's own API.
-    Global,
-    /// On every cluster, also those registered later.
-    Everywhere,
-    /// On the clusters that carry these labels, also later ones.
-    Selector(BTreeMap<String, String>),
-    /// On one cluster.
-    Cluster(String),
-    /// In one project. What is held on its cluster is held there too.
-    Project {
-        name: String,
-        uid: String,
-        cluster: String,
-    },
-    /// In one project, by roles of scope project alone.
-    Within { name: String, uid: String },
-}
-
-impl fmt::Display for Ground {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Global => f.write_str("on the gateway's own API"),
-            Self::Everywhere => f.write_str("on every cluster"),
-            Self::Selector(labels) => {
-                let terms: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                write!(f, "on every cluster with {}", terms.join(","))
-            }
-            Self::Cluster(name) => write!(f, "on cluster {name:?}"),
-            Self::Project { name, .. } | Self::Within { name, .. } => {
-                write!(f, "in project {name:?}")
-            }
-        }
-    }
-}
 
 /// Rules that a write gives to somebody.
 struct Given<'a> {
@@ -264,6 +232,21 @@ impl<'a> Authority<'a> {
         Ok(self.uncovered(draft, &given).await?.is_empty())
     }
 
+    /// Whether a role of scope global lets the caller do this to a kind.
+    pub(super) async fn may<K: Kind>(
+        &self,
+        draft: &mut Draft,
+        op: &Operation<'_>,
+    ) -> Result<bool, ApiError> {
+        let rules = [own_rule(&op.resource::<K>(), op.verb(), op.name())];
+        let given = Given {
+            rules: &rules,
+            ground: &Ground::Global,
+            until: Some(self.now),
+        };
+        Ok(self.uncovered(draft, &given).await?.is_empty())
+    }
+
     /// Whether the caller has a verb on roles: on this one, or on all.
     async fn has_verb(
         &self,
@@ -381,6 +364,11 @@ impl<'a> Authority<'a> {
         draft: &mut Draft,
         given: &Given<'_>,
     ) -> Result<Vec<PolicyRule>, ApiError> {
+        if covers::parts(given.rules) > MOST_PARTS {
+            return Err(self.refused(&format!(
+                "it gives more than {MOST_PARTS} single rights, too many to compare with those that they hold"
+            )));
+        }
         let mut lacking: Vec<PolicyRule> = given.rules.iter().flat_map(covers::breakdown).collect();
         for name in self.candidates(given) {
             if lacking.is_empty() {
@@ -487,13 +475,27 @@ impl<'a> Authority<'a> {
         let group = self.cx.load::<Group>(&subject.name).await?;
         let group = group.filter(|(stored, _)| stored.object.metadata.uid == subject.uid);
         let Some((stored, key)) = group else {
-            // A group of a provider: who is in it was settled when the caller was authenticated.
-            return Ok(self.cx.api.index.group_name(&subject.uid).is_none());
+            // A group of a provider: who is in it was settled when the caller was authenticated. Not one of ours that
+            // was removed since.
+            let known = self.cx.api.index.group_name(&subject.uid).is_some();
+            return Ok(!known && !self.is_buried(subject).await?);
         };
         proof.prove(&key);
         let mut members = stored.object.spec.members.iter();
         // Whoever acts as somebody else is in the groups that they ask for (`--as-group`).
         Ok(caller.acting.is_some() || members.any(|member| *member.uid == *caller.user_uid))
+    }
+
+    /// Whether a subject is a local group that was removed.
+    async fn is_buried(&self, subject: &Subject) -> Result<bool, ApiError> {
+        let grave = format!("{}{}", tombstones(Group::PLURAL), subject.name);
+        let found = self.cx.api.store.get(&grave).await?;
+        let uid = |bytes: &[u8]| {
+            let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+            let uid = value.get("uid").and_then(serde_json::Value::as_str);
+            uid.is_none_or(|uid| uid == subject.uid)
+        };
+        Ok(found.is_some_and(|found| uid(&found.value)))
     }
 
     /// Whether a binding holds on a ground.
@@ -526,92 +528,6 @@ impl<'a> Authority<'a> {
         let mut terms = selector.iter();
         Ok(terms.all(|(key, value)| labels.get(key) == Some(value)))
     }
-}
-
-/// Whether a holding that ends at `end` lasts as long as what is given.
-fn lasts(end: Option<Timestamp>, until: Option<Timestamp>, now: Timestamp) -> bool {
-    match (end, until) {
-        (None, _) => true,
-        (Some(end), Some(until)) => end > now && end >= until,
-        (Some(_), None) => false,
-    }
-}
-
-/// Roles of which scope count on a ground.
-fn fits(scope: RoleScope, ground: &Ground) -> bool {
-    match ground {
-        Ground::Global => scope == RoleScope::Global,
-        Ground::Everywhere | Ground::Selector(_) | Ground::Cluster(_) => {
-            scope == RoleScope::Cluster
-        }
-        Ground::Project { .. } => scope != RoleScope::Global,
-        Ground::Within { .. } => scope == RoleScope::Project,
-    }
-}
-
-fn on_clusters(ground: &Ground) -> bool {
-    !matches!(ground, Ground::Global | Ground::Within { .. })
-}
-
-/// Whether the selector selects every cluster that the labels select.
-fn selects_all(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
-    !selector.is_empty()
-        && selector
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value))
-}
-
-/// Whether a binding in memory holds on a ground, and its role counts there.
-fn reaches(policy: &Policy, grant: &GrantView<'_>, ground: &Ground) -> bool {
-    let role = policy.role(grant.role());
-    if !role.is_some_and(|role| fits(role.spec().scope, ground)) {
-        return false;
-    }
-    let scope = grant.scope();
-    match ground {
-        Ground::Global => grant.reaches(Place::Global),
-        Ground::Everywhere => scope == ScopeView::Everywhere,
-        Ground::Selector(labels) => match scope {
-            ScopeView::Everywhere => true,
-            ScopeView::Selector(selector) => selects_all(selector, labels),
-            ScopeView::Global
-            | ScopeView::Clusters(_)
-            | ScopeView::Project(_)
-            | ScopeView::Contradictory => false,
-        },
-        Ground::Cluster(name) => grant.reaches(Place::Cluster(name)),
-        Ground::Project { uid, .. } => grant.reaches(Place::Project(uid)),
-        Ground::Within { uid, .. } => scope == ScopeView::Project(uid),
-    }
-}
-
-/// A rule on the gateway's own API.
-fn own_rule(resource: &str, verb: &str, name: Option<&str>) -> PolicyRule {
-    PolicyRule {
-        verbs: vec![verb.to_owned()],
-        api_groups: vec![GROUP.to_owned()],
-        resources: vec![resource.to_owned()],
-        resource_names: name.map(str::to_owned).into_iter().collect(),
-        ..PolicyRule::default()
-    }
-}
-
-/// Everything on a cluster.
-fn everything() -> Vec<PolicyRule> {
-    let all = || vec!["*".to_owned()];
-    vec![
-        PolicyRule {
-            verbs: all(),
-            api_groups: all(),
-            resources: all(),
-            ..PolicyRule::default()
-        },
-        PolicyRule {
-            verbs: all(),
-            non_resource_urls: all(),
-            ..PolicyRule::default()
-        },
-    ]
 }
 
 /// A role's scope and rules with those of all that it inherits (CVE-2023-32196), as they are stored. A role that is not

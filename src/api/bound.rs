@@ -47,7 +47,7 @@ pub(super) async fn settled(
         .await
         .is_err()
     {
-        return Err(ApiError::Busy);
+        return Err(ApiError::Behind);
     }
     draft.when(&key, revision);
     Ok(cx.api.authz.policy())

@@ -6,6 +6,7 @@ use super::draft::Draft;
 use super::error::{ApiError, ObjectRef, shown};
 use super::query::DryRun;
 use super::resource::{ATTEMPTS, Context, Fixed, Resource, busy, refuse_fixed, to_write};
+use super::settle;
 use crate::objects::Kind;
 use crate::store::StoreError;
 use serde::Deserialize;
@@ -78,6 +79,7 @@ pub(super) async fn delete<K: Resource>(
         let (stored, found) = to_write::<K>(cx, name, &Operation::Delete(name)).await?;
         check_preconditions(&stored.object, &preconditions)?;
         let mut draft = Draft::default();
+        settle::prove::<K>(cx, &mut draft, &Operation::Delete(name)).await?;
         draft.delete(&found.key, found.mod_revision);
         let removed = if hidden {
             cx.commit(draft.finish::<K>(name)?).await.map(drop)

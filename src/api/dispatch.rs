@@ -10,7 +10,7 @@ use super::route::Route;
 use super::table::{self, Many};
 use super::{
     Api, Body, Caller, body, cluster_actions, delete, discovery, list, openapi, password, review,
-    tokens, unlock, version,
+    settle, tokens, unlock, version,
 };
 use crate::authz::RequestInfo;
 use crate::objects::{Binding, Cluster, Group, Kind, Project, Role, Token, User};
@@ -195,6 +195,22 @@ fn allow(head: &Parts, methods: &[Method]) -> Result<(), ApiError> {
     )))
 }
 
+/// What a request that writes does, in words; whether there is such a thing shows later.
+fn written<'a>(
+    method: &Method,
+    name: Option<&'a str>,
+    subresource: Option<&'a str>,
+) -> Operation<'a> {
+    match (method, name, subresource) {
+        (&Method::POST, Some(name), Some(sub)) => Operation::Sub(name, sub, "create"),
+        (_, Some(name), Some(sub)) => Operation::Sub(name, sub, "update"),
+        (&Method::DELETE, name, _) => Operation::Delete(name.unwrap_or_default()),
+        (&Method::PATCH, name, _) => Operation::Patch(name.unwrap_or_default()),
+        (_, None, _) => Operation::Create,
+        (_, Some(name), None) => Operation::Update(name),
+    }
+}
+
 /// A request about one of the kinds.
 struct Request<'a> {
     cx: &'a Context<'a>,
@@ -205,6 +221,25 @@ struct Request<'a> {
 
 impl Request<'_> {
     async fn serve<K: Resource>(
+        &self,
+        name: Option<&str>,
+        subresource: Option<&str>,
+    ) -> Result<Response<Body>, ApiError> {
+        if matches!(self.head.method, Method::GET | Method::HEAD) {
+            return self.carry_out::<K>(name, subresource).await;
+        }
+        let (api, caller) = (self.cx.api, self.cx.caller);
+        let op = written(&self.head.method, name, subresource);
+        let caller = settle::caller::<K>(api, caller, self.head, &op).await?;
+        let cx = Context {
+            caller: &caller,
+            ..*self.cx
+        };
+        let request = Request { cx: &cx, ..*self };
+        request.carry_out::<K>(name, subresource).await
+    }
+
+    async fn carry_out<K: Resource>(
         &self,
         name: Option<&str>,
         subresource: Option<&str>,

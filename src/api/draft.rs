@@ -88,9 +88,11 @@ impl Draft {
         self.txn = txn.put(key, value);
     }
 
-    /// Adds a write of plain bytes, whatever is under the key.
+    /// Adds a write of plain bytes, whatever is under the key; once, however often it is said.
     pub(super) fn put_over(&mut self, key: &str, value: Vec<u8>) {
-        self.txn = std::mem::take(&mut self.txn).put(key, value);
+        if !self.txn.ops.iter().any(|op| op.key() == key) {
+            self.txn = std::mem::take(&mut self.txn).put(key, value);
+        }
     }
 
     /// Adds the removal of whatever is under a key.

@@ -70,6 +70,11 @@ pub enum ApiError {
     /// The store's queue is full; nothing was written.
     #[error("the gateway's store is too busy; nothing was written")]
     Busy,
+    /// This replica could not follow the store to the present, so nobody can tell who holds what.
+    #[error(
+        "this replica has not seen everything that was written before, and cannot tell who may do this; nothing was written"
+    )]
+    Behind,
     /// The store takes no value of this size.
     #[error("{0}; nothing was written")]
     TooLargeToStore(&'static str),
@@ -316,7 +321,7 @@ impl ApiError {
             // Upstream gives 408 no reason.
             Self::BodyTimeout(_) => (408, None),
             Self::Busy => (429, Some(Reason::TooManyRequests)),
-            Self::Store(_) | Self::Uncertain(_) | Self::NoRandomness => {
+            Self::Behind | Self::Store(_) | Self::Uncertain(_) | Self::NoRandomness => {
                 (503, Some(Reason::ServiceUnavailable))
             }
             Self::TooNew { .. } => (504, Some(Reason::Timeout)),
@@ -348,7 +353,7 @@ impl ApiError {
                 retry_after_seconds: RETRY_AFTER,
                 ..Details::default()
             }),
-            Self::Busy => Some(Details {
+            Self::Busy | Self::Behind => Some(Details {
                 retry_after_seconds: RETRY_AFTER,
                 ..Details::default()
             }),

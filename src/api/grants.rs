@@ -73,7 +73,7 @@ impl Api {
     }
 }
 
-fn who(caller: &Caller) -> Who<'_> {
+pub(super) fn who(caller: &Caller) -> Who<'_> {
     Who {
         user: &caller.user_uid,
         groups: &caller.groups,

@@ -9,6 +9,7 @@ use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::resource::{Context, Resource};
 use super::table::{self, Column};
+use crate::authz::folder::Standing;
 use crate::objects::{Group, Kind, Member, Stored, SubjectKind, User, tombstones};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -45,6 +46,7 @@ impl Resource for Group {
     ) -> Result<Self::Private, ApiError> {
         draft.check_text("spec.displayName", &self.spec.display_name);
         resolve(cx, &mut self.spec.members, &[], draft).await?;
+        self.guard_new(cx, draft).await?;
         Ok(Self::Private::default())
     }
 
@@ -98,6 +100,24 @@ impl Resource for Group {
 }
 
 impl Group {
+    /// Bindings of the policy folder wait for a group of a name: who makes it with members gives them all of those.
+    async fn guard_new(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
+        if self.spec.members.is_empty() {
+            return Ok(());
+        }
+        let authority = Authority::of(cx, ObjectRef::of::<Self>(&self.metadata.name));
+        for placed in cx.api.authz.folder().bindings.values() {
+            let subject = &placed.binding.spec.subject;
+            let waits = subject.kind == SubjectKind::Group
+                && subject.name == self.metadata.name
+                && placed.standing == Standing::Nobody;
+            if waits {
+                authority.must_hold(draft, &placed.binding.spec).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Who is in a group holds what the group is bound to: who says who is must hold it too.
     async fn guard(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
         let authority = Authority::of(cx, ObjectRef::of::<Self>(&self.metadata.name));

@@ -4,6 +4,7 @@
 //! login. Who sets somebody else's becomes them, so they must hold all that the other holds: an admin's password
 //! is for admins to set (CVE-2025-23391).
 
+use super::access::Operation;
 use super::authority::Authority;
 use super::body;
 use super::draft::Draft;
@@ -11,6 +12,7 @@ use super::error::{ApiError, Mistake, ObjectRef};
 use super::login::{LoginError, Proof};
 use super::query::DryRun;
 use super::resource::{Context, get_any};
+use super::settle;
 use crate::objects::User;
 use crate::store::Compare;
 use serde::Deserialize;
@@ -65,6 +67,8 @@ async fn may_become(cx: &Context<'_>, name: &str) -> Result<Vec<Compare>, ApiErr
         return Err(ApiError::NotFound(object));
     };
     let mut draft = Draft::default();
+    let op = Operation::Sub(name, "password", "update");
+    settle::prove::<User>(cx, &mut draft, &op).await?;
     let authority = Authority::of(cx, object);
     authority
         .must_hold_all_of_user(&mut draft, &user.object)

@@ -5,6 +5,7 @@ use super::cascade::Hands;
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::query::DryRun;
+use super::settle;
 use super::table::Column;
 use super::{Api, Caller, Reach};
 use super::{body, decode};
@@ -228,6 +229,7 @@ pub(super) async fn create<K: Resource>(cx: &Context<'_>, bytes: &[u8]) -> Resul
         let mut object = wanted.clone();
         let mut draft = Draft::default();
         new_meta(&mut object, &mut draft);
+        settle::prove::<K>(cx, &mut draft, &Operation::Create).await?;
         let private = object.admit_new(cx, &mut draft).await?;
         if let Some(fixed) = K::fixed(cx.api, &name) {
             let why = format!(": it {}", fixed.why());
@@ -270,10 +272,15 @@ pub(super) async fn update<K: Resource>(
     name: &str,
     bytes: &[u8],
 ) -> Result<K, ApiError> {
-    replace(cx, name, body::object(bytes)?).await
+    replace(cx, &Operation::Update(name), name, body::object(bytes)?).await
 }
 
-async fn replace<K: Resource>(cx: &Context<'_>, name: &str, wanted: K) -> Result<K, ApiError> {
+async fn replace<K: Resource>(
+    cx: &Context<'_>,
+    op: &Operation<'_>,
+    name: &str,
+    wanted: K,
+) -> Result<K, ApiError> {
     if wanted.meta().name != name {
         return Err(ApiError::BadRequest(format!(
             "the name of the object ({}) does not match the name on the URL ({name})",
@@ -282,9 +289,10 @@ async fn replace<K: Resource>(cx: &Context<'_>, name: &str, wanted: K) -> Result
     }
     refuse_fixed::<K>(cx, name)?;
     for _ in 0..ATTEMPTS {
-        let (old, _) = to_write::<K>(cx, name, &Operation::Update(name)).await?;
+        let (old, _) = to_write::<K>(cx, name, op).await?;
         let mut object = wanted.clone();
         let mut draft = Draft::default();
+        settle::prove::<K>(cx, &mut draft, op).await?;
         let revision = changed_meta(&mut object, &old, &mut draft)?;
         let private = object.admit_change(cx, &old, &mut draft).await?;
         let stored = Stored::new(object, private);
@@ -328,7 +336,7 @@ pub(super) async fn patch<K: Resource>(
         let Value::Object(merged) = merged else {
             continue;
         };
-        match replace::<K>(cx, name, decode::object(merged)?).await {
+        match replace::<K>(cx, &Operation::Patch(name), name, decode::object(merged)?).await {
             // Somebody else wrote it since; a patch that names no version is for what is there now.
             Err(error @ ApiError::Conflict(..)) if !pinned => conflict = Some(error),
             done => return done,

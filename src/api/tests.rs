@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+mod authority;
 mod bindings;
 mod clusters;
 mod crud;
@@ -43,6 +44,7 @@ const BASE: &str = "/apis/palisade.dev/v1alpha1";
 struct World {
     api: Api,
     store: Store,
+    following: tokio::task::JoinHandle<()>,
     _stop: DropGuard,
     _folder: tempfile::TempDir,
 }
@@ -84,6 +86,9 @@ impl World {
         let specs = built_in
             .iter()
             .map(|r| (r.metadata.name.clone(), r.spec.clone()));
+        // What everyone holds stands beside what there is to see.
+        let everyones = authz::built_in_roles().remove("authenticated").unwrap();
+        let specs = specs.chain([("authenticated".to_owned(), everyones)]);
         let authz = Arc::new(Authz::new(specs.collect()));
         let follower = Follower::new(store.clone());
         let stop = CancellationToken::new();
@@ -92,15 +97,7 @@ impl World {
             Arc::clone(&registry),
             Arc::clone(&authz),
         );
-        let run = follower.clone().run(
-            move |batch| {
-                sinks.0.apply_batch(&batch);
-                sinks.1.apply(&batch);
-                sinks.2.apply(&batch);
-            },
-            stop.clone(),
-        );
-        tokio::spawn(run);
+        let following = follow(&follower, sinks, stop.clone());
         follower.wait_for(0, SOON).await.unwrap();
         let login = login::Login {
             throttle: throttle(),
@@ -135,6 +132,7 @@ impl World {
         Self {
             api,
             store,
+            following,
             _stop: stop.drop_guard(),
             _folder: folder,
         }
@@ -256,6 +254,23 @@ impl World {
             .await;
         name
     }
+}
+
+fn follow(
+    follower: &Follower,
+    sinks: (Arc<Index>, Arc<Registry>, Arc<Authz>),
+    stop: CancellationToken,
+) -> tokio::task::JoinHandle<()> {
+    let run = follower.clone().run(
+        move |batch| {
+            sinks.0.apply_batch(&batch);
+            sinks.1.apply(&batch);
+            sinks.2.apply(&batch);
+            sinks.2.people_changed(&batch, &sinks.0);
+        },
+        stop,
+    );
+    tokio::spawn(run)
 }
 
 fn throttle() -> throttle::Throttle {

@@ -1,12 +1,14 @@
 //! Tokens: made for oneself, or for others by whoever holds all that they hold; never wider than the token that asks, and never
 //! longer-lived than a token that asks. A session may make tokens that outlive it. The text is in the answer to the creation and nowhere else.
 
+use super::access::Operation;
 use super::authority::Authority;
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::groups::fill_uid;
 use super::query::DryRun;
 use super::resource::{self, Context, Resource};
+use super::settle;
 use super::table::{self, Column};
 use super::{Api, Caller, Reach, body};
 use crate::authn::{Slot, TokenId, TokenText};
@@ -202,6 +204,9 @@ async fn for_whom(token: &mut Token, cx: &Context<'_>, draft: &mut Draft) -> Res
         return Ok(());
     };
     draft.refers_to(&key);
+    if *user.name != *cx.caller.handle {
+        settle::prove::<Token>(cx, draft, &Operation::Create).await?;
+    }
     let authority = Authority::of(cx, ObjectRef::of::<Token>(&token.metadata.name));
     authority
         .must_hold_all_of_user(draft, &found.object)

@@ -56,6 +56,21 @@ pub fn breakdown(rule: &PolicyRule) -> Vec<PolicyRule> {
     parts
 }
 
+/// How many parts [`breakdown`] makes of these rules: a few lists of a few hundred entries make millions.
+pub fn parts(rules: &[PolicyRule]) -> usize {
+    rules.iter().fold(0, |sum, rule| {
+        let names = rule.resource_names.len().max(1);
+        let resources = [&rule.api_groups, &rule.resources, &rule.verbs]
+            .iter()
+            .fold(names, |product, list| product.saturating_mul(list.len()));
+        let paths = rule
+            .non_resource_urls
+            .len()
+            .saturating_mul(rule.verbs.len());
+        sum.saturating_add(resources).saturating_add(paths)
+    })
+}
+
 /// Whether one held rule covers one part (at most one verb, group, resource, name and path).
 fn rule_covers(held: &PolicyRule, part: &PolicyRule) -> bool {
     let names = held.resource_names.is_empty()

@@ -54,6 +54,8 @@ pub struct Policy {
     selectors: Selectors,
     subjects: ShardMap<Arc<Holdings>>,
     bindings: ShardMap<Arc<Grant>>,
+    /// Those of them on the gateway's own API: few among very many.
+    global: ShardMap<Arc<Grant>>,
     /// Of this very policy; a change begins with an empty one.
     together: Arc<Together>,
 }
@@ -354,6 +356,12 @@ impl Policy {
             Some(grant) => self.bindings.put(hash, is, Arc::clone(grant)),
             None => self.bindings.remove(hash, is),
         };
+        let is_global = |grant: &Arc<Grant>| grant.scope == grants::Scope::Global;
+        match new.as_ref().filter(|grant| is_global(grant)) {
+            Some(grant) => drop(self.global.put(hash, is, Arc::clone(grant))),
+            None if old.as_ref().is_some_and(is_global) => drop(self.global.remove(hash, is)),
+            None => {}
+        }
         if let Some(old) = old {
             self.selectors.release(&old.scope);
             pending.drop_grant(old);

@@ -23,6 +23,9 @@ struct Inner {
     state: Mutex<State>,
     hub: Hub,
     bounds: LogBounds,
+    /// Keys that were read so far.
+    #[cfg(test)]
+    reads: std::sync::atomic::AtomicUsize,
 }
 
 struct State {
@@ -53,8 +56,22 @@ impl Memory {
                 state: Mutex::new(state),
                 hub: Hub::new(0),
                 bounds,
+                #[cfg(test)]
+                reads: std::sync::atomic::AtomicUsize::new(0),
             }),
         }
+    }
+
+    /// Keys that were read so far, also those that were not there.
+    #[cfg(test)]
+    pub(crate) fn reads(&self) -> usize {
+        self.inner.reads.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    #[cfg(test)]
+    fn count_reads(&self, keys: usize) {
+        let order = std::sync::atomic::Ordering::Relaxed;
+        self.inner.reads.fetch_add(keys, order);
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -75,6 +92,8 @@ impl Memory {
     }
 
     pub(super) fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError> {
+        #[cfg(test)]
+        self.count_reads(1);
         Ok(self.state()?.keys.get(key).cloned())
     }
 
@@ -95,6 +114,8 @@ impl Memory {
             .take_while(|(key, _)| key.starts_with(prefix))
             .map(|(_, kv)| kv.clone());
         let items: Vec<KeyValue> = found.by_ref().take(limit).collect();
+        #[cfg(test)]
+        self.count_reads(items.len());
         Ok(Listing {
             items,
             revision: state.revision,

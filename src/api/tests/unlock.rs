@@ -108,6 +108,22 @@ async fn whoever_is_vouched_for_gets_in_while_a_stranger_hammers() {
 #[tokio::test]
 async fn a_help_desk_unlocks_and_can_do_no_more() {
     let world = World::with_password().await;
+    world.put_user("desk", "u-desk").await;
+    let rule = PolicyRule {
+        verbs: vec![
+            "create".to_owned(),
+            "update".to_owned(),
+            "delete".to_owned(),
+        ],
+        api_groups: vec![crate::objects::GROUP.to_owned()],
+        resources: vec![
+            "users/unlock".to_owned(),
+            "users/password".to_owned(),
+            "users".to_owned(),
+        ],
+        ..PolicyRule::default()
+    };
+    world.give("desk", "u-desk", "desk", vec![rule]).await;
     let desk = caller("desk", "u-desk", Reach::All);
     let ask =
         async |method: &str, path: &str, body: Value| world.ask(&desk, method, path, &body).await.0;

@@ -283,6 +283,14 @@ impl Policy {
         })
     }
 
+    /// Those on the gateway's own API, in no order that means anything: without a walk over all the others.
+    pub fn global_bindings(&self) -> impl Iterator<Item = GrantView<'_>> {
+        self.global.iter().map(|grant| GrantView {
+            policy: self,
+            grant,
+        })
+    }
+
     /// How many bindings there are.
     pub fn len(&self) -> usize {
         self.bindings.len()

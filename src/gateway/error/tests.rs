@@ -326,6 +326,10 @@ fn api_errors() -> Vec<(&'static str, Error)> {
         ("a slow body", ApiError::BodyTimeout(10)),
         ("the store's queue is full", ApiError::Busy),
         (
+            "a write while this replica cannot follow the store",
+            ApiError::Behind,
+        ),
+        (
             "an object that the store does not take",
             ApiError::TooLargeToStore("more than 1,400,000 bytes at once"),
         ),

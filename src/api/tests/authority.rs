@@ -1,0 +1,401 @@
+//! Nobody gives what they do not hold, where they do not hold it, nor for longer.
+
+use super::*;
+use crate::objects::{ClusterSpec, GROUP, Project, ProjectSpec};
+use crate::store::EventKind;
+
+mod clerks;
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
+    let own = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+    PolicyRule {
+        verbs: own(verbs),
+        api_groups: vec![group.to_owned()],
+        resources: own(resources),
+        ..PolicyRule::default()
+    }
+}
+
+fn subject(kind: SubjectKind, name: &str) -> Subject {
+    Subject {
+        kind,
+        name: name.to_owned(),
+        uid: format!("u-{name}"),
+    }
+}
+
+fn in_project(name: &str, role: &str, user: &str, project: &str) -> Value {
+    let mut binding = binding(name, role, user);
+    binding["spec"]["project"] = project.into();
+    binding
+}
+
+fn forbidden(got: &Got, why: &str) {
+    assert_eq!(got.0, 403, "{}", got.1);
+    assert!(message(got).contains(why), "{}", message(got));
+}
+
+impl World {
+    /// The cluster `prod` with the projects `shop` and `store`. Roles of scope project: `worker` makes Pods, `reader`
+    /// reads Secrets, `owner` is a worker who manages members. `jane` owns the shop, `mia` holds nothing.
+    async fn with_projects() -> Self {
+        let world = Self::new().await;
+        world.put_user("mia", "u-mia").await;
+        world
+            .put(Cluster::new("prod", ClusterSpec::default()), "u-prod")
+            .await;
+        for (name, namespaces) in [("shop", ["shop", "shop-*"]), ("store", ["store", "goods"])] {
+            let spec = ProjectSpec {
+                cluster: "prod".to_owned(),
+                namespaces: namespaces.map(str::to_owned).into(),
+                ..ProjectSpec::default()
+            };
+            let uid = format!("u-{name}");
+            world.put(Project::new(name, spec), &uid).await;
+        }
+        let pods = rule("", &["pods"], &["get", "list", "create"]);
+        let members = rule(
+            GROUP,
+            &["bindings"],
+            &["get", "list", "create", "update", "delete"],
+        );
+        let all = RoleScope::Project;
+        world.role("worker", all, &[], vec![pods.clone()]).await;
+        world.role("owner", all, &["worker"], vec![members]).await;
+        let secrets = rule("", &["secrets"], &["get"]);
+        world.role("reader", all, &[], vec![secrets]).await;
+        world
+            .role("pods", RoleScope::Cluster, &[], vec![pods])
+            .await;
+        world.bind_in("janes", "owner", "jane", "shop", None).await;
+        world
+    }
+
+    async fn role(&self, name: &str, scope: RoleScope, inherits: &[&str], rules: Vec<PolicyRule>) {
+        let spec = RoleSpec {
+            scope,
+            inherits: inherits.iter().map(ToString::to_string).collect(),
+            rules,
+            ..RoleSpec::default()
+        };
+        self.put(Role::new(name, spec), &format!("r-{name}")).await;
+    }
+
+    /// Past the API.
+    async fn bind_in(
+        &self,
+        name: &str,
+        role: &str,
+        user: &str,
+        project: &str,
+        expires_at: Option<Timestamp>,
+    ) {
+        let spec = BindingSpec {
+            role: role.to_owned(),
+            subject: subject(SubjectKind::User, user),
+            project: project.to_owned(),
+            project_uid: format!("u-{project}"),
+            expires_at,
+            ..BindingSpec::default()
+        };
+        self.put(Binding::new(name, spec), &format!("b-{name}"))
+            .await;
+    }
+
+    /// A role on `prod`, past the API.
+    async fn bind_on_prod(&self, name: &str, role: &str, subject: Subject) {
+        let spec = BindingSpec {
+            role: role.to_owned(),
+            subject,
+            clusters: vec!["prod".to_owned()],
+            ..BindingSpec::default()
+        };
+        self.put(Binding::new(name, spec), &format!("b-{name}"))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn owners_manage_the_members_of_their_project() {
+    let world = World::with_projects().await;
+    world.bind_in("other", "worker", "mia", "store", None).await;
+    let got = world
+        .jane(
+            "POST",
+            "bindings",
+            in_project("mias", "worker", "mia", "shop"),
+        )
+        .await;
+    assert_eq!(got.0, 201, "{}", got.1);
+    assert_eq!(got.1["spec"]["projectUid"], "u-shop");
+    // What one holds oneself one may give, also the owner's role.
+    let second = in_project("second", "owner", "mia", "shop");
+    assert_eq!(world.jane("POST", "bindings", second).await.0, 201);
+    // They see the bindings of their project, and no others.
+    let seen = world.jane("GET", "bindings", Value::Null).await;
+    assert_eq!(names(&seen), ["janes", "mias", "second"]);
+    let mut mias = world.jane("GET", "bindings/mias", Value::Null).await.1;
+    mias["spec"]["expiresAt"] = in_hours(2).to_string().into();
+    assert_eq!(world.jane("PUT", "bindings/mias", mias).await.0, 200);
+    for name in ["mias", "second"] {
+        let got = world
+            .jane("DELETE", &format!("bindings/{name}"), Value::Null)
+            .await;
+        assert_eq!(got.0, 200, "{}", got.1);
+    }
+}
+
+// CVE-2019-14436, CVE-2022-31247, CVE-2021-36784: an owner makes no more of their role than it is.
+#[tokio::test]
+async fn owners_give_nothing_beyond_their_project_and_their_role() {
+    let world = World::with_projects().await;
+    world.bind_in("other", "worker", "mia", "store", None).await;
+    world.bind_in("strong", "reader", "mia", "shop", None).await;
+    let more = "it gives rights that they do not hold in project \"shop\" for good: {APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}";
+    let stronger = in_project("x", "reader", "mia", "shop");
+    forbidden(&world.jane("POST", "bindings", stronger).await, more);
+    // Nor is it theirs to take what they could not give.
+    forbidden(
+        &world.jane("DELETE", "bindings/strong", Value::Null).await,
+        more,
+    );
+    let mut by_uid = in_project("x", "worker", "mia", "store");
+    by_uid["spec"]["projectUid"] = "u-shop".into();
+    let mut everywhere = binding("x", "pods", "jane");
+    everywhere["spec"]["allClusters"] = true.into();
+    let mut other = world.root("GET", "bindings/other", Value::Null).await.1;
+    other["spec"]["expiresAt"] = in_hours(1).to_string().into();
+    for (method, path, body) in [
+        (
+            "POST",
+            "bindings",
+            in_project("x", "worker", "mia", "store"),
+        ),
+        // The same words for a project that is not there.
+        (
+            "POST",
+            "bindings",
+            in_project("x", "worker", "mia", "nowhere"),
+        ),
+        ("POST", "bindings", by_uid),
+        ("POST", "bindings", everywhere),
+        ("POST", "bindings", binding("x", "admin", "jane")),
+        ("GET", "bindings/other", Value::Null),
+        ("PUT", "bindings/other", other),
+        ("DELETE", "bindings/other", Value::Null),
+        ("DELETE", "bindings/nowhere", Value::Null),
+        ("GET", "projects/store", Value::Null),
+        (
+            "POST",
+            "projects",
+            json!({"metadata": {"name": "x"}, "spec": {"cluster": "prod"}}),
+        ),
+        ("DELETE", "projects/shop", Value::Null),
+        (
+            "POST",
+            "roles",
+            json!({"metadata": {"name": "x"}, "spec": {"scope": "project"}}),
+        ),
+        ("DELETE", "roles/worker", Value::Null),
+        ("POST", "groups", group("x", &["jane"])),
+        ("POST", "clusters", cluster("x")),
+        ("GET", "users", Value::Null),
+    ] {
+        let got = world.jane(method, path, body).await;
+        assert_eq!(got.0, 403, "{method} {path}: {}", got.1);
+    }
+    let got = world.jane("DELETE", "bindings/other", Value::Null).await;
+    forbidden(&got, "without a role of scope global you reach");
+}
+
+// What a binding is it stays: its role, its project, and no cluster beside it.
+#[tokio::test]
+async fn a_binding_of_a_project_becomes_none_of_anything_else() {
+    let world = World::with_projects().await;
+    let janes = world.jane("GET", "bindings/janes", Value::Null).await.1;
+    for (field, value) in [
+        ("role", json!("reader")),
+        ("project", json!("store")),
+        ("projectUid", json!("u-store")),
+        ("allClusters", json!(true)),
+        ("clusters", json!(["prod"])),
+        ("clusterSelector", json!({"a": "b"})),
+    ] {
+        let mut changed = janes.clone();
+        changed["spec"][field] = value;
+        let got = world.jane("PUT", "bindings/janes", changed).await;
+        assert!([403, 422].contains(&got.0), "{field}: {}", got.1);
+    }
+    let mut both = in_project("x", "worker", "mia", "shop");
+    both["spec"]["clusters"] = json!(["prod"]);
+    let got = world.jane("POST", "bindings", both).await;
+    forbidden(&got, "on cluster \"prod\" for good");
+    let mut mixed = in_project("x", "worker", "mia", "shop");
+    mixed["spec"]["projectUid"] = "u-store".into();
+    let got = world.jane("POST", "bindings", mixed).await;
+    assert_eq!(got.0, 403, "{}", got.1);
+}
+
+#[tokio::test]
+async fn a_member_manages_nobody() {
+    let world = World::with_projects().await;
+    world.bind_in("mias", "worker", "mia", "shop", None).await;
+    let mia = caller("mia", "u-mia", Reach::Own);
+    for (method, path, body) in [
+        ("POST", "bindings", in_project("x", "worker", "mia", "shop")),
+        ("DELETE", "bindings/janes", Value::Null),
+        // Not even their own: it says what somebody else decided.
+        ("DELETE", "bindings/mias", Value::Null),
+    ] {
+        let got = world.ask(&mia, method, path, &body).await;
+        assert_eq!(got.0, 403, "{method} {path}: {}", got.1);
+    }
+    let seen = world.ask(&mia, "GET", "projects", &Value::Null).await;
+    assert_eq!(names(&seen), ["shop"]);
+}
+
+#[tokio::test]
+async fn nobody_gives_for_longer_than_they_hold() {
+    let world = World::with_projects().await;
+    let end = in_hours(2);
+    world
+        .bind_in("janes", "owner", "jane", "shop", Some(end))
+        .await;
+    let ask = async |until: Option<Timestamp>| {
+        let mut wanted = in_project("mias", "worker", "mia", "shop");
+        if let Some(until) = until {
+            wanted["spec"]["expiresAt"] = until.to_string().into();
+        }
+        world.jane("POST", "bindings", wanted).await
+    };
+    forbidden(&ask(None).await, "in project \"shop\" for good");
+    forbidden(&ask(Some(in_hours(3))).await, "in project \"shop\" until 2");
+    assert_eq!(ask(Some(end)).await.0, 201);
+    // Nor is what was given made to last.
+    let mut mias = world.jane("GET", "bindings/mias", Value::Null).await.1;
+    mias["spec"].as_object_mut().unwrap().remove("expiresAt");
+    let got = world.jane("PUT", "bindings/mias", mias).await;
+    forbidden(&got, "for good");
+}
+
+#[tokio::test]
+async fn a_right_that_is_gone_gives_nothing() {
+    let world = World::with_projects().await;
+    let wanted = in_project("mias", "worker", "mia", "shop");
+    // The role shrinks: an owner who is no worker makes none.
+    world.role("worker", RoleScope::Project, &[], vec![]).await;
+    let gone = world.root("DELETE", "roles/worker", Value::Null).await;
+    assert_eq!(gone.0, 409, "owners inherit from it: {}", gone.1);
+    let mut disabled = world.root("GET", "users/jane", Value::Null).await.1;
+    disabled["spec"]["disabled"] = true.into();
+    assert_eq!(world.root("PUT", "users/jane", disabled).await.0, 200);
+    let got = world.jane("POST", "bindings", wanted.clone()).await;
+    assert_eq!(got.0, 403, "{}", got.1);
+    let ended = in_hours(-1);
+    let world = World::with_projects().await;
+    world
+        .bind_in("janes", "owner", "jane", "shop", Some(ended))
+        .await;
+    assert_eq!(world.jane("POST", "bindings", wanted).await.0, 403);
+}
+
+/// Where in the store's log a key was first put, and where another was removed.
+async fn order(world: &World, put: &str, removed: &str) -> (Option<u64>, Option<u64>) {
+    let mut log = world.store.watch("/palisade/", 0).await.unwrap();
+    let (mut made, mut gone) = (None, None);
+    let end = world.store.revision().await.unwrap();
+    while let Some(Ok(event)) = log.next().await {
+        match event.kind {
+            EventKind::Put(_) if event.key == put => {
+                made.get_or_insert(event.revision);
+            }
+            EventKind::Delete if event.key == removed => {
+                gone.get_or_insert(event.revision);
+            }
+            EventKind::Put(_) | EventKind::Delete => {}
+        }
+        if event.revision >= end {
+            break;
+        }
+    }
+    (made, gone)
+}
+
+// What proves the right is compared in the transaction of the write: there is no moment between the two.
+#[tokio::test]
+async fn a_right_that_is_taken_at_the_same_moment_gives_nothing() {
+    let (mut first, mut refused) = (0, 0);
+    for _ in 0..40 {
+        let world = World::with_projects().await;
+        let (given, taken) = tokio::join!(
+            world.jane("POST", "bindings", in_project("x", "worker", "mia", "shop")),
+            world.root("DELETE", "bindings/janes", Value::Null),
+        );
+        assert_eq!(taken.0, 200, "{}", taken.1);
+        let keys = (Binding::key("x"), Binding::key("janes"));
+        match (given.0, order(&world, &keys.0, &keys.1).await) {
+            (201, (Some(made), Some(gone))) => {
+                assert!(made < gone, "given after it was taken");
+                first += 1;
+            }
+            (403, (None, Some(_))) => refused += 1,
+            other => panic!("{other:?}: {}", given.1),
+        }
+    }
+    assert_eq!(first + refused, 40);
+}
+
+// The same for the role that lets one write the kind at all.
+#[tokio::test]
+async fn a_role_that_is_taken_at_the_same_moment_writes_nothing() {
+    for _ in 0..40 {
+        let world = World::new().await;
+        let users = rule(GROUP, &["users"], &["create"]);
+        world.give("jane", "u-jane", "clerk", vec![users]).await;
+        let clerk = caller("jane", "u-jane", Reach::All);
+        let user = json!({"metadata": {"name": "x"}});
+        let (made, taken) = tokio::join!(
+            world.ask(&clerk, "POST", "users", &user),
+            world.root("DELETE", "bindings/clerk-jane", Value::Null),
+        );
+        assert_eq!(taken.0, 200, "{}", taken.1);
+        let keys = (User::key("x"), Binding::key("clerk-jane"));
+        match (made.0, order(&world, &keys.0, &keys.1).await) {
+            (201, (Some(made), Some(gone))) => assert!(made < gone),
+            (403, (None, Some(_))) => {}
+            other => panic!("{other:?}: {}", made.1),
+        }
+    }
+}
+
+// Another replica has written, and this one cannot follow: it cannot tell who holds what.
+#[tokio::test]
+async fn a_replica_that_cannot_follow_the_store_writes_nothing() {
+    let mut world = World::with_projects().await;
+    let user = |name: &str| json!({"metadata": {"name": name}});
+    let written = Txn::new().put("/palisade/x", b"{}".to_vec());
+    world.store.txn(written.clone()).await.unwrap();
+    assert_eq!(world.root("POST", "users", user("a")).await.0, 201);
+    world.following.abort();
+    let _aborted = (&mut world.following).await;
+    world.store.txn(written).await.unwrap();
+    tokio::time::pause();
+    for (method, path, body) in [
+        ("POST", "users", user("b")),
+        (
+            "PUT",
+            "users/root/password",
+            json!({"password": "correct horse battery"}),
+        ),
+        ("DELETE", "users/jane", Value::Null),
+    ] {
+        let got = world.root(method, path, body).await;
+        assert_eq!(got.0, 503, "{method} {path}: {}", got.1);
+        assert!(
+            message(&got).contains("has not seen everything"),
+            "{}",
+            got.1
+        );
+    }
+    assert_eq!(world.root("GET", "users/jane", Value::Null).await.0, 200);
+}
