@@ -64,6 +64,7 @@ mod openapi;
 mod password;
 pub mod policy_status;
 mod projects;
+mod provider_group;
 mod query;
 mod resource;
 mod review;

@@ -19,6 +19,7 @@ mod device;
 mod identity;
 mod index;
 pub mod passwords;
+pub mod providers;
 pub mod throttle;
 mod token;
 pub mod usage;

@@ -23,6 +23,7 @@ pub mod own;
 mod pin;
 pub mod policy;
 pub mod project;
+pub mod provider;
 pub mod role;
 pub mod run;
 pub mod serve;
@@ -81,6 +82,8 @@ enum Command {
     Admin(admin::Args),
     /// Back up, restore and check the embedded store, on the gateway's host
     Store(store::Args),
+    /// List the providers of a configuration file, and try one, on the gateway's host
+    Provider(provider::Args),
     /// Check a configuration file, or show what can be configured
     Config(config::Args),
 }
@@ -108,6 +111,7 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Admin(args) => admin::run(&args),
             Command::Store(args) => store::run(&args),
+            Command::Provider(args) => provider::run(&args),
             Command::Config(args) => config::run(&args),
         }
     }

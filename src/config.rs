@@ -23,6 +23,7 @@ pub mod env;
 mod file;
 pub mod live;
 pub mod options;
+mod providers;
 pub mod raw;
 pub mod schema;
 pub mod size;
@@ -32,6 +33,9 @@ pub mod yaml;
 pub use audit::{Audit, AuditOutput, AuditSync};
 pub use check::{BaseDomain, ExternalUrl, read};
 pub use file::File;
+pub use providers::{
+    Access, AccessMode, DirectoryKind, GroupLookup, Host, Ldap, Provider, Providers, Transport,
+};
 pub use tracing::{Otlp, Tracing};
 
 /// What `palisade serve` does, checked.
@@ -57,6 +61,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Password logins.
     pub login: Login,
+    /// Where people log in besides local accounts, by name.
+    pub providers: Providers,
     /// Bounds of connections and requests.
     pub limits: Limits,
     /// The stop.

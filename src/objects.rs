@@ -20,9 +20,9 @@ pub mod rules;
 
 pub use kinds::{
     Binding, BindingSpec, Cluster, ClusterPrivate, ClusterSpec, ClusterStatus, Group, GroupSpec,
-    Health, Member, Nothing, Principal, Project, ProjectSpec, Role, RoleScope, RoleSpec, Subject,
-    SubjectKind, Token, TokenKind, TokenPrivate, TokenSpec, TokenStatus, USER_PREFIX, User,
-    UserPrivate, UserSpec, UserStatus, VouchedSource,
+    Health, LOCAL, Member, Nothing, Principal, Project, ProjectSpec, Role, RoleScope, RoleSpec,
+    Subject, SubjectKind, Token, TokenKind, TokenPrivate, TokenSpec, TokenStatus, USER_PREFIX,
+    User, UserPrivate, UserSpec, UserStatus, VouchedSource,
 };
 pub use names::{NameError, check_handle, check_label};
 

@@ -6,6 +6,7 @@ use super::authority::Authority;
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::groups::fill_uid;
+use super::provider_group;
 use super::resource::{Context, Fixed, Resource};
 use super::table::{self, Column};
 use super::{Api, Caller, Reach, bound, projects, roles};
@@ -254,6 +255,9 @@ async fn subject(
         SubjectKind::User => {
             let user = cx.load::<User>(&subject.name).await?;
             user.map(|(stored, found)| (stored.object.metadata.uid, found))
+        }
+        SubjectKind::Group if subject.name.contains(':') => {
+            return provider_group::resolve(subject, cx, draft).await;
         }
         SubjectKind::Group => {
             let group = cx.load::<Group>(&subject.name).await?;

@@ -13,18 +13,20 @@
 mod attempt;
 mod error;
 mod password;
+mod provider;
 mod session;
 
-pub use error::{LoginError, Refused};
+pub use error::{LoginError, NoHandle, Refused};
 pub use password::Proof;
 
 use super::{Body, answer};
 use crate::{
     authn::{
-        Authn, Credential, Identity, Index, TokenId, UserEntry, WebSocket, passwords,
+        Authn, Credential, Identity, Index, TokenId, UserEntry, WebSocket, passwords, providers,
         throttle::{Limit, Source, Throttle},
     },
     config::{BaseDomain, Sessions, live::Live},
+    objects::LOCAL,
     observe::metrics::{cells::Table, labels::LoginEnd},
     status::clock,
     store::{Store, follow::Follower, seal::Keyring},
@@ -51,9 +53,6 @@ const ATTEMPTS: usize = 3;
 /// Read-your-writes: how long to wait for this replica's own index.
 const APPLY_LIMIT: Duration = Duration::from_secs(5);
 
-/// The only provider so far.
-const LOCAL: &str = "local";
-
 /// Handles logins.
 pub struct Login {
     /// Where sessions are written.
@@ -66,6 +65,8 @@ pub struct Login {
     pub passwords: passwords::Passwords,
     /// Says whether one may be tried.
     pub throttle: Throttle,
+    /// Where people log in besides local accounts.
+    pub providers: Arc<providers::Providers>,
     /// Seals what clients prove that they were here before with.
     pub keyring: Arc<Keyring>,
     /// Counts logins.
@@ -102,18 +103,18 @@ impl<'de> Deserialize<'de> for Zeroized {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Providers<'a> {
-    providers: [Provider; 1],
+    providers: Vec<Provider<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     base_domain: Option<&'a str>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Provider {
-    name: &'static str,
+struct Provider<'a> {
+    name: &'a str,
     /// How to log in there: `password`.
     flow: &'static str,
-    display_name: &'static str,
+    display_name: &'a str,
 }
 
 #[derive(Serialize)]
@@ -205,12 +206,18 @@ impl Login {
     }
 
     fn providers(&self) -> Response<Body> {
+        let of = |name, display_name| Provider {
+            name,
+            flow: "password",
+            display_name,
+        };
+        let all = self.providers.all();
+        let others = all.values();
+        let others = others.map(|it| of(&it.name, it.config.display_name.as_str()));
         answer::ok(&Providers {
-            providers: [Provider {
-                name: LOCAL,
-                flow: "password",
-                display_name: "Local account",
-            }],
+            providers: std::iter::once(of(LOCAL, "Local account"))
+                .chain(others)
+                .collect(),
             base_domain: self.base_domain.get().as_ref().map(BaseDomain::as_str),
         })
     }
@@ -229,14 +236,23 @@ impl Login {
                 )
             })
         });
-        let (name, done) = match login {
-            Ok(login) => {
+        let mut tried = None;
+        let done = match login {
+            Ok(login) if login.provider == LOCAL => {
                 let done = self.log_in(&login, source, seen).await;
-                (login.username, done)
+                tried = self.index.user(&login.username);
+                done
             }
-            Err(error) => (String::new(), Err(error)),
+            Ok(login) => match self.providers.get(&login.provider) {
+                Some(provider) => {
+                    let notes = (&mut *seen, &mut tried);
+                    self.log_in_at(&provider, &login, source, notes).await
+                }
+                None => Err(LoginError::Provider),
+            },
+            Err(error) => Err(error),
         };
-        self.note(&name, &done, seen);
+        self.note(tried, &done, seen);
         let Done {
             session,
             user,
@@ -256,7 +272,12 @@ impl Login {
     }
 
     /// The one place that is told how each login with a password ended.
-    fn note(&self, name: &str, done: &Result<Done, LoginError>, seen: &mut Seen) {
+    fn note(
+        &self,
+        known: Option<Arc<UserEntry>>,
+        done: &Result<Done, LoginError>,
+        seen: &mut Seen,
+    ) {
         match done {
             Ok(Done { session, user, .. }) => {
                 self.logins.inc(LoginEnd::Done);
@@ -267,7 +288,6 @@ impl Login {
             Err(error) => {
                 self.logins.inc(end(error));
                 // An unknown name is not logged: people type passwords there.
-                let known = self.index.user(name);
                 let user = known.as_ref().map_or("", |user| &user.handle);
                 tracing::info!(user, %error, "login failed");
                 if matches!(error, LoginError::Refused(_)) {

@@ -103,6 +103,7 @@ impl World {
             throttle: throttle(),
             keyring: Arc::clone(&keyring),
             logins: Arc::default(),
+            providers: Arc::new(crate::authn::providers::Providers::new(Arc::clone(&index))),
             store: store.clone(),
             follower: follower.clone(),
             index: Arc::clone(&index),

@@ -10,15 +10,13 @@ use super::resource::{Context, Resource};
 use super::table::{self, Column};
 use super::{Api, Caller};
 use crate::objects::{
-    Kind, NameError, Principal, Stored, User, UserPrivate, UserStatus, check_handle, tombstones,
+    Kind, LOCAL, NameError, Principal, Stored, User, UserPrivate, UserStatus, check_handle,
+    tombstones,
 };
 use crate::status::clock;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::borrow::Cow;
-
-/// The provider of local users.
-pub(super) const LOCAL: &str = "local";
 
 /// Where it stands that a handle belonged to a removed user: whatever still names the handle (a binding of
 /// an older gateway, an audit line, a cluster's own RoleBinding) must not mean somebody else one day.

@@ -55,6 +55,24 @@ pub enum Refusal {
     /// Its user is disabled.
     #[error("the token's user is disabled")]
     Disabled,
+    /// Its user's provider is not there any more, or disabled.
+    #[error("the provider of the token's user is not there or disabled")]
+    NoProvider,
+    /// The provider says that the user's account is disabled.
+    #[error("the account of the token's user is disabled at its provider")]
+    AccountDisabled,
+    /// The provider says that the user's account is locked.
+    #[error("the account of the token's user is locked at its provider")]
+    AccountLocked,
+    /// The provider says that the user's account has expired.
+    #[error("the account of the token's user has expired at its provider")]
+    AccountExpired,
+    /// The provider does not have the user's account any more.
+    #[error("the account of the token's user is gone from its provider")]
+    AccountGone,
+    /// The user is not, or not any more, among those who may log in.
+    #[error("the token's user is not among those who may log in at the provider")]
+    NotListed,
     /// A session from before the user's password was changed.
     #[error("the session was ended by a change of the password")]
     PasswordChanged,
@@ -69,6 +87,9 @@ pub enum Unknowable {
     /// The store holds a token or user that this build cannot read.
     #[error("the stored token or user cannot be read")]
     Unreadable,
+    /// The user's provider was not heard of for too long.
+    #[error("the user's provider has not answered for too long")]
+    Stale,
 }
 
 impl AuthnError {
@@ -111,7 +132,7 @@ impl Identity {
         &self.user.handle
     }
 
-    /// Uids of the local groups that the user is a member of, in order.
+    /// Uids of the groups that the user is a member of, in order.
     pub fn groups(&self) -> &[Box<str>] {
         &self.user.groups
     }
@@ -185,9 +206,7 @@ impl Authn {
         if user.uid != token.user_uid {
             return refused(Refusal::NoUser);
         }
-        if user.disabled {
-            return refused(Refusal::Disabled);
-        }
+        user.judge(now)?;
         if token.kind == TokenKind::Ses && token.password_epoch != user.password_epoch {
             return refused(Refusal::PasswordChanged);
         }
@@ -200,8 +219,9 @@ impl Authn {
         self.index.user_slot(handle)
     }
 
-    /// The uid of the local group with this name.
+    /// The uid of the group with this name: a local one, or `<provider>:<name>`.
     pub fn group_uid(&self, name: &str) -> Option<Box<str>> {
-        self.index.group_uid(name)
+        let local = self.index.group_uid(name);
+        local.or_else(|| self.index.foreign_group_uid(name))
     }
 }

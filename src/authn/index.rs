@@ -1,4 +1,4 @@
-//! Tokens, users and local groups in memory, as the requests read them.
+//! Tokens, users, local groups and accounts at providers in memory, as the requests read them.
 //!
 //! Reads are lock-free (papaya) and cost an `Arc` clone; one writer at a time applies the store's changes,
 //! each touching only the entries that it is about. What could go wrong: a value that cannot be read (a
@@ -6,18 +6,23 @@
 //! [`Slot::Unreadable`], and whoever needs it is told "cannot tell" (503).
 
 use super::{
+    identity::{AuthnError, Unknowable},
+    providers::{self, Account, Accounts, Record, Rules},
     throttle::Source,
     token::{TokenId, from_hex},
     usage::{self, LastUse},
 };
 use crate::{
-    objects::{DecodeError, Group, Kind as _, Member, Stored, Token, TokenKind, USER_PREFIX, User},
+    objects::{
+        DecodeError, Group, Kind as _, LOCAL, Member, Principal, Stored, Token, TokenKind,
+        USER_PREFIX, User,
+    },
     store::follow::{Batch, Change},
 };
 use http::HeaderValue;
 use jiff::Timestamp;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -85,8 +90,10 @@ pub struct UserEntry {
     pub vouched: Option<(Source, Timestamp)>,
     /// Revision of the user's last write: what a compare-and-swap must find.
     pub revision: u64,
-    /// Uids of the local groups, in order.
+    /// Uids of the groups, local ones and those of the provider, in order.
     pub groups: Arc<[Box<str>]>,
+    /// Where the user logs in.
+    home: Home,
     /// The name under which most clusters see the user, and the uid, as they are sent with each request: made
     /// once, shared by all of them. `None`: no header can hold it.
     sent_name: Option<HeaderValue>,
@@ -94,7 +101,64 @@ pub struct UserEntry {
     sent_uid: Option<HeaderValue>,
 }
 
+/// Where a user logs in.
+#[derive(Clone)]
+enum Home {
+    /// Here, or not at all.
+    Local,
+    /// At a provider, which last said this.
+    Account(Arc<Account>),
+    /// At a provider, and what it said is not there or cannot be read.
+    Unknown(Principal),
+}
+
+impl Home {
+    fn of(principals: &[Principal]) -> Self {
+        let foreign = principals.iter().find(|it| it.provider != LOCAL);
+        foreign.map_or(Self::Local, |it| Self::Unknown(it.clone()))
+    }
+
+    /// With what the provider last said of the user's account; of no other account.
+    fn with(&self, account: Option<&Arc<Account>>) -> Self {
+        let is = |account: &&Arc<Account>| match self {
+            Self::Local => false,
+            Self::Account(own) => own.provider() == account.provider() && own.id == account.id,
+            Self::Unknown(own) => own.provider == account.provider() && *own.id == *account.id,
+        };
+        match (account.filter(is), self) {
+            (Some(account), _) => Self::Account(Arc::clone(account)),
+            (None, Self::Local) => Self::Local,
+            (None, Self::Unknown(own)) => Self::Unknown(own.clone()),
+            (None, Self::Account(own)) => Self::Unknown(Principal {
+                provider: own.provider().to_owned(),
+                id: own.id.to_string(),
+            }),
+        }
+    }
+}
+
 impl UserEntry {
+    /// Whether the user counts at this moment: is not disabled here, nor at the provider, as far as that is
+    /// known in memory.
+    pub fn judge(&self, now: Timestamp) -> Result<(), AuthnError> {
+        if self.disabled {
+            return Err(AuthnError::Refused(super::Refusal::Disabled));
+        }
+        match &self.home {
+            Home::Local => Ok(()),
+            Home::Account(account) => account.judge(now),
+            Home::Unknown(_) => Err(AuthnError::Unavailable(Unknowable::Unreadable)),
+        }
+    }
+
+    /// The account at a provider, if the user has one and it is known.
+    pub fn account(&self) -> Option<&Arc<Account>> {
+        match &self.home {
+            Home::Account(account) => Some(account),
+            Home::Local | Home::Unknown(_) => None,
+        }
+    }
+
     /// The name under which a cluster with this prefix sees the user; `None` if no header can hold it.
     pub fn sent_name(&self, prefix: &str) -> Option<HeaderValue> {
         if prefix == USER_PREFIX {
@@ -124,6 +188,9 @@ pub struct Index {
     group_names: papaya::HashMap<Box<str>, Box<str>>,
     /// Uids of local groups by name.
     group_uids: papaya::HashMap<Box<str>, Box<str>>,
+    /// Uids of providers' groups that some user is in, by `<provider>:<name>`; none: several have the name.
+    foreign_uids: papaya::HashMap<Box<str>, Option<Box<str>>>,
+    accounts: Accounts,
     loaded: AtomicBool,
     writer: Mutex<Writer>,
 }
@@ -136,6 +203,9 @@ struct Writer {
     /// By name and uid: a member whose uid is not the user's is nobody.
     groups_of: BTreeMap<Member, BTreeSet<Box<str>>>,
     tokens_of: BTreeMap<Member, BTreeSet<TokenId>>,
+    /// By what their keys end with.
+    accounts: BTreeMap<Box<str>, Arc<Account>>,
+    account_of: BTreeMap<Member, Arc<Account>>,
 }
 
 struct LocalGroup {
@@ -186,6 +256,8 @@ impl Index {
             self.apply_user(key, name, value)
         } else if let Some(name) = key.strip_prefix(&Group::prefix()) {
             self.apply_group(key, name, value)
+        } else if let Some(name) = key.strip_prefix(providers::PREFIX) {
+            self.apply_account(key, name, value)
         } else {
             if let (true, Some((value, _))) = (key.starts_with(usage::PREFIX), value) {
                 self.apply_uses(value);
@@ -233,7 +305,7 @@ impl Index {
         self.users.pin().get(handle).cloned()
     }
 
-    /// The name of the local group with this uid: for people to read, uids count.
+    /// The name of the group with this uid: for people to read, uids count.
     pub fn group_name(&self, uid: &str) -> Option<Box<str>> {
         self.group_names.pin().get(uid).cloned()
     }
@@ -241,6 +313,45 @@ impl Index {
     /// The uid of the local group with this name.
     pub fn group_uid(&self, name: &str) -> Option<Box<str>> {
         self.group_uids.pin().get(name).cloned()
+    }
+
+    /// The uid of the provider's group with this name, if some user is in it and no other group is called so.
+    pub fn foreign_group_uid(&self, name: &str) -> Option<Box<str>> {
+        self.foreign_uids.pin().get(name).cloned().flatten()
+    }
+
+    /// What is known of an account at a provider.
+    pub fn account(&self, provider: &str, id: &str) -> Option<Arc<Account>> {
+        let name = format!("{provider}/{id}");
+        self.writer().accounts.get(&*name).cloned()
+    }
+
+    /// From now on these providers are there, and no others.
+    pub fn set_providers(&self, rules: &HashMap<Box<str>, Arc<Rules>>) {
+        let writer = self.writer();
+        self.accounts.set_rules(rules);
+        self.accounts.look_up_rules(writer.accounts.values());
+    }
+
+    /// Accounts whose users hold a token that has not ended. Looks at every account.
+    pub(super) fn accounts_in_use(&self, now: Timestamp) -> Vec<Arc<Account>> {
+        let writer = self.writer();
+        let tokens = self.tokens.pin();
+        let lives = |id: &TokenId| match tokens.get(id) {
+            Some(Slot::Known(token)) => now < token.expires_at,
+            Some(Slot::Unreadable) | None => false,
+        };
+        let of_users = writer.account_of.iter();
+        let in_use = of_users.filter(|(user, _)| {
+            let tokens = writer.tokens_of.get(*user);
+            tokens.is_some_and(|ids| ids.iter().any(lives))
+        });
+        in_use.map(|(_, account)| Arc::clone(account)).collect()
+    }
+
+    /// See [`Accounts`].
+    pub(super) fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// All readable tokens of a user. For the rare commands that end sessions, not for requests.
@@ -324,8 +435,11 @@ impl Index {
                 Ok(())
             }
             Some((Ok(stored), at)) => {
-                let groups = writer.groups_of(&member(name, &stored.object.metadata.uid));
-                let entry = user_entry(name, stored, at, groups);
+                let user = member(name, &stored.object.metadata.uid);
+                let home = Home::of(&stored.object.spec.principals);
+                let home = home.with(writer.account_of.get(&user));
+                let groups = writer.groups_of(&user, &home);
+                let entry = user_entry(name, stored, at, (groups, home));
                 users.insert(name.into(), Slot::Known(Arc::new(entry)));
                 Ok(())
             }
@@ -370,14 +484,68 @@ impl Index {
         failure.map_or(Ok(()), Err)
     }
 
+    /// What cannot be read is not there: its user is then somebody of whom nothing can be told.
+    fn apply_account(
+        &self,
+        key: &str,
+        name: &str,
+        value: Option<(&[u8], u64)>,
+    ) -> Result<(), DecodeError> {
+        let Some((provider, id)) = name.split_once('/') else {
+            return Ok(());
+        };
+        let decoded = value.map(|(bytes, at)| Ok((Record::decode(key, bytes)?, at)));
+        let (new, failure) = match decoded.transpose() {
+            Ok(new) => (new, None),
+            Err(error) => (None, Some(error)),
+        };
+        let mut writer = self.writer();
+        let old = writer.accounts.remove(name);
+        if let Some(old) = &old {
+            writer.account_of.remove(&old.record.user);
+        }
+        let mut touched: BTreeSet<Member> = old.iter().map(|it| it.record.user.clone()).collect();
+        if let Some((record, at)) = new {
+            self.name_groups(provider, &record);
+            touched.insert(record.user.clone());
+            let user = record.user.clone();
+            let account = self
+                .accounts
+                .account((provider, id), record, at, old.as_ref());
+            writer.account_of.insert(user, Arc::clone(&account));
+            writer.accounts.insert(name.into(), account);
+        }
+        for user in touched {
+            self.refresh_groups(&writer, &user);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn name_groups(&self, provider: &str, record: &Record) {
+        let (names, uids) = (self.group_names.pin(), self.foreign_uids.pin());
+        for group in &record.groups {
+            let uid: Box<str> = providers::group_uid(provider, &group.id).into();
+            let name: Box<str> = format!("{provider}:{}", group.name).into();
+            let known = uids.get(&name);
+            if known.is_none_or(|known| known.as_ref() != Some(&uid)) {
+                uids.insert(name.clone(), known.is_none().then(|| uid.clone()));
+            }
+            if names.get(&uid) != Some(&name) {
+                names.insert(uid, name);
+            }
+        }
+    }
+
     fn refresh_groups(&self, writer: &Writer, user: &Member) {
         let users = self.users.pin();
         let Some(Slot::Known(old)) = users.get(user.name.as_str()) else {
             return;
         };
         if *old.uid == *user.uid {
+            let home = old.home.with(writer.account_of.get(user));
             let entry = UserEntry {
-                groups: writer.groups_of(user),
+                groups: writer.groups_of(user, &home),
+                home,
                 ..UserEntry::clone(old)
             };
             users.insert(old.handle.clone(), Slot::Known(Arc::new(entry)));
@@ -386,13 +554,14 @@ impl Index {
 }
 
 impl Writer {
-    fn groups_of(&self, user: &Member) -> Arc<[Box<str>]> {
-        self.groups_of
-            .get(user)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+    fn groups_of(&self, user: &Member, home: &Home) -> Arc<[Box<str>]> {
+        let local = self.groups_of.get(user).into_iter().flatten().cloned();
+        let mut all: Vec<Box<str>> = local.collect();
+        if let Home::Account(account) = home {
+            all.extend(account.group_uids());
+            all.sort();
+        }
+        all.into()
     }
 
     /// Puts `new` in the place of the group called `name`; gives the users whose groups changed.
@@ -458,7 +627,7 @@ fn user_entry(
     name: &str,
     stored: Stored<User>,
     revision: u64,
-    groups: Arc<[Box<str>]>,
+    (groups, home): (Arc<[Box<str>]>, Home),
 ) -> UserEntry {
     UserEntry {
         sent_name: header_value(format!("{USER_PREFIX}{name}")),
@@ -476,6 +645,7 @@ fn user_entry(
             .map(|it| (Source::of(it.address), it.until)),
         revision,
         groups,
+        home,
     }
 }
 

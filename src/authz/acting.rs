@@ -14,7 +14,7 @@
 
 use super::{Attributes, Authz, AuthzError, Place, Purpose, Who, authorize::denied};
 use crate::{
-    authn::{Authn, Identity, Slot, Unknowable, UserEntry},
+    authn::{Authn, AuthnError, Identity, Slot, Unknowable, UserEntry},
     request::{Impersonation, impersonation::Extra},
     status::clock,
 };
@@ -64,7 +64,7 @@ impl Assumed {
         Arc::ptr_eq(&self.groups, &self.user.groups).then_some(&self.groups)
     }
 
-    /// Uids of the local groups that count: their own, or the ones that were asked for instead.
+    /// Uids of the groups that count: their own, or the ones that were asked for instead.
     pub fn groups(&self) -> &[Box<str>] {
         &self.groups
     }
@@ -320,8 +320,12 @@ fn resolve(wanted: Impersonation, people: &Authn) -> Result<Assumed, ActingError
         }
         None => return Err(ActingError::NoUser(name)),
     };
-    if user.disabled {
-        return Err(ActingError::Disabled(name));
+    match user.judge(clock::now()) {
+        Ok(()) => {}
+        Err(AuthnError::Unavailable(why)) => return Err(ActingError::Unknown(name, why)),
+        Err(AuthnError::Refused(_) | AuthnError::Ambiguous(_)) => {
+            return Err(ActingError::Disabled(name));
+        }
     }
     if uid.is_some_and(|uid| uid != user.uid) {
         return Err(ActingError::WrongUid(name));

@@ -30,7 +30,7 @@ pub struct LoginArgs {
     /// Read the password from standard input (its first line)
     #[arg(long)]
     password_stdin: bool,
-    /// Where the account is; asked from the gateway if it has only one
+    /// Where the account is: a provider of the gateway; asked for on a terminal if there are several
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
 }
@@ -54,9 +54,12 @@ pub(super) struct Providers {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Provider {
     name: String,
     flow: String,
+    #[serde(default)]
+    display_name: String,
 }
 
 /// Body of `POST /v1/login/password`.
@@ -115,7 +118,7 @@ async fn log_in(args: &LoginArgs) -> Result<(), Failure> {
     let providers: Providers = http.get("/v1/login/providers").await?;
     // From now on this gateway is trusted by the certificate that the sum named.
     let ca = http.found_ca().map(str::to_owned).or(ca);
-    let provider = choose(&providers, args.provider.as_deref())?;
+    let provider = choose(&providers, args)?;
     let answer = match provider.flow.as_str() {
         "password" => by_password(args, &http, &provider.name, &devices).await?,
         other => {
@@ -179,7 +182,9 @@ async fn end(server: &str, ca: Option<String>, token: &str) {
     }
 }
 
-fn choose<'a>(providers: &'a Providers, wanted: Option<&str>) -> Result<&'a Provider, Failure> {
+fn choose<'a>(providers: &'a Providers, args: &LoginArgs) -> Result<&'a Provider, Failure> {
+    let wanted = args.provider.as_deref();
+    let may_ask = !args.password_stdin && is_interactive();
     let names = || {
         let names: Vec<&str> = providers
             .providers
@@ -190,6 +195,7 @@ fn choose<'a>(providers: &'a Providers, wanted: Option<&str>) -> Result<&'a Prov
     };
     match (wanted, providers.providers.as_slice()) {
         (None, [only]) => Ok(only),
+        (None, all) if may_ask => ask_provider(all),
         (None, _) => Err(Failure::said(format!(
             "several providers: give --provider with one of {}",
             names()
@@ -199,6 +205,22 @@ fn choose<'a>(providers: &'a Providers, wanted: Option<&str>) -> Result<&'a Prov
             .find(|it| it.name == wanted)
             .ok_or_else(|| Failure::said(format!("no provider {wanted:?}; there is {}", names()))),
     }
+}
+
+/// By number or by name, on a terminal.
+fn ask_provider(all: &[Provider]) -> Result<&Provider, Failure> {
+    run::tell("Where is the account?");
+    for (index, provider) in all.iter().enumerate() {
+        let (name, shown) = (printable(&provider.name), printable(&provider.display_name));
+        run::tell(&format!("  {}  {name}  {shown}", index + 1));
+    }
+    run::tell("Number or name:");
+    let answer = run::read_line()?;
+    let answer = answer.trim();
+    let number = answer.parse::<usize>().ok();
+    let by_number = number.and_then(|number| all.get(number.checked_sub(1)?));
+    let found = by_number.or_else(|| all.iter().find(|it| it.name == answer));
+    found.ok_or_else(|| Failure::said("that is none of them"))
 }
 
 async fn by_password(
@@ -221,7 +243,7 @@ async fn by_password(
         username: &username,
         password: &password,
         client: &client(),
-        device: devices.get(&username).map(String::as_str),
+        device: device(devices, provider, &username),
     };
     match http.post("/v1/login/password", &body).await {
         Ok(answer) => Ok(answer),
@@ -231,6 +253,17 @@ async fn by_password(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// What an earlier login gave, by the handle that it was for.
+fn device<'a>(
+    devices: &'a BTreeMap<String, String>,
+    provider: &str,
+    username: &str,
+) -> Option<&'a str> {
+    let handle = format!("{provider}:{}", username.to_lowercase());
+    let found = devices.get(&handle).or_else(|| devices.get(username));
+    found.map(String::as_str)
 }
 
 fn ask_username(password_stdin: bool) -> Result<String, Failure> {

@@ -3,7 +3,7 @@
 use super::{
     Audit, AuditOutput, Clusters, Config, Drain, Limits, Log, Login, Otlp, Sessions, State, Tls,
     Tokens, Tracing, duration,
-    options::{OPTIONS, Shape},
+    options::{self, Shape},
     raw, size,
     yaml::{self, Mistake, Node},
 };
@@ -15,6 +15,8 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+
+mod providers;
 
 /// An `https://host[:port]` without path, query or user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -168,6 +170,7 @@ impl Check<'_> {
                 max_lifetime: self.duration("tokens.max_lifetime", &raw.tokens.max_lifetime),
             },
             login: self.login(&raw.login),
+            providers: self.providers(&raw.providers),
             limits: self.limits(&raw.limits),
             drain: Drain {
                 deadline: self.duration("drain.deadline", &raw.drain.deadline),
@@ -422,10 +425,7 @@ fn covers(all: IpAddr, one: IpAddr) -> bool {
 }
 
 fn shape(path: &str) -> Option<Shape> {
-    OPTIONS
-        .iter()
-        .find(|option| option.path == path)
-        .map(|option| option.shape)
+    options::find(path).map(|option| option.shape)
 }
 
 #[cfg(test)]

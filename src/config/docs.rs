@@ -2,7 +2,7 @@
 
 use super::{
     duration,
-    options::{Change, OPTIONS, Opt, Shape},
+    options::{Change, OPTIONS, Opt, PROVIDER_OPTIONS, Shape},
     raw, size,
 };
 use serde_json::Value;
@@ -13,19 +13,31 @@ pub fn markdown() -> String {
     let mut text = [PREFACE, SMALLEST, AFTER_SMALLEST].concat();
     // The defaults are strings, numbers and switches: they always serialise.
     let defaults = serde_json::to_value(raw::Config::default()).unwrap_or(Value::Null);
+    let of_provider = serde_json::to_value(raw::Provider::written()).unwrap_or(Value::Null);
     for option in OPTIONS {
-        // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            "\n### `{}`\n\n{}. {}. {}.\n\n{}\n",
-            option.path,
-            shape_in_words(option.shape),
-            default_in_words(option, &defaults),
-            change_in_words(option.change),
-            option.doc
-        );
+        push(&mut text, option, option.path, &defaults);
+        if matches!(option.shape, Shape::Providers) {
+            for option in PROVIDER_OPTIONS {
+                let path = option.in_provider().unwrap_or(option.path);
+                push(&mut text, option, path, &of_provider);
+            }
+        }
     }
     text
+}
+
+/// The paragraph of an option whose default is at `path`.
+fn push(text: &mut String, option: &Opt, path: &str, defaults: &Value) {
+    // Writing to a string cannot fail.
+    let _ = write!(
+        text,
+        "\n### `{}`\n\n{}. {}. {}.\n\n{}\n",
+        option.path,
+        shape_in_words(option.shape),
+        default_in_words(option, path, defaults),
+        change_in_words(option.change),
+        option.doc
+    );
 }
 
 /// The smallest file: what must be written.
@@ -92,6 +104,9 @@ fn shape_in_words(shape: Shape) -> String {
         }
         Shape::Number(low, high) => format!("A whole number from {low} to {high}"),
         Shape::Switch => "`true` or `false`".to_owned(),
+        Shape::Text => "A text".to_owned(),
+        Shape::Texts => "A list of texts".to_owned(),
+        Shape::Providers => "A map".to_owned(),
         Shape::Word(words) => {
             let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
             format!("One of {}", words.join(", "))
@@ -106,11 +121,13 @@ fn change_in_words(change: Change) -> &'static str {
     }
 }
 
-fn default_in_words(option: &Opt, defaults: &Value) -> String {
-    let pointer = format!("/{}", option.path.replace('.', "/"));
+fn default_in_words(option: &Opt, path: &str, defaults: &Value) -> String {
+    let pointer = format!("/{}", path.replace('.', "/"));
     match defaults.pointer(&pointer) {
         _ if option.required => "Required".to_owned(),
         Some(Value::String(text)) if text.is_empty() => "Default: none".to_owned(),
+        Some(Value::Array(list)) if list.is_empty() => "Default: none".to_owned(),
+        Some(Value::Object(map)) if map.is_empty() => "Default: none".to_owned(),
         Some(Value::String(text)) => format!("Default: `{text}`"),
         Some(value) => format!("Default: `{value}`"),
         None => "Default: none".to_owned(),
@@ -124,7 +141,7 @@ mod tests {
 
     fn leaves(value: &Value, path: &str, into: &mut BTreeSet<String>) {
         match value {
-            Value::Object(map) => {
+            Value::Object(map) if !map.is_empty() => {
                 for (key, value) in map {
                     let path = if path.is_empty() {
                         key.clone()
@@ -138,6 +155,7 @@ mod tests {
             | Value::Bool(_)
             | Value::Number(_)
             | Value::String(_)
+            | Value::Object(_)
             | Value::Array(_) => {
                 into.insert(path.to_owned());
             }
@@ -150,6 +168,14 @@ mod tests {
         let defaults = serde_json::to_value(raw::Config::default()).unwrap();
         leaves(&defaults, "", &mut written);
         let rows: BTreeSet<String> = OPTIONS.iter().map(|row| row.path.to_owned()).collect();
+        assert_eq!(written, rows);
+        let mut written = BTreeSet::new();
+        let defaults = serde_json::to_value(raw::Provider::written()).unwrap();
+        leaves(&defaults, "", &mut written);
+        let rows = PROVIDER_OPTIONS.iter();
+        let rows: BTreeSet<String> = rows
+            .map(|row| row.in_provider().unwrap().to_owned())
+            .collect();
         assert_eq!(written, rows);
     }
 

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+mod providers;
+
+pub use providers::PROVIDER_OPTIONS;
+
 /// What may be written.
 #[derive(Clone, Copy, Debug)]
 pub enum Shape {
@@ -25,6 +29,12 @@ pub enum Shape {
     Switch,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// Any text.
+    Text,
+    /// A list of texts.
+    Texts,
+    /// A map of providers by name: what each has is in [`PROVIDER_OPTIONS`].
+    Providers,
 }
 
 /// What it takes for a change of an option to count.
@@ -76,6 +86,11 @@ const fn required(path: &'static str, shape: Shape, doc: &'static str) -> Opt {
 }
 
 impl Opt {
+    /// Its path below one provider, if it is one of a provider's.
+    pub fn in_provider(&self) -> Option<&'static str> {
+        self.path.strip_prefix("providers.<name>.")
+    }
+
     /// A change of it counts from the next reload on.
     const fn reloads(self) -> Self {
         Self {
@@ -87,6 +102,19 @@ impl Opt {
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
+
+/// The option at this path of a file.
+pub fn find(path: &str) -> Option<&'static Opt> {
+    let Some((name, rest)) = path
+        .strip_prefix("providers.")
+        .and_then(|rest| rest.split_once('.'))
+    else {
+        return OPTIONS.iter().find(|option| option.path == path);
+    };
+    let of_one = PROVIDER_OPTIONS.iter();
+    let mut of_one = of_one.filter(|_| !name.is_empty());
+    of_one.find(|option| option.in_provider() == Some(rest))
+}
 
 /// All options, in the order of the document.
 pub const OPTIONS: &[Opt] = &[
@@ -223,6 +251,14 @@ pub const OPTIONS: &[Opt] = &[
         "login.source_interval",
         seconds(1, DAY),
         "Time after which one more is taken from the address.",
+    )
+    .reloads(),
+    optional(
+        "providers",
+        Shape::Providers,
+        "Where people log in besides local accounts, by a name of one's own choice: a DNS label, not `local`. See \
+         [providers/active-directory.md](providers/active-directory.md) and \
+         [providers/openldap.md](providers/openldap.md). What each of them has is below.",
     )
     .reloads(),
     optional(

@@ -2,9 +2,12 @@
 //!
 //! `Default` is the default of every option; docs/config.md shows these very values.
 
-use super::{AuditOutput, AuditSync, LogFormat, LogLevel};
+use super::{
+    AccessMode, AuditOutput, AuditSync, DirectoryKind, GroupLookup, LogFormat, LogLevel, Transport,
+};
 use crate::observe::trace::ClientContext;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The whole file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +33,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// See [`Login`].
     pub login: Login,
+    /// By name; see [`Provider`].
+    pub providers: BTreeMap<String, Provider>,
     /// See [`Limits`].
     pub limits: Limits,
     /// See [`Drain`].
@@ -57,6 +62,7 @@ impl Default for Config {
             sessions: Sessions::default(),
             tokens: Tokens::default(),
             login: Login::default(),
+            providers: BTreeMap::new(),
             limits: Limits::default(),
             drain: Drain::default(),
             clusters: Clusters::default(),
@@ -164,6 +170,130 @@ impl Default for Login {
             account_interval: "5m".to_owned(),
             source_tries: 100,
             source_interval: "30s".to_owned(),
+        }
+    }
+}
+
+/// `providers.<name>`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Provider {
+    /// Text, or empty.
+    pub display_name: String,
+    /// Switch.
+    pub primary: bool,
+    /// Switch.
+    pub disabled: bool,
+    /// See [`Access`].
+    pub access: Access,
+    /// See [`Refresh`].
+    pub refresh: Refresh,
+    /// See [`Ldap`]; required.
+    pub ldap: Option<Ldap>,
+}
+
+impl Provider {
+    /// The defaults of every option, those of the sections too that are not there unless they are written.
+    pub fn written() -> Self {
+        Self {
+            ldap: Some(Ldap::default()),
+            ..Self::default()
+        }
+    }
+}
+
+/// `providers.<name>.access`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Access {
+    /// Word.
+    pub mode: AccessMode,
+    /// Texts.
+    pub users: Vec<String>,
+    /// Texts.
+    pub groups: Vec<String>,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            mode: AccessMode::Restricted,
+            users: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+}
+
+/// `providers.<name>.refresh`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Refresh {
+    /// Duration.
+    pub interval: String,
+    /// Duration.
+    pub max_age: String,
+}
+
+impl Default for Refresh {
+    fn default() -> Self {
+        Self {
+            interval: "5m".to_owned(),
+            max_age: "1h".to_owned(),
+        }
+    }
+}
+
+/// `providers.<name>.ldap`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ldap {
+    /// Word; required.
+    pub directory: Option<DirectoryKind>,
+    /// Texts: `host` or `host:port`.
+    pub hosts: Vec<String>,
+    /// Word.
+    pub transport: Transport,
+    /// Path, or empty.
+    pub ca_file: String,
+    /// Text; required.
+    pub bind_dn: String,
+    /// Path; required.
+    pub bind_password_file: String,
+    /// Text; required.
+    pub base_dn: String,
+    /// Text, or empty.
+    pub user_base_dn: String,
+    /// Text, or empty.
+    pub group_base_dn: String,
+    /// Text, or empty.
+    pub login_filter: String,
+    /// Text, or empty.
+    pub handle_attribute: String,
+    /// Word.
+    pub group_lookup: GroupLookup,
+    /// Duration.
+    pub connect_timeout: String,
+    /// Duration.
+    pub timeout: String,
+}
+
+impl Default for Ldap {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            hosts: Vec::new(),
+            transport: Transport::Ldaps,
+            ca_file: String::new(),
+            bind_dn: String::new(),
+            bind_password_file: String::new(),
+            base_dn: String::new(),
+            user_base_dn: String::new(),
+            group_base_dn: String::new(),
+            login_filter: String::new(),
+            handle_attribute: String::new(),
+            group_lookup: GroupLookup::Auto,
+            connect_timeout: "3s".to_owned(),
+            timeout: "5s".to_owned(),
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use super::{
     duration,
-    options::{Change, OPTIONS, Opt, Shape},
+    options::{Change, OPTIONS, Opt, PROVIDER_OPTIONS, Shape},
     raw, size,
 };
 use serde_json::{Map, Value, json};
@@ -110,6 +110,9 @@ fn range(shape: Shape) -> Option<[String; 2]> {
         | Shape::Path
         | Shape::Number(..)
         | Shape::Switch
+        | Shape::Text
+        | Shape::Texts
+        | Shape::Providers
         | Shape::Word(_) => None,
     }
 }
@@ -151,7 +154,30 @@ fn shape(option: &Opt) -> Value {
         Shape::Number(low, high) => json!({"type": "integer", "minimum": low, "maximum": high}),
         Shape::Switch => json!({"type": "boolean"}),
         Shape::Word(words) => json!({"enum": words}),
+        Shape::Text => json!({"type": "string", "minLength": usize::from(option.required)}),
+        Shape::Texts => json!({
+            "type": "array",
+            "items": {"type": "string", "minLength": 1},
+            "minItems": usize::from(option.required),
+        }),
+        Shape::Providers => json!({
+            "type": "object",
+            "propertyNames": {"pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"},
+            "additionalProperties": provider(),
+        }),
     }
+}
+
+/// What one provider has.
+fn provider() -> Value {
+    let defaults = serde_json::to_value(raw::Provider::written()).unwrap_or(Value::Null);
+    let mut root = section("One provider: `providers.<name>.…`");
+    for option in PROVIDER_OPTIONS {
+        let path = option.in_provider().unwrap_or(option.path);
+        let default = defaults.pointer(&format!("/{}", path.replace('.', "/")));
+        put(&mut root, path, option, default);
+    }
+    Value::Object(root)
 }
 
 #[cfg(test)]
@@ -190,7 +216,8 @@ mod tests {
                     "is written only with ",
                     "takes a palisade that was built with ",
                 ];
-                m.path == path && !related.iter().any(|text| m.message.starts_with(text))
+                let here = m.path == path || m.path.starts_with(&format!("{path}."));
+                here && !related.iter().any(|text| m.message.starts_with(text))
             }),
         }
     }
@@ -238,6 +265,9 @@ mod tests {
                 | Shape::Collector
                 | Shape::Domain
                 | Shape::Path
+                | Shape::Text
+                | Shape::Texts
+                | Shape::Providers
                 | Shape::Switch => {}
             }
             let has_none = matches!(option.shape, Shape::Collector | Shape::Domain | Shape::Path);
@@ -245,6 +275,20 @@ mod tests {
                 assert!(found.get("default").is_some(), "{}", option.path);
             }
         }
+    }
+
+    /// A provider with what must be written.
+    fn corp() -> Value {
+        json!({
+            "access": {"mode": "danger_anyone"},
+            "ldap": {
+                "directory": "openldap",
+                "hosts": ["ldap.example"],
+                "bind_dn": "cn=gate,dc=example",
+                "bind_password_file": "secret",
+                "base_dn": "dc=example",
+            },
+        })
     }
 
     /// The program's own reader and the schema agree on what each option takes.
@@ -311,6 +355,12 @@ mod tests {
                 ),
                 Shape::Path if option.required => (vec![json!("a/b")], vec![json!("")]),
                 Shape::Path => (vec![json!("a/b"), json!("")], vec![json!([])]),
+                Shape::Text => (vec![json!("a b"), json!("")], vec![json!([])]),
+                Shape::Texts => (vec![json!([]), json!(["a"])], vec![json!("a")]),
+                Shape::Providers => (
+                    vec![json!({}), json!({"corp": corp()})],
+                    vec![json!({"corp": {}}), json!([]), json!("corp")],
+                ),
             };
             for value in &good {
                 both(path, value, true);

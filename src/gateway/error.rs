@@ -170,6 +170,17 @@ fn authn(error: &AuthnError) -> Answer {
         }
         AuthnError::Refused(Refusal::Disabled) => "this account is disabled",
         AuthnError::Refused(
+            Refusal::AccountDisabled
+            | Refusal::AccountLocked
+            | Refusal::AccountExpired
+            | Refusal::AccountGone,
+        ) => {
+            "your account is disabled, locked or expired where you log in: see that it is open there, then run `palisade login`"
+        }
+        AuthnError::Refused(Refusal::NotListed | Refusal::NoProvider) => {
+            "you may not log in here any more: ask an administrator"
+        }
+        AuthnError::Refused(
             Refusal::Missing
             | Refusal::Scheme
             | Refusal::Malformed

@@ -225,9 +225,16 @@ fn authentication(error: &AuthnError) -> Authentication {
             Refusal::NoUser => Authentication::NoUser,
             Refusal::Disabled => Authentication::Disabled,
             Refusal::PasswordChanged => Authentication::PasswordChanged,
+            Refusal::NoProvider => Authentication::NoProvider,
+            Refusal::AccountDisabled
+            | Refusal::AccountLocked
+            | Refusal::AccountExpired
+            | Refusal::AccountGone => Authentication::Account,
+            Refusal::NotListed => Authentication::NotListed,
         },
         AuthnError::Unavailable(Unknowable::Loading) => Authentication::Loading,
         AuthnError::Unavailable(Unknowable::Unreadable) => Authentication::Unreadable,
+        AuthnError::Unavailable(Unknowable::Stale) => Authentication::Stale,
     }
 }
 

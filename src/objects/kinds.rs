@@ -98,6 +98,9 @@ kind!(
     Binding, "bindings", "binding", &[], BindingSpec, Nothing, Nothing
 );
 
+/// The provider of the gateway's own accounts.
+pub const LOCAL: &str = "local";
+
 /// One account at a provider, by its immutable id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

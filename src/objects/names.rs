@@ -1,7 +1,7 @@
 //! Which names an object may have.
 
 /// Why a name is refused.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Not a DNS label.
     #[error("must be 1 to 63 of a-z, 0-9 and '-', and start and end with a letter or digit")]

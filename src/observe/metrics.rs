@@ -26,7 +26,7 @@ pub use times::{Part, Times};
 
 use catalog::Metric;
 use cells::{Counter, Gauge, Histogram, Table};
-use labels::{Authentication, Authorization, LoginEnd, Route, SpanEnd};
+use labels::{Authentication, Authorization, LoginEnd, RefreshEnd, Route, SpanEnd};
 use page::Page;
 use process::Process;
 use prometheus_client::{
@@ -55,6 +55,8 @@ pub struct Metrics {
     pub authorizations: Table<Authorization>,
     /// How logins with a password ended.
     pub logins: Arc<Table<LoginEnd>>,
+    /// What came of reading accounts again at their providers.
+    pub refreshes: Arc<Table<RefreshEnd>>,
     /// What became of spans.
     pub spans: Arc<Table<SpanEnd>>,
     /// What is counted of each cluster.
@@ -95,6 +97,7 @@ impl Metrics {
             authentications: Table::default(),
             authorizations: Table::default(),
             logins: Arc::default(),
+            refreshes: Arc::default(),
             spans: Arc::default(),
             meters: Arc::default(),
             reloads: Reloads::default(),
@@ -178,7 +181,8 @@ impl Metrics {
         page.family(&catalog::AUTHORIZATIONS, |f| {
             f.table(&[], &self.authorizations)
         })?;
-        page.family(&catalog::LOGINS, |f| f.table(&[], &self.logins))
+        page.family(&catalog::LOGINS, |f| f.table(&[], &self.logins))?;
+        page.family(&catalog::REFRESHES, |f| f.table(&[], &self.refreshes))
     }
 
     fn write_streams(&self, page: &mut Page<'_>) -> fmt::Result {

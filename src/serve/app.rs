@@ -15,7 +15,10 @@ use super::{
     tls::{self, TlsError},
 };
 use crate::{
-    authn::passwords::{PasswordError, Passwords},
+    authn::{
+        passwords::{PasswordError, Passwords},
+        providers::check_files,
+    },
     clusters::Registry,
     config::{
         Config,
@@ -96,6 +99,9 @@ pub enum StartError {
     /// The policy folder.
     #[error("the policy folder has mistakes:\n{}", .0.join("\n"))]
     Policy(Vec<String>),
+    /// Files that a provider names.
+    #[error("the providers have mistakes:\n{}", .0.join("\n"))]
+    Providers(Vec<String>),
     /// The store was not read in time.
     #[error("the store could not be read within {} s", FIRST_VIEW.as_secs())]
     FirstView(#[from] Behind),
@@ -176,6 +182,7 @@ impl App {
         let live = LiveConfig::new(config.clone());
         let metrics = Arc::new(Metrics::new());
         let folder = reload::policy_of(config).map_err(StartError::Policy)?;
+        check_files(&config.providers).map_err(StartError::Providers)?;
         let views = Arc::new(Views::new(config, &state, &metrics));
         let tasks = Tasks::default();
         let audit = views.audit(&config.audit)?;

@@ -25,7 +25,7 @@ use super::{
     tls::{self, Served, Sum},
 };
 use crate::{
-    authn::passwords::Passwords,
+    authn::{passwords::Passwords, providers::check_files},
     authz::{PolicyFolder, files, folder},
     config::{
         BaseDomain, Config, File, LogLevel,
@@ -263,6 +263,7 @@ impl Parts {
             .resize(login.hash_concurrency, login.hash_queue);
         log::set_level(level(config.log.level));
         self.gateway.replace(snapshot(&config));
+        self.views.providers.replace(&config.providers);
         self.config.replace(config);
     }
 
@@ -395,7 +396,12 @@ fn read_config(file: &Path, running: &Config) -> New<Config> {
         Ok(file) => file,
         Err(lines) => return New::Refused(Problem { lines }),
     };
-    let lines = file.need_restart(running);
+    let mut lines = file.need_restart(running);
+    lines.extend(
+        check_files(&file.config.providers)
+            .err()
+            .unwrap_or_default(),
+    );
     if !lines.is_empty() {
         New::Refused(Problem { lines })
     } else if file.config == *running {

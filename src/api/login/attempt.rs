@@ -1,6 +1,6 @@
 //! A login with a password: whether it may be tried, whether the password is right, and what comes of it.
 
-use super::{ATTEMPTS, Deed, LOCAL, Login, LoginError, PasswordLogin, Refused, Seen, session};
+use super::{ATTEMPTS, Deed, Login, LoginError, PasswordLogin, Refused, Seen, session};
 use crate::{
     authn::{
         AuthnError, Device, Slot,
@@ -37,9 +37,6 @@ impl Login {
         source: Source,
         seen: &mut Seen,
     ) -> Result<Done, LoginError> {
-        if login.provider != LOCAL {
-            return Err(LoginError::Provider);
-        }
         for _ in 0..ATTEMPTS {
             let now = clock::now();
             let Checked { user, device } = self.check(login, source, now).await?;
@@ -141,7 +138,7 @@ impl Login {
     }
 
     /// What the client proves about itself. A text is opened for nobody too: it takes the same time (G5).
-    fn device(
+    pub(super) fn device(
         &self,
         login: &PasswordLogin,
         user: Option<&UserEntry>,
@@ -162,7 +159,8 @@ pub(super) fn account_of(user: &UserEntry) -> Account<'_> {
     }
 }
 
-fn vouched(user: Option<&UserEntry>, source: Source, now: Timestamp) -> Vouched {
+/// Whether an admin expects this user's next login from there.
+pub(super) fn vouched(user: Option<&UserEntry>, source: Source, now: Timestamp) -> Vouched {
     match user.and_then(|user| user.vouched) {
         Some((place, until)) if place == source && now < until => Vouched::Yes,
         Some(_) | None => Vouched::No,

@@ -2,8 +2,8 @@
 
 use super::{BODY_TIME, MAX_BODY};
 use crate::{
-    authn::{AuthnError, passwords, throttle},
-    objects::DecodeError,
+    authn::{AuthnError, passwords, providers::ldap::Failure, throttle},
+    objects::{DecodeError, NameError},
     status::{Details, Reason, Status},
     store::StoreError,
 };
@@ -33,6 +33,18 @@ pub enum LoginError {
     /// Wrong name, wrong password, disabled, machine: a stranger is not told which.
     #[error("login refused: {0}")]
     Refused(Refused),
+    /// The password was right, and the account is not among those who may log in.
+    #[error("the account is not among those who may log in at this provider")]
+    NotListed,
+    /// The password was right, and the account can have no user here.
+    #[error("no user can be made: {0}")]
+    NoHandle(NoHandle),
+    /// The provider gave no answer.
+    #[error("the provider gave no answer: {}", .0.chain())]
+    ProviderDown(Box<Failure>),
+    /// Too many logins there at the same time.
+    #[error("too many logins at the provider at the same time")]
+    ProviderBusy,
     /// The token of a renewal or logout.
     #[error(transparent)]
     Authn(#[from] AuthnError),
@@ -48,6 +60,9 @@ pub enum LoginError {
     /// A machine user has no password.
     #[error("a machine user has no password")]
     Machine,
+    /// The password of a provider's user is the provider's affair.
+    #[error("this user logs in at a provider, and has no password here")]
+    Foreign,
     /// The user is not there.
     #[error("no such user")]
     NoUser,
@@ -92,6 +107,26 @@ pub enum Refused {
     /// No password was ever set.
     #[error("user without a password")]
     NoPassword,
+    /// What was typed is no password: no directory is asked with it (L1).
+    #[error("empty password")]
+    NoPasswordGiven,
+    /// The provider's own reason.
+    #[error("{0}")]
+    AtProvider(&'static str),
+}
+
+/// Why an account can have no user. Its password was right, so its person may know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoHandle {
+    /// Its name cannot be one.
+    #[error("the account's name {0:?} cannot be the name of a user here: {1}")]
+    Name(String, #[source] NameError),
+    /// Somebody else has it.
+    #[error("the name {0:?} belongs to another user here")]
+    Taken(String),
+    /// Somebody had it.
+    #[error("the name {0:?} belonged to a user who was removed here, and is never given again")]
+    Removed(String),
 }
 
 impl LoginError {
@@ -105,6 +140,21 @@ impl LoginError {
             Self::TooLarge => failure(413, Reason::RequestEntityTooLarge, &self.to_string()),
             Self::BodyTimeout => Status::failure(408, None, self.to_string()),
             Self::Refused(_) => failure(401, Reason::Unauthorized, "wrong user name or password"),
+            Self::NotListed => failure(
+                403,
+                Reason::Forbidden,
+                "this account may not log in here; ask an administrator to let it in",
+            ),
+            Self::NoHandle(why) => {
+                let message = format!("{why}; ask an administrator");
+                failure(403, Reason::Forbidden, &message)
+            }
+            Self::ProviderDown(_) => failure(
+                503,
+                Reason::ServiceUnavailable,
+                "the directory does not answer at the moment; try again",
+            ),
+            Self::ProviderBusy => passwords::PasswordError::Busy.status(),
             Self::Authn(error) => error.status(),
             Self::NotASession => failure(
                 403,
@@ -112,7 +162,9 @@ impl LoginError {
                 "only the session of a login can be renewed or ended here",
             ),
             Self::WrongCurrent => failure(403, Reason::Forbidden, &self.to_string()),
-            Self::Rule(_) | Self::Machine => failure(422, Reason::Invalid, &self.to_string()),
+            Self::Rule(_) | Self::Machine | Self::Foreign => {
+                failure(422, Reason::Invalid, &self.to_string())
+            }
             Self::NoUser => failure(404, Reason::NotFound, &self.to_string()),
             Self::Conflict => failure(409, Reason::Conflict, &self.to_string()),
             Self::Throttled(throttled) => too_many(throttled.wait),

@@ -6,7 +6,7 @@ use crate::{
         passwords::{Asker, PasswordError, check_rules},
         throttle::Account,
     },
-    objects::{Kind as _, Stored, Token, TokenKind, User},
+    objects::{Kind as _, LOCAL, Stored, Token, TokenKind, User},
     store::{Compare, Revision, StoreError, Txn},
 };
 use std::time::Instant;
@@ -38,6 +38,10 @@ impl Login {
         let mut stored = Stored::<User>::decode(&key, &kv.value, kv.mod_revision)?;
         if stored.object.spec.machine {
             return Err(LoginError::Machine);
+        }
+        let mut principals = stored.object.spec.principals.iter();
+        if principals.any(|principal| principal.provider != LOCAL) {
+            return Err(LoginError::Foreign);
         }
         let holds = match proof {
             Proof::Current(current) => {

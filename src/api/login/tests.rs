@@ -54,6 +54,7 @@ impl World {
             throttle: throttle(),
             keyring: Arc::new(keyring),
             logins: Arc::default(),
+            providers: Arc::new(providers::Providers::new(Arc::clone(&index))),
             store,
             follower,
             index,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     api::{ObjectRef, login},
-    authn::{Unknowable, passwords, throttle},
+    authn::{Unknowable, passwords, providers::ldap::Failure, throttle},
     gateway::answer::Fault,
     objects::User,
     observe::audit::NotAudited,
@@ -64,6 +64,14 @@ fn gateway_errors() -> Vec<(&'static str, Error)> {
             Refusal::PasswordChanged,
         ),
         ("the right token of a disabled user", Refusal::Disabled),
+        (
+            "the right token, the account disabled, locked, expired or gone at its provider",
+            Refusal::AccountDisabled,
+        ),
+        (
+            "the right token, the provider gone or the account not listed any more",
+            Refusal::NotListed,
+        ),
     ];
     all.extend(refused.map(|(when, why)| (when, AuthnError::Refused(why).into())));
     all.push((
@@ -388,6 +396,23 @@ fn login_errors() -> Vec<(&'static str, Error)> {
             "a wrong name, a wrong password, a disabled or machine user",
             E::Refused(Refused::WrongPassword),
         ),
+        (
+            "the right password of an account that is not listed",
+            E::NotListed,
+        ),
+        (
+            "the right password of an account whose name is somebody else's here",
+            E::NoHandle(login::NoHandle::Taken("corp:jane".to_owned())),
+        ),
+        (
+            "a directory does not answer",
+            E::ProviderDown(Box::new(silent())),
+        ),
+        (
+            "too many logins at a directory at the same time",
+            E::ProviderBusy,
+        ),
+        ("a password for a user of a provider", E::Foreign),
         ("renewing what is no session", E::NotASession),
         ("a wrong current password", E::WrongCurrent),
         (
@@ -413,6 +438,10 @@ fn login_errors() -> Vec<(&'static str, Error)> {
     all.into_iter()
         .map(|(when, error)| (when, error.into()))
         .collect()
+}
+
+fn silent() -> Failure {
+    Failure::SearchAccount("invalid credentials".to_owned())
 }
 
 fn uncertain() -> StoreError {

@@ -184,10 +184,30 @@ pub enum Authentication {
     Disabled,
     /// A session from before the password was changed.
     PasswordChanged,
+    /// Its user's provider is gone or disabled.
+    NoProvider,
+    /// Its user's account is disabled, locked, expired or gone at the provider.
+    Account,
+    /// Its user is not among those who may log in at the provider.
+    NotListed,
     /// It could not be told: users and tokens are not loaded yet.
     Loading,
     /// It could not be told: a stored token or user cannot be read.
     Unreadable,
+    /// It could not be told: the user's provider has not answered for too long.
+    Stale,
+}
+
+/// What came of reading an account again at its provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum RefreshEnd {
+    /// The provider said what it had said before.
+    Same,
+    /// It said something else.
+    Changed,
+    /// It did not answer, for a batch of accounts.
+    Failed,
 }
 
 /// How a login with a password ended.

@@ -5,6 +5,7 @@ use crate::{
     authn::{
         Authn, Index,
         passwords::Passwords,
+        providers::{Providers, refresh::Refresher},
         throttle::{self, Throttle},
         usage,
     },
@@ -40,6 +41,7 @@ pub(in crate::serve) struct Views {
     pub(super) registry: Arc<Registry>,
     pub(in crate::serve) authz: Arc<Authz>,
     index: Arc<Index>,
+    pub(in crate::serve) providers: Arc<Providers>,
     built_in: BTreeMap<String, RoleSpec>,
     /// Held while the store's changes or another policy folder go into all of them: whom a folder names is
     /// looked up in the index, which must not change meanwhile.
@@ -52,6 +54,9 @@ impl Views {
             .map(|role| (role.metadata.name.clone(), role.spec.clone()))
             .collect();
         let keyring = Arc::clone(&state.keyring);
+        let index = Arc::new(Index::new());
+        let providers = Arc::new(Providers::new(Arc::clone(&index)));
+        providers.replace(&config.providers);
         Self {
             registry: Arc::new(Registry::new(
                 keyring,
@@ -60,7 +65,8 @@ impl Views {
                 Arc::clone(&metrics.meters),
             )),
             authz: Arc::new(Authz::new(built_in.clone())),
-            index: Arc::new(Index::new()),
+            index,
+            providers,
             built_in,
             turn: Arc::default(),
         }
@@ -172,11 +178,19 @@ impl Wiring<'_> {
         ))
     }
 
-    /// What is looked after until the end: the clusters' health and tokens, and when tokens were used.
+    /// What is looked after until the end: the clusters' health and tokens, what
+    /// providers say of accounts, and when tokens were used.
     pub(super) fn keep(&self, clusters: &Arc<Clusters>, end: &CancellationToken) {
         let interval = self.config.part(|config| config.clusters.health_interval);
         let health = keeper::run(Arc::clone(clusters), interval, end.clone());
         self.background.spawn(health);
+        let refresher = Refresher {
+            providers: Arc::clone(&self.views.providers),
+            index: Arc::clone(&self.views.index),
+            store: self.state.store.clone(),
+            ends: Arc::clone(&self.metrics.refreshes),
+        };
+        self.background.spawn(refresher.run(end.clone()));
         let (index, store) = (Arc::clone(&self.views.index), self.state.store.clone());
         self.background
             .spawn(usage::keep(index, store, end.clone()));
@@ -195,6 +209,7 @@ impl Wiring<'_> {
             index: Arc::clone(&self.views.index),
             passwords,
             throttle: self.throttle(),
+            providers: Arc::clone(&self.views.providers),
             keyring: Arc::clone(&self.state.keyring),
             logins: Arc::clone(&self.metrics.logins),
             sessions: self.config.part(|config| config.sessions),

@@ -103,3 +103,12 @@ pub static LOGINS: Metric = counter(
      and `busy` are 429 (docs/login.md): `throttled_account` for one account from everywhere, `throttled_source` \
      from one address; if the address is a balancer's, set `login.source_tries` to 0.",
 );
+
+/// Accounts read again.
+pub static REFRESHES: Metric = counter(
+    "palisade_account_refreshes_total",
+    &[label("result", words::<l::RefreshEnd>)],
+    "Accounts that were read again at their providers, by what came of it",
+    "`failed` counts batches of up to 50 accounts, and each of them is tried again within seconds: while it grows, \
+     some directory is down, and after `refresh.max_age` its users are answered 503.",
+);

@@ -1,0 +1,372 @@
+//! What a provider last said of an account: in the store, and in memory as requests read it.
+
+use super::super::identity::{AuthnError, Refusal, Unknowable};
+use crate::{
+    config::{Access, AccessMode},
+    objects::{DecodeError, Member},
+};
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// Keys of records. They sort before those of the users: a replica that starts reads them first.
+pub const PREFIX: &str = "/palisade/accounts/";
+/// Schema version that this build writes; a record with a higher one is not read.
+const SCHEMA: u32 = 1;
+/// Accounts that requests want to have read again, at the same time; what finds no room comes with the schedule.
+const MAX_WANTED: usize = 1_000;
+
+/// The key of an account's record. Ids are UUIDs: no slash, nothing to escape.
+pub fn record_key(provider: &str, id: &str) -> String {
+    format!("{PREFIX}{provider}/{id}")
+}
+
+/// What bindings name a provider's group by: ids of two providers never meet, nor those of local groups.
+pub fn group_uid(provider: &str, id: &str) -> String {
+    format!("{provider}:{id}")
+}
+
+/// A group at a provider.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GroupRef {
+    /// Immutable.
+    pub id: Box<str>,
+    /// For people.
+    pub name: Box<str>,
+}
+
+/// Whether the provider lets the account log in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It may.
+    #[default]
+    Active,
+    /// An administrator there has disabled it.
+    Disabled,
+    /// Too many wrong passwords there.
+    Locked,
+    /// Its time there is over.
+    Expired,
+    /// It is not there any more, or not where accounts are looked for.
+    Gone,
+}
+
+/// What is stored of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// [`SCHEMA`] at the time of writing.
+    schema: u32,
+    /// The user that the account belongs to.
+    pub user: Member,
+    /// The account's name at the provider, for people and for lists of who may log in.
+    pub name: Box<str>,
+    /// Its groups, in the order of their ids.
+    pub groups: Vec<GroupRef>,
+    /// Its state.
+    pub standing: Standing,
+    /// When the provider said so.
+    pub checked_at: Timestamp,
+}
+
+impl Record {
+    /// What was said at this moment.
+    pub fn new(user: Member, name: &str, mut groups: Vec<GroupRef>, checked_at: Timestamp) -> Self {
+        groups.sort();
+        groups.dedup_by(|a, b| a.id == b.id);
+        Self {
+            schema: SCHEMA,
+            user,
+            name: name.into(),
+            groups,
+            standing: Standing::Active,
+            checked_at,
+        }
+    }
+
+    /// The same of this user's account.
+    pub fn of(&self, user: Member) -> Self {
+        Self {
+            user,
+            ..self.clone()
+        }
+    }
+
+    /// With this state.
+    pub fn with(self, standing: Standing) -> Self {
+        Self { standing, ..self }
+    }
+
+    /// Bytes for the store.
+    pub fn encode(&self) -> Vec<u8> {
+        // Texts, lists and a time: they always serialise.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads a store value.
+    pub fn decode(key: &str, value: &[u8]) -> Result<Self, DecodeError> {
+        let broken = |source| DecodeError::Broken {
+            key: key.to_owned(),
+            source,
+        };
+        let record: Self = serde_json::from_slice(value).map_err(broken)?;
+        if record.schema > SCHEMA {
+            return Err(DecodeError::Newer {
+                key: key.to_owned(),
+                found: record.schema,
+            });
+        }
+        Ok(record)
+    }
+
+    /// Whether it says the same, whenever that was.
+    pub fn says_what(&self, other: &Self) -> bool {
+        let at = self.checked_at;
+        *self
+            == Self {
+                checked_at: at,
+                ..other.clone()
+            }
+    }
+
+    /// Whether the account may log in here, by what the provider says of it and by who is listed.
+    pub fn is_listed(&self, id: &str, access: &Access) -> bool {
+        let is = |listed: &String, name: &str, id: &str| {
+            listed.eq_ignore_ascii_case(id) || listed.to_lowercase() == name.to_lowercase()
+        };
+        match access.mode {
+            AccessMode::DangerAnyone => true,
+            AccessMode::Restricted => {
+                let user = access.users.iter().any(|it| is(it, &self.name, id));
+                let groups = || {
+                    let mut groups = self.groups.iter();
+                    groups.any(|group| {
+                        let mut listed = access.groups.iter();
+                        listed.any(|it| is(it, &group.name, &group.id))
+                    })
+                };
+                user || groups()
+            }
+        }
+    }
+}
+
+/// What the configuration says about a provider's accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Who may log in.
+    pub access: Access,
+    /// Age from which on the provider is asked again.
+    pub interval: Duration,
+    /// Age from which on what it said counts no more.
+    pub max_age: Duration,
+}
+
+/// A provider, as its accounts see it: there is one for each name that was ever heard of.
+struct Scope {
+    /// The provider's name.
+    name: Box<str>,
+    /// None: there is no such provider (any more), or it is disabled.
+    rules: ArcSwapOption<Rules>,
+    wanted: mpsc::Sender<Arc<Account>>,
+}
+
+/// An account in memory.
+pub struct Account {
+    scope: Arc<Scope>,
+    /// Immutable id at the provider.
+    pub id: Box<str>,
+    /// As it is stored; what changes without a write is beside it.
+    pub record: Record,
+    /// Revision of the record: what a compare-and-swap must find.
+    pub revision: u64,
+    /// Whether it is among those who may log in.
+    listed: AtomicBool,
+    /// Shared by all that were ever made of this account's records.
+    seen: Arc<Seen>,
+}
+
+/// What this replica knows besides the record.
+#[derive(Default)]
+struct Seen {
+    /// When the provider was last heard to say what the record says: seconds since 1970.
+    checked_at: AtomicI64,
+    /// A request has asked for it to be read again.
+    wanted: AtomicBool,
+}
+
+impl Account {
+    /// The provider's name.
+    pub fn provider(&self) -> &str {
+        &self.scope.name
+    }
+
+    /// What bindings name its groups by.
+    pub fn group_uids(&self) -> impl Iterator<Item = Box<str>> + '_ {
+        let groups = self.record.groups.iter();
+        groups.map(|group| group_uid(&self.scope.name, &group.id).into())
+    }
+
+    /// Whether a credential of the account's user counts now. Reads memory alone; what is old is asked for
+    /// again, beside the request.
+    pub(in crate::authn) fn judge(self: &Arc<Self>, now: Timestamp) -> Result<(), AuthnError> {
+        let refused = |why| Err(AuthnError::Refused(why));
+        let rules = self.scope.rules.load();
+        let Some(rules) = &*rules else {
+            return refused(Refusal::NoProvider);
+        };
+        match self.record.standing {
+            Standing::Active => {}
+            Standing::Disabled => return refused(Refusal::AccountDisabled),
+            Standing::Locked => return refused(Refusal::AccountLocked),
+            Standing::Expired => return refused(Refusal::AccountExpired),
+            Standing::Gone => return refused(Refusal::AccountGone),
+        }
+        if !self.listed.load(Relaxed) {
+            return refused(Refusal::NotListed);
+        }
+        let age = self.age(now);
+        if age >= rules.interval {
+            self.want();
+        }
+        if age >= rules.max_age {
+            return Err(AuthnError::Unavailable(Unknowable::Stale));
+        }
+        Ok(())
+    }
+
+    /// Time since the provider said so; a clock that was set back makes it none.
+    pub(super) fn age(&self, now: Timestamp) -> Duration {
+        let seconds = now.as_second() - self.seen.checked_at.load(Relaxed);
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    }
+
+    /// The provider said the same at this moment.
+    pub fn confirm(&self, at: Timestamp) {
+        self.seen.checked_at.fetch_max(at.as_second(), Relaxed);
+    }
+
+    /// It is being read, or was: a request may ask for it again.
+    pub(super) fn answered(&self) {
+        self.seen.wanted.store(false, Relaxed);
+    }
+
+    /// Whether its provider is there, and how old its word may become.
+    pub(super) fn rules(&self) -> Option<Arc<Rules>> {
+        self.scope.rules.load_full()
+    }
+
+    fn want(self: &Arc<Self>) {
+        if self.seen.wanted.load(Relaxed) || self.seen.wanted.swap(true, Relaxed) {
+            return;
+        }
+        if self.scope.wanted.try_send(Arc::clone(self)).is_err() {
+            self.answered();
+        }
+    }
+
+    fn look_up_rules(&self) {
+        let rules = self.scope.rules.load();
+        let listed = rules
+            .as_ref()
+            .is_some_and(|rules| self.record.is_listed(&self.id, &rules.access));
+        self.listed.store(listed, Relaxed);
+    }
+}
+
+/// All accounts of all providers, by provider and id. Behind the index's own lock.
+pub struct Accounts {
+    scopes: Mutex<HashMap<Box<str>, Arc<Scope>>>,
+    wanted: mpsc::Sender<Arc<Account>>,
+    /// For the one who reads again.
+    queue: Mutex<Option<mpsc::Receiver<Arc<Account>>>>,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        let (wanted, queue) = mpsc::channel(MAX_WANTED);
+        Self {
+            scopes: Mutex::default(),
+            wanted,
+            queue: Mutex::new(Some(queue)),
+        }
+    }
+}
+
+impl Accounts {
+    /// From now on these providers are there, by name, and no others. The caller then has every account look at
+    /// the rules again.
+    pub(in crate::authn) fn set_rules(&self, rules: &HashMap<Box<str>, Arc<Rules>>) {
+        let mut scopes = self.scopes();
+        for name in rules.keys() {
+            self.scope_in(&mut scopes, name);
+        }
+        for (name, scope) in scopes.iter() {
+            scope.rules.store(rules.get(name).cloned());
+        }
+    }
+
+    /// An account as its record says; what `old` knew of the same account is kept.
+    pub(in crate::authn) fn account(
+        &self,
+        (provider, id): (&str, &str),
+        record: Record,
+        revision: u64,
+        old: Option<&Arc<Account>>,
+    ) -> Arc<Account> {
+        let scope = self.scope_in(&mut self.scopes(), provider);
+        let seen = old.map_or_else(Arc::default, |old| Arc::clone(&old.seen));
+        seen.checked_at
+            .fetch_max(record.checked_at.as_second(), Relaxed);
+        let account = Account {
+            scope,
+            id: id.into(),
+            record,
+            revision,
+            listed: AtomicBool::new(false),
+            seen,
+        };
+        account.look_up_rules();
+        Arc::new(account)
+    }
+
+    /// The rules have changed.
+    pub(in crate::authn) fn look_up_rules<'a>(
+        &self,
+        accounts: impl Iterator<Item = &'a Arc<Account>>,
+    ) {
+        accounts.for_each(|account| account.look_up_rules());
+    }
+
+    /// Accounts that requests want to have read again. There is one who gets it.
+    pub(super) fn take_queue(&self) -> Option<mpsc::Receiver<Arc<Account>>> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.take()
+    }
+
+    fn scopes(&self) -> std::sync::MutexGuard<'_, HashMap<Box<str>, Arc<Scope>>> {
+        // Nothing in there can panic half-way through.
+        self.scopes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn scope_in(&self, scopes: &mut HashMap<Box<str>, Arc<Scope>>, name: &str) -> Arc<Scope> {
+        let scope = scopes.entry(name.into()).or_insert_with(|| {
+            Arc::new(Scope {
+                name: name.into(),
+                rules: ArcSwapOption::empty(),
+                wanted: self.wanted.clone(),
+            })
+        });
+        Arc::clone(scope)
+    }
+}

@@ -1,0 +1,286 @@
+//! Connections to a directory's servers.
+//!
+//! What an attacker would try: to have a password sent without TLS. A connection is handed out only when TLS stands
+//! (or the configuration says `danger_plaintext`): StartTLS that fails is no connection, and what came before it is
+//! thrown away (L5 of docs/attacks.md). Referrals are never followed, so no password goes to a server that
+//! the configuration does not name.
+//!
+//! The crate sets no TCP_NODELAY, has no timeout for the name and no failover: the socket is made here.
+
+use super::failure::{BrokenError, ConnectError, Failure};
+use crate::config::{Host, Ldap as Settings, Transport};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, StdStream};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use socket2::{SockRef, TcpKeepalive};
+use std::{
+    fs, io,
+    io::Read as _,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+use zeroize::Zeroizing;
+
+/// How long a server that did not answer is tried after the others.
+const PASSED_OVER: Duration = Duration::from_secs(30);
+/// Silence after which the system asks whether the other end is there: below what firewalls forget after.
+const KEEPALIVE: Duration = Duration::from_mins(1);
+/// Bytes of a file with a password.
+const MAX_SECRET: u64 = 4 << 10;
+/// Bytes of a file with authorities: all public ones take 300 KiB.
+const MAX_CA: u64 = 2 << 20;
+
+/// A connection under TLS; nobody is bound on it yet. Dropping it ends it.
+pub(super) struct Connection {
+    /// To be cloned for each operation.
+    pub(super) ldap: Ldap,
+    /// Position among the hosts.
+    pub(super) host: usize,
+    pub(super) since: Instant,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // It may hang in a write to somebody who reads nothing.
+        self.driver.abort();
+    }
+}
+
+/// The servers of one directory, and which of them did not answer lately.
+pub(super) struct Hosts {
+    down: Mutex<Vec<Option<Instant>>>,
+}
+
+impl Hosts {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            down: Mutex::new(vec![None; settings.hosts.len()]),
+        }
+    }
+
+    /// A connection to the first that answers: in the configured order, those that lately did not at the end.
+    pub(super) async fn connect(&self, settings: &Settings) -> Result<Connection, Failure> {
+        let tls = match settings.transport {
+            Transport::Ldaps | Transport::Starttls => {
+                let ca_file = settings.ca_file.clone();
+                Some(off_thread(move || tls(ca_file.as_deref())).await?)
+            }
+            Transport::DangerPlaintext => None,
+        };
+        let mut last = None;
+        for index in self.order() {
+            let Some(host) = settings.hosts.get(index) else {
+                continue;
+            };
+            let limit = settings.connect_timeout;
+            let connecting = Box::pin(connect_to(host, settings.transport, tls.clone()));
+            let connected = timeout(limit, connecting).await;
+            match connected.unwrap_or(Err(ConnectError::Timeout(limit))) {
+                Ok((ldap, driver)) => {
+                    self.set(index, None);
+                    return Ok(Connection {
+                        ldap,
+                        host: index,
+                        since: Instant::now(),
+                        driver,
+                    });
+                }
+                Err(source) => {
+                    self.failed(index);
+                    let host = host.to_string();
+                    tracing::debug!(host, error = %source, "a directory server cannot be reached");
+                    last = Some(Failure::Connect { host, source });
+                }
+            }
+        }
+        // The configuration has one host at least.
+        Err(last.unwrap_or(Failure::Busy))
+    }
+
+    /// This one did not answer.
+    pub(super) fn failed(&self, index: usize) {
+        self.set(index, Some(Instant::now()));
+    }
+
+    fn set(&self, index: usize, down: Option<Instant>) {
+        let mut all = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = all.get_mut(index) {
+            *slot = down;
+        }
+    }
+
+    fn order(&self) -> Vec<usize> {
+        let down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = |at: &Option<Instant>| at.is_some_and(|at| at.elapsed() < PASSED_OVER);
+        let mut order: Vec<usize> = (0..down.len()).collect();
+        // Stable: the configured order holds within both.
+        order.sort_by_key(|index| down.get(*index).is_some_and(lately));
+        order
+    }
+}
+
+async fn connect_to(
+    host: &Host,
+    transport: Transport,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<(Ldap, JoinHandle<()>), ConnectError> {
+    let stream = dial(host).await?;
+    stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    let mut settings = LdapConnSettings::new().set_std_stream(StdStream::Tcp(stream.into_std()?));
+    if let Some(tls) = tls {
+        settings = settings.set_config(tls);
+    }
+    let scheme = match transport {
+        Transport::Ldaps => "ldaps",
+        Transport::Starttls => {
+            settings = settings.set_starttls(true);
+            "ldap"
+        }
+        Transport::DangerPlaintext => "ldap",
+    };
+    let url = format!("{scheme}://{host}");
+    let (connection, ldap) = LdapConnAsync::with_settings(settings, &url)
+        .await
+        .map_err(|error| ConnectError::Ldap(Box::new(error)))?;
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.drive().await {
+            tracing::debug!(%error, "a connection to a directory ended");
+        }
+    });
+    Ok((ldap, driver))
+}
+
+/// Each address of the name in turn; the caller bounds the time.
+async fn dial(host: &Host) -> io::Result<TcpStream> {
+    let mut last = None;
+    for address in lookup_host((host.name.as_str(), host.port)).await? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::other("the name has no address")))
+}
+
+/// Trust in these authorities alone; in the public ones if none are named.
+pub(super) fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
+    let mut roots = RootCertStore::empty();
+    match ca_file {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            let wrong = |why: String| Failure::File {
+                path: path.to_owned(),
+                why,
+            };
+            let pem = read(path, MAX_CA)?;
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
+                let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+                let added = roots.add(certificate);
+                added.map_err(|error| wrong(error.to_string()))?;
+            }
+            if roots.is_empty() {
+                return Err(wrong("it holds no certificate (PEM)".to_owned()));
+            }
+        }
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::File {
+            path: ca_file.unwrap_or(Path::new("")).to_owned(),
+            why: error.to_string(),
+        })?;
+    Ok(Arc::new(
+        config.with_root_certificates(roots).with_no_client_auth(),
+    ))
+}
+
+/// The password of the account that searches.
+pub(super) fn password(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let wrong = |why: &str| Failure::File {
+        path: path.to_owned(),
+        why: why.to_owned(),
+    };
+    let bytes = read(path, MAX_SECRET)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is not UTF-8"))?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    // An empty password is an anonymous bind, which succeeds (RFC 4513, section 5.1.2).
+    if text.trim().is_empty() || text.contains('\0') {
+        return Err(wrong("it holds no password"));
+    }
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// What reads files, not on a thread that serves requests.
+pub(super) async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or(Err(Failure::Busy))
+}
+
+fn read(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let wrong = |why: String| Failure::File {
+        path: path.to_owned(),
+        why,
+    };
+    let file = fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let mut bytes = Zeroizing::new(Vec::new());
+    let read = file.take(most + 1).read_to_end(&mut bytes);
+    let read = read.map_err(|error| wrong(error.to_string()))?;
+    if read as u64 > most {
+        return Err(wrong(format!("it has more than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// A simple bind, within a time. Nobody calls this with an empty password.
+pub(super) async fn bind(
+    connection: &Connection,
+    settings: &Settings,
+    dn: &str,
+    password: &str,
+) -> Result<LdapResult, Failure> {
+    let mut ldap = connection.ldap.clone();
+    let bind = Box::pin(ldap.simple_bind(dn, password));
+    match timeout(settings.timeout, bind).await {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(error)) => Err(broken(
+            connection,
+            settings,
+            BrokenError::Ldap(Box::new(error)),
+        )),
+        Err(_) => Err(broken(
+            connection,
+            settings,
+            BrokenError::Timeout(settings.timeout),
+        )),
+    }
+}
+
+pub(super) fn broken(connection: &Connection, settings: &Settings, source: BrokenError) -> Failure {
+    let host = settings.hosts.get(connection.host);
+    Failure::Broken {
+        host: host.map_or_else(String::new, ToString::to_string),
+        source,
+    }
+}
+
+/// The crate's own timeout, in our words.
+pub(super) fn source_of(error: LdapError, limit: Duration) -> BrokenError {
+    match error {
+        LdapError::Timeout { .. } => BrokenError::Timeout(limit),
+        other => BrokenError::Ldap(Box::new(other)),
+    }
+}

@@ -1,0 +1,127 @@
+//! Why a directory gave no answer. None of these is a no: whoever asked cannot tell.
+
+use super::entry::Malformed;
+use ldap3::{LdapError, LdapResult};
+use std::{io, path::PathBuf, time::Duration};
+
+/// Why a directory gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A file that the configuration names.
+    #[error("cannot read {}: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No server could be reached; this is what the last one said.
+    #[error("no connection to {host}")]
+    Connect {
+        /// `host:port`
+        host: String,
+        /// Why.
+        source: ConnectError,
+    },
+    /// The directory does not take the account that searches.
+    #[error("the directory refuses the search account (bind_dn, bind_password_file): {0}")]
+    SearchAccount(String),
+    /// A connection broke, or a server was silent.
+    #[error("{host} gave no answer")]
+    Broken {
+        /// `host:port`
+        host: String,
+        /// Why.
+        source: BrokenError,
+    },
+    /// The server answered that it does not do it.
+    #[error("the directory answered {what} with {code}: {text:?}")]
+    Answer {
+        /// What was asked.
+        what: &'static str,
+        /// RFC 4511, appendix A.
+        code: u32,
+        /// Diagnostic text.
+        text: String,
+    },
+    /// More than the gateway takes.
+    #[error("the directory has more than {most} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        most: usize,
+    },
+    /// No LDAP, or an attribute in another form than its schema says.
+    #[error("the directory's answer makes no sense: {0}")]
+    Malformed(#[from] Malformed),
+    /// So many are being asked already.
+    #[error("too many questions to the directory at the same time")]
+    Busy,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The name, or TCP.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// TLS, or StartTLS.
+    #[error(transparent)]
+    Ldap(Box<LdapError>),
+    /// It took too long.
+    #[error("not within {} ms", .0.as_millis())]
+    Timeout(Duration),
+}
+
+/// Why a connection gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokenError {
+    /// It ended, or does not speak LDAP.
+    #[error(transparent)]
+    Ldap(Box<LdapError>),
+    /// It was silent.
+    #[error("not within {} ms", .0.as_millis())]
+    Timeout(Duration),
+}
+
+impl Failure {
+    /// Whether another connection may do better.
+    pub(super) fn is_of_connection(&self) -> bool {
+        match self {
+            Self::Broken { .. } => true,
+            // busy, unavailable, unwillingToPerform: of this server
+            Self::Answer { code, .. } => matches!(code, 51 | 52),
+            Self::File { .. }
+            | Self::Connect { .. }
+            | Self::SearchAccount(_)
+            | Self::TooMany { .. }
+            | Self::Malformed(_)
+            | Self::Busy => false,
+        }
+    }
+
+    pub(super) fn answer(what: &'static str, result: LdapResult) -> Self {
+        Self::Answer {
+            what,
+            code: result.rc,
+            text: result.text,
+        }
+    }
+
+    /// The failure with what led to it, in one line.
+    pub fn chain(&self) -> String {
+        let mut line = self.to_string();
+        let mut next = std::error::Error::source(self);
+        while let Some(source) = next {
+            let text = source.to_string();
+            // The crate repeats its sources in its own text.
+            if !line.contains(&text) {
+                line.push_str(": ");
+                line.push_str(&text);
+            }
+            next = source.source();
+        }
+        line
+    }
+}

@@ -1,0 +1,222 @@
+//! `providers`: each by itself, and what they are to each other.
+
+use super::Check;
+use crate::config::{
+    Access, AccessMode, DirectoryKind, GroupLookup, Host, Ldap, Provider, Providers, raw,
+};
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// The provider of the accounts that the gateway has itself.
+const LOCAL: &str = "local";
+/// Servers of one directory: each that is down costs a login its connect timeout.
+const MAX_HOSTS: usize = 8;
+/// What a filter holds where the typed name goes.
+const LOGIN: &str = "{login}";
+
+impl Check<'_> {
+    pub(super) fn providers(&mut self, raw: &BTreeMap<String, raw::Provider>) -> Providers {
+        let mut all = Providers::new();
+        for (name, raw) in raw {
+            let at = format!("providers.{name}");
+            if !is_label(name) {
+                let message = "the name must be 1 to 63 of a-z, 0-9 and '-', and start and end with a letter or digit";
+                self.mistake(&at, message);
+            }
+            if name == LOCAL {
+                self.mistake(&at, "is the name of the gateway's own accounts");
+            }
+            // Clusters give such names a meaning, and handles start with the provider's name.
+            if name.starts_with("system") || name.starts_with("palisade") {
+                let message = "names that start with \"palisade\" or \"system\" are reserved";
+                self.mistake(&at, message);
+            }
+            if let Some(provider) = self.provider(&at, name, raw) {
+                all.insert(name.clone(), provider);
+            }
+        }
+        let mut primary = all.iter().filter(|(_, provider)| provider.primary);
+        if let (Some((first, _)), Some((second, _))) = (primary.next(), primary.next()) {
+            let message =
+                format!("{first:?} is the primary provider already: there is one at most");
+            self.mistake(&format!("providers.{second}.primary"), message);
+        }
+        all
+    }
+
+    fn provider(&mut self, at: &str, name: &str, raw: &raw::Provider) -> Option<Provider> {
+        let access = Access {
+            mode: raw.access.mode,
+            users: self.texts(&format!("{at}.access.users"), &raw.access.users),
+            groups: self.texts(&format!("{at}.access.groups"), &raw.access.groups),
+        };
+        let listed = !access.users.is_empty() || !access.groups.is_empty();
+        match access.mode {
+            AccessMode::Restricted if !listed && !raw.disabled => self.mistake(
+                &format!("{at}.access"),
+                "nobody is listed, so nobody could log in: list users or groups, or write mode: danger_anyone",
+            ),
+            AccessMode::DangerAnyone if listed => self.mistake(
+                &format!("{at}.access.mode"),
+                "danger_anyone lets in who is not listed too: take the lists out, or write mode: restricted",
+            ),
+            AccessMode::Restricted | AccessMode::DangerAnyone => {}
+        }
+        let interval = format!("{at}.refresh.interval");
+        let max_age = format!("{at}.refresh.max_age");
+        let refresh_interval = self.duration(&interval, &raw.refresh.interval);
+        let refresh_max_age = self.duration(&max_age, &raw.refresh.max_age);
+        // An answer that is late by one round must not shut everybody out.
+        if refresh_max_age < refresh_interval.saturating_mul(2) {
+            let message = format!("must be at least twice {interval}");
+            self.mistake(&max_age, message);
+        }
+        let Some(ldap) = &raw.ldap else {
+            self.mistake(at, "says nothing of where it is: write its section ldap");
+            return None;
+        };
+        Some(Provider {
+            display_name: match &*raw.display_name {
+                "" => name.to_owned(),
+                text => text.to_owned(),
+            },
+            primary: raw.primary,
+            disabled: raw.disabled,
+            access,
+            refresh_interval,
+            refresh_max_age,
+            ldap: self.ldap(&format!("{at}.ldap"), ldap)?,
+        })
+    }
+
+    fn ldap(&mut self, at: &str, raw: &raw::Ldap) -> Option<Ldap> {
+        let field = |name: &str| format!("{at}.{name}");
+        for (name, text) in [
+            ("bind_dn", &raw.bind_dn),
+            ("bind_password_file", &raw.bind_password_file),
+            ("base_dn", &raw.base_dn),
+        ] {
+            self.is_written(&field(name), text);
+        }
+        let Some(directory) = raw.directory else {
+            self.mistake(
+                &field("directory"),
+                "is required: active_directory or openldap",
+            );
+            return None;
+        };
+        let hosts = self.hosts(&field("hosts"), raw);
+        if !raw.login_filter.is_empty() {
+            self.login_filter(&field("login_filter"), &raw.login_filter);
+        }
+        let group_lookup = self.group_lookup(&field("group_lookup"), directory, raw.group_lookup);
+        let or = |text: &str, default: &str| match text {
+            "" => default.to_owned(),
+            text => text.to_owned(),
+        };
+        Some(Ldap {
+            directory,
+            hosts,
+            transport: raw.transport,
+            ca_file: (!raw.ca_file.is_empty()).then(|| self.folder.join(&raw.ca_file)),
+            bind_dn: raw.bind_dn.clone(),
+            bind_password_file: match &*raw.bind_password_file {
+                "" => PathBuf::new(),
+                path => self.folder.join(path),
+            },
+            user_base_dn: or(&raw.user_base_dn, &raw.base_dn),
+            group_base_dn: or(&raw.group_base_dn, &raw.base_dn),
+            base_dn: raw.base_dn.clone(),
+            login_filter: (!raw.login_filter.is_empty()).then(|| raw.login_filter.clone()),
+            handle_attribute: or(
+                &raw.handle_attribute,
+                match directory {
+                    DirectoryKind::ActiveDirectory => "sAMAccountName",
+                    DirectoryKind::Openldap => "uid",
+                },
+            ),
+            group_lookup,
+            connect_timeout: self.duration(&field("connect_timeout"), &raw.connect_timeout),
+            timeout: self.duration(&field("timeout"), &raw.timeout),
+        })
+    }
+
+    fn hosts(&mut self, at: &str, raw: &raw::Ldap) -> Vec<Host> {
+        if raw.hosts.is_empty() {
+            self.mistake(
+                at,
+                "is required: the directory's servers, in the order in which they are tried",
+            );
+        }
+        if raw.hosts.len() > MAX_HOSTS {
+            self.mistake(
+                at,
+                format!("{} servers; {MAX_HOSTS} are the limit", raw.hosts.len()),
+            );
+        }
+        let mut hosts = Vec::new();
+        for (index, text) in raw.hosts.iter().enumerate() {
+            match Host::parse(text, raw.transport.port()) {
+                Ok(host) => hosts.push(host),
+                Err(message) => self.mistake(&format!("{at}[{index}]"), message),
+            }
+        }
+        hosts
+    }
+
+    fn login_filter(&mut self, at: &str, filter: &str) {
+        if !filter.contains(LOGIN) {
+            self.mistake(
+                at,
+                "must hold {login}, which the typed name takes the place of",
+            );
+        } else if ldap3::parse_filter(filter.replace(LOGIN, "name")).is_err() {
+            self.mistake(
+                at,
+                "is not an LDAP filter, such as (&(objectClass=person)(mail={login}))",
+            );
+        }
+    }
+
+    fn group_lookup(
+        &mut self,
+        at: &str,
+        directory: DirectoryKind,
+        wanted: GroupLookup,
+    ) -> GroupLookup {
+        use DirectoryKind::{ActiveDirectory, Openldap};
+        match (directory, wanted) {
+            (ActiveDirectory, GroupLookup::Search | GroupLookup::MemberOf) => {
+                self.mistake(at, "is auto or in_chain with directory: active_directory");
+            }
+            (Openldap, GroupLookup::InChain) => {
+                self.mistake(at, "is auto, member_of or search with directory: openldap");
+            }
+            // Every OpenLDAP can be searched; memberOf takes an overlay.
+            (Openldap, GroupLookup::Auto) => return GroupLookup::Search,
+            (ActiveDirectory | Openldap, _) => {}
+        }
+        wanted
+    }
+
+    fn texts(&mut self, at: &str, texts: &[String]) -> Vec<String> {
+        for (index, text) in texts.iter().enumerate() {
+            if text.trim().is_empty() {
+                self.mistake(&format!("{at}[{index}]"), "is empty");
+            }
+        }
+        texts.to_vec()
+    }
+}
+
+/// A DNS label (RFC 1123).
+fn is_label(name: &str) -> bool {
+    let edge = |c: Option<char>| c.is_some_and(|c| c != '-');
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name.len() <= 63
+        && name.chars().all(good)
+        && edge(name.chars().next())
+        && edge(name.chars().last())
+}
+
+#[cfg(test)]
+mod tests;
