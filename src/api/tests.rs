@@ -1,6 +1,7 @@
 //! The own API over a store in memory, its follower and its index: what every request gets.
 
 use super::*;
+use crate::authn::providers::Providers;
 use crate::{
     authn::{TokenText, passwords::Passwords, throttle},
     clusters::Registry,
@@ -103,7 +104,7 @@ impl World {
             throttle: throttle(),
             keyring: Arc::clone(&keyring),
             logins: Arc::default(),
-            providers: Arc::new(crate::authn::providers::Providers::new(Arc::clone(&index))),
+            providers: no_providers(&index),
             store: store.clone(),
             follower: follower.clone(),
             index: Arc::clone(&index),
@@ -111,8 +112,7 @@ impl World {
             sessions: Live::fixed(SESSIONS),
             base_domain: Live::fixed(None),
         };
-        let life = Duration::from_hours(1);
-        let clusters = Clusters::new(registry, store.clone(), follower.clone(), keyring, life);
+        let clusters = Clusters::new(registry, store.clone(), follower.clone(), keyring, LIFE);
         let api = Api::new(Parts {
             store: store.clone(),
             follower,
@@ -272,6 +272,13 @@ fn follow(
         stop,
     );
     tokio::spawn(run)
+}
+
+/// Of the gateway's tokens at a cluster.
+const LIFE: Duration = Duration::from_hours(1);
+
+fn no_providers(index: &Arc<Index>) -> Arc<Providers> {
+    Arc::new(Providers::new(Arc::clone(index)))
 }
 
 fn throttle() -> throttle::Throttle {

@@ -330,7 +330,7 @@ impl Index {
     pub fn set_providers(&self, rules: &HashMap<Box<str>, Arc<Rules>>) {
         let writer = self.writer();
         self.accounts.set_rules(rules);
-        self.accounts.look_up_rules(writer.accounts.values());
+        Accounts::look_up_rules(writer.accounts.values());
     }
 
     /// Accounts whose users hold a token that has not ended. Looks at every account.

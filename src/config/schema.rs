@@ -138,7 +138,9 @@ fn shape(option: &Opt) -> Value {
             let label = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
             json!({"type": "string", "pattern": or_empty(&format!(r"{label}(\.{label})+"))})
         }
-        Shape::Path => json!({"type": "string", "minLength": usize::from(option.required)}),
+        Shape::Path | Shape::Text => {
+            json!({"type": "string", "minLength": usize::from(option.required)})
+        }
         Shape::Duration(low, high) => json!({
             "type": "string",
             "pattern": "^([0-9]+(ms|s|m|h|d))+$",
@@ -154,7 +156,6 @@ fn shape(option: &Opt) -> Value {
         Shape::Number(low, high) => json!({"type": "integer", "minimum": low, "maximum": high}),
         Shape::Switch => json!({"type": "boolean"}),
         Shape::Word(words) => json!({"enum": words}),
-        Shape::Text => json!({"type": "string", "minLength": usize::from(option.required)}),
         Shape::Texts => json!({
             "type": "array",
             "items": {"type": "string", "minLength": 1},
@@ -291,6 +292,70 @@ mod tests {
         })
     }
 
+    /// What is taken, and what is not.
+    fn values(option: &Opt) -> (Vec<Value>, Vec<Value>) {
+        match option.shape {
+            Shape::Number(low, high) => {
+                let below = low.checked_sub(1).map(|n| json!(n));
+                let outside = below.into_iter().chain([json!(high + 1), json!("many")]);
+                (vec![json!(low), json!(high)], outside.collect())
+            }
+            Shape::Duration(low, high) => {
+                let words = [low, high].map(|at| json!(duration::format(at)));
+                (words.into(), vec![json!("soon"), json!(""), json!("5")])
+            }
+            Shape::Size(low, high) => {
+                let words = [low, high].map(|at| json!(size::format(at)));
+                (words.into(), vec![json!("5"), json!("5MB"), json!("")])
+            }
+            Shape::Switch => (vec![json!(true), json!(false)], vec![json!("yes")]),
+            Shape::Word(words) => (
+                words.iter().map(|word| json!(word)).collect(),
+                vec![json!("other"), json!("")],
+            ),
+            Shape::Address => (
+                vec![json!("127.0.0.1:9"), json!("[::1]:65535")],
+                vec![json!("8443"), json!("localhost:1"), json!("")],
+            ),
+            Shape::Url => (
+                vec![json!("https://a.example:8443"), json!("https://a.example/")],
+                vec![
+                    json!("http://a.example"),
+                    json!("https://a.example/b"),
+                    json!(""),
+                ],
+            ),
+            Shape::Collector => (
+                vec![
+                    json!("http://127.0.0.1:4318"),
+                    json!("https://a.example/"),
+                    json!(""),
+                ],
+                vec![
+                    json!("a.example:4318"),
+                    json!("grpc://a.example"),
+                    json!("http://a.example/v1/traces"),
+                ],
+            ),
+            Shape::Domain => (
+                vec![json!("k8s.example.com"), json!("")],
+                vec![
+                    json!("K8S.example.com"),
+                    json!("example"),
+                    json!("-a.example"),
+                ],
+            ),
+            Shape::Path if option.required => (vec![json!("a/b")], vec![json!("")]),
+            Shape::Path => (vec![json!("a/b"), json!("")], vec![json!([])]),
+            Shape::Text => (vec![json!("a b"), json!("")], vec![json!([])]),
+            Shape::Texts => (vec![json!([]), json!(["a"])], vec![json!("a")]),
+            Shape::Providers => (
+                vec![json!({}), json!({"corp": corp()})],
+                vec![json!({"corp": {}}), json!([]), json!("corp")],
+            ),
+        }
+    }
+
     /// The program's own reader and the schema agree on what each option takes.
     #[test]
     fn the_schema_takes_what_the_program_takes() {
@@ -302,66 +367,7 @@ mod tests {
         };
         for option in OPTIONS {
             let path = option.path;
-            let (good, bad): (Vec<Value>, Vec<Value>) = match option.shape {
-                Shape::Number(low, high) => {
-                    let below = low.checked_sub(1).map(|n| json!(n));
-                    let outside = below.into_iter().chain([json!(high + 1), json!("many")]);
-                    (vec![json!(low), json!(high)], outside.collect())
-                }
-                Shape::Duration(low, high) => {
-                    let words = [low, high].map(|at| json!(duration::format(at)));
-                    (words.into(), vec![json!("soon"), json!(""), json!("5")])
-                }
-                Shape::Size(low, high) => {
-                    let words = [low, high].map(|at| json!(size::format(at)));
-                    (words.into(), vec![json!("5"), json!("5MB"), json!("")])
-                }
-                Shape::Switch => (vec![json!(true), json!(false)], vec![json!("yes")]),
-                Shape::Word(words) => (
-                    words.iter().map(|word| json!(word)).collect(),
-                    vec![json!("other"), json!("")],
-                ),
-                Shape::Address => (
-                    vec![json!("127.0.0.1:9"), json!("[::1]:65535")],
-                    vec![json!("8443"), json!("localhost:1"), json!("")],
-                ),
-                Shape::Url => (
-                    vec![json!("https://a.example:8443"), json!("https://a.example/")],
-                    vec![
-                        json!("http://a.example"),
-                        json!("https://a.example/b"),
-                        json!(""),
-                    ],
-                ),
-                Shape::Collector => (
-                    vec![
-                        json!("http://127.0.0.1:4318"),
-                        json!("https://a.example/"),
-                        json!(""),
-                    ],
-                    vec![
-                        json!("a.example:4318"),
-                        json!("grpc://a.example"),
-                        json!("http://a.example/v1/traces"),
-                    ],
-                ),
-                Shape::Domain => (
-                    vec![json!("k8s.example.com"), json!("")],
-                    vec![
-                        json!("K8S.example.com"),
-                        json!("example"),
-                        json!("-a.example"),
-                    ],
-                ),
-                Shape::Path if option.required => (vec![json!("a/b")], vec![json!("")]),
-                Shape::Path => (vec![json!("a/b"), json!("")], vec![json!([])]),
-                Shape::Text => (vec![json!("a b"), json!("")], vec![json!([])]),
-                Shape::Texts => (vec![json!([]), json!(["a"])], vec![json!("a")]),
-                Shape::Providers => (
-                    vec![json!({}), json!({"corp": corp()})],
-                    vec![json!({"corp": {}}), json!([]), json!("corp")],
-                ),
-            };
+            let (good, bad) = values(option);
             for value in &good {
                 both(path, value, true);
             }

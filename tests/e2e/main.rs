@@ -18,6 +18,7 @@ mod cluster_commands;
 mod clusters;
 mod control_plane;
 mod crash;
+mod directories;
 mod main_job;
 mod own_api;
 mod person;

@@ -95,6 +95,7 @@ impl Record {
     }
 
     /// The same of this user's account.
+    #[must_use]
     pub fn of(&self, user: Member) -> Self {
         Self {
             user,
@@ -103,6 +104,7 @@ impl Record {
     }
 
     /// With this state.
+    #[must_use]
     pub fn with(self, standing: Standing) -> Self {
         Self { standing, ..self }
     }
@@ -341,11 +343,10 @@ impl Accounts {
     }
 
     /// The rules have changed.
-    pub(in crate::authn) fn look_up_rules<'a>(
-        &self,
-        accounts: impl Iterator<Item = &'a Arc<Account>>,
-    ) {
-        accounts.for_each(|account| account.look_up_rules());
+    pub(in crate::authn) fn look_up_rules<'a>(accounts: impl Iterator<Item = &'a Arc<Account>>) {
+        for account in accounts {
+            account.look_up_rules();
+        }
     }
 
     /// Accounts that requests want to have read again. There is one who gets it.

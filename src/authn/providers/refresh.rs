@@ -130,14 +130,14 @@ impl Refresher {
             .filter(|_| busy().insert(name.into()));
         let Some(provider) = provider else {
             // They are found again by the next look.
-            accounts.iter().for_each(|account| account.answered());
+            answered(&accounts);
             return;
         };
         let (refresher, end, of_all) = (self.clone(), end.clone(), Arc::clone(running));
         running.tasks.spawn(async move {
             let work = refresher.read_all(&provider, &accounts);
             let _ = end.run_until_cancelled(work).await;
-            accounts.iter().for_each(|account| account.answered());
+            answered(&accounts);
             let mut busy = of_all.busy.lock().unwrap_or_else(PoisonError::into_inner);
             busy.remove(&provider.name);
         });
@@ -231,6 +231,13 @@ impl Refresher {
                 tracing::warn!(%error, "what a provider said cannot be written; it is asked again");
             }
         }
+    }
+}
+
+/// Requests may ask for them again.
+fn answered(accounts: &[Arc<Account>]) {
+    for account in accounts {
+        account.answered();
     }
 }
 

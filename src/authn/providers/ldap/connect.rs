@@ -279,8 +279,9 @@ pub(super) fn broken(connection: &Connection, settings: &Settings, source: Broke
 
 /// The crate's own timeout, in our words.
 pub(super) fn source_of(error: LdapError, limit: Duration) -> BrokenError {
-    match error {
-        LdapError::Timeout { .. } => BrokenError::Timeout(limit),
-        other => BrokenError::Ldap(Box::new(other)),
+    if matches!(error, LdapError::Timeout { .. }) {
+        BrokenError::Timeout(limit)
+    } else {
+        BrokenError::Ldap(Box::new(error))
     }
 }

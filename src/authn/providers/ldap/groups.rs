@@ -34,23 +34,36 @@ const MAX_NAMES: usize = 100_000;
 /// The rule of membership in a chain ([MS-ADTS] 3.1.1.3.4.4.3).
 const IN_CHAIN: &str = "1.2.840.113556.1.4.1941";
 
-/// Groups by security id, `None` for ids that are no groups below the base.
+/// Groups by security id.
 #[derive(Default)]
-pub(super) struct Names(Mutex<HashMap<Vec<u8>, (Instant, Option<GroupRef>)>>);
+pub(super) struct Names(Mutex<HashMap<Vec<u8>, (Instant, Known)>>);
+
+/// What a security id is known to be.
+#[derive(Clone)]
+enum Known {
+    Group(GroupRef),
+    /// No group below the base.
+    Nothing,
+}
+
+impl From<Option<GroupRef>> for Known {
+    fn from(group: Option<GroupRef>) -> Self {
+        group.map_or(Self::Nothing, Self::Group)
+    }
+}
 
 impl Names {
-    fn get(&self, sid: &[u8]) -> Option<Option<GroupRef>> {
+    fn get(&self, sid: &[u8]) -> Option<Known> {
         let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, name) = names.get(sid)?;
-        let life = if name.is_some() {
-            NAME_LIFE
-        } else {
-            NOTHING_LIFE
+        let life = match name {
+            Known::Group(_) => NAME_LIFE,
+            Known::Nothing => NOTHING_LIFE,
         };
         (since.elapsed() < life).then(|| name.clone())
     }
 
-    fn put(&self, sid: Vec<u8>, name: Option<GroupRef>) {
+    fn put(&self, sid: Vec<u8>, name: Known) {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if names.len() >= MAX_NAMES {
             names.clear();
@@ -110,7 +123,8 @@ async fn resolve(pool: &Pool, names: &Names, sids: Vec<Vec<u8>>) -> Result<Vec<G
     let mut unknown = Vec::new();
     for sid in sids {
         match names.get(&sid) {
-            Some(name) => groups.extend(name),
+            Some(Known::Group(group)) => groups.push(group),
+            Some(Known::Nothing) => {}
             None => unknown.push(sid),
         }
     }
@@ -137,7 +151,7 @@ async fn resolve(pool: &Pool, names: &Names, sids: Vec<Vec<u8>>) -> Result<Vec<G
         }
         for sid in batch {
             let name = by_sid.remove(sid);
-            names.put(sid.clone(), name.clone());
+            names.put(sid.clone(), name.clone().into());
             groups.extend(name);
         }
     }
@@ -204,9 +218,12 @@ pub(super) async fn openldap(pool: &Pool, account: &Entry) -> Result<Vec<GroupRe
         level.retain(|dn| asked.insert(dn.to_lowercase()));
         let mut next = Vec::new();
         for batch in level.chunks(BATCH / 2) {
-            let dns = batch.iter().map(|dn| match by_attribute {
-                true => format!("(entryDN={})", escaped(dn)),
-                false => format!("(member={0})(uniqueMember={0})", escaped(dn)),
+            let dns = batch.iter().map(|dn| {
+                if by_attribute {
+                    format!("(entryDN={})", escaped(dn))
+                } else {
+                    format!("(member={0})(uniqueMember={0})", escaped(dn))
+                }
             });
             // Groups of POSIX name their members by uid.
             let posix = uid

@@ -114,6 +114,10 @@ fn every_mistake_of_a_provider_is_told_at_its_place() {
         let told = with(from, to);
         assert!(told.contains(line), "{to}: {told}");
     }
+}
+
+#[test]
+fn what_a_directory_cannot_do_is_a_mistake() {
     for (line, why) in [
         ("login_filter: (uid=jane)", "must hold {login}"),
         ("login_filter: '(uid={login}'", "is not an LDAP filter"),
@@ -123,6 +127,7 @@ fn every_mistake_of_a_provider_is_told_at_its_place() {
         let told = told(&format!("{CORP}      {line}\n"));
         assert!(told.contains(why), "{line}: {told}");
     }
+    let with = |from: &str, to: &str| told(&CORP.replace(from, to));
     let refresh = "    refresh: {interval: 5m, max_age: 6m}\n    ldap:";
     let told = with("    ldap:", refresh);
     assert!(
