@@ -19,8 +19,9 @@ build: ## Build the program as it is shipped: target/release/palisade.
 demo: ## Start a gateway on this machine and print how to log in; with CLUSTER=local also a real cluster behind it.
 	@CLUSTER='$(CLUSTER)' scripts/demo.sh
 
-test: ## Run all tests, against a real API server too. The first run builds that: about five minutes more.
+test: ## Run all tests, against a real API server (built once: five minutes), a real Samba and slapd (installed).
 	@control_plane=$$($(CONTROL_PLANE)); export PALISADE_CONTROLPLANE="$$control_plane"; \
+	tests/e2e/directories/install.sh; \
 	set -x; cargo test --locked; cargo test --locked --features otlp --test traces
 
 bench: ## Measure beside HAProxy, nginx and a bare proxy, to bench/results/ (docs/performance.md). QUICK=1: minutes.

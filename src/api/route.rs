@@ -125,7 +125,8 @@ pub(super) fn versions_of(group: &str) -> &'static [&'static str] {
 
 /// What every group, version, resource, handle, label and token id is made of.
 fn plain(segment: &str) -> bool {
-    let ok = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+    // The colon is in `<provider>:<name>`.
+    let ok = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.' | b':');
     !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(ok)
 }
 

@@ -354,25 +354,4 @@ fn said(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_domain_of_a_base_is_found() {
-        let dn = "OU=A\\,B,dc=corp,DC=example";
-        assert_eq!(domain_dn(dn), "dc=corp,DC=example");
-        assert_eq!(dns_name(dn), "corp.example");
-        assert_eq!(domain_dn("o=x"), "o=x");
-    }
-
-    // L1
-    #[test]
-    fn what_a_directory_takes_for_nobody_is_no_password() {
-        for text in ["", " ", "\t \n", "\0", "\0secret", "secret\0", "\u{a0}"] {
-            assert!(is_no_password(text), "{text:?}");
-        }
-        for text in ["x", " x ", "密碼"] {
-            assert!(!is_no_password(text), "{text:?}");
-        }
-    }
-}
+mod tests;

@@ -194,9 +194,14 @@ fn a_binding_on_a_group_opens_a_cluster(world: &World) {
         let said = kubectl_as(provider, "alice").ok();
         assert!(said.contains("namespace/default"), "{said}");
     }
-    kubectl_as("corp", "jmueller").refused(&["corp:jmueller", "holds nothing"]);
-    // Its people are others, with other groups.
-    kubectl_as("corp-tls", "alice").refused(&["corp-tls:alice"]);
+    // Who is not in the group, and the people of the other providers, hold nothing there.
+    for (provider, name) in [("corp", "jmueller"), ("corp-tls", "alice")] {
+        kubectl_as(provider, name).refused(&[]);
+        let said = world
+            .palisade(provider, name, &["clusters", "-o", "json"])
+            .ok();
+        assert!(!said.contains("local"), "{said}");
+    }
 }
 
 fn the_command_for_administrators(world: &World) {
