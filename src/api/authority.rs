@@ -22,6 +22,7 @@ use super::draft::Draft;
 use super::error::{ApiError, ObjectRef};
 use super::resource::Context;
 use super::{projects, roles};
+use crate::authn::providers::is_group_uid;
 use crate::authz::covers;
 use crate::authz::folder::Standing;
 use crate::authz::policy::{BASIC, Policy, RoleView, ScopeView, Who};
@@ -477,8 +478,7 @@ impl<'a> Authority<'a> {
         let Some((stored, key)) = group else {
             // A group of a provider: who is in it was settled when the caller was authenticated. Not one of ours that
             // was removed since.
-            let known = self.cx.api.index.group_name(&subject.uid).is_some();
-            return Ok(!known && !self.is_buried(subject).await?);
+            return Ok(is_group_uid(&subject.uid) && !self.is_buried(subject).await?);
         };
         proof.prove(&key);
         let mut members = stored.object.spec.members.iter();

@@ -21,6 +21,7 @@ mod live;
 pub mod refresh;
 
 pub use account::{
-    Account, Accounts, GroupRef, PREFIX, Record, Rules, Standing, group_uid, record_key,
+    Account, Accounts, GroupRef, PREFIX, Record, Rules, Standing, group_uid, is_group_uid,
+    record_key,
 };
 pub use live::{Live, Provider, Providers, check_files};

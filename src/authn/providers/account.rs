@@ -35,6 +35,11 @@ pub fn group_uid(provider: &str, id: &str) -> String {
     format!("{provider}:{id}")
 }
 
+/// Whether a uid is one of a provider's groups: those of local groups are UUIDs.
+pub fn is_group_uid(uid: &str) -> bool {
+    uid.contains(':')
+}
+
 /// A group at a provider.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GroupRef {
