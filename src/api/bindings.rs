@@ -31,14 +31,19 @@ impl Resource for Binding {
         Column::wide("Origin", "store, or the place in the policy folder"),
     ];
 
-    const FIELDS: &'static [&'static str] =
-        &["spec.role", "spec.subject.kind", "spec.subject.name"];
+    const FIELDS: &'static [&'static str] = &[
+        "spec.role",
+        "spec.subject.kind",
+        "spec.subject.name",
+        "spec.project",
+    ];
 
     fn field(&self, path: &str) -> Cow<'_, str> {
         match path {
             "spec.role" => (&self.spec.role).into(),
             "spec.subject.kind" => kind_name(self.spec.subject.kind).into(),
             "spec.subject.name" => (&self.spec.subject.name).into(),
+            "spec.project" => (&self.spec.project).into(),
             _ => Cow::Borrowed(""),
         }
     }

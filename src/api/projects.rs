@@ -17,6 +17,7 @@ use crate::objects::{
 };
 use jiff::Timestamp;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// Names and globs of one project: far above what people write; past it a glob is the better tool.
 const MAX_NAMESPACES: usize = 500;
@@ -35,6 +36,15 @@ impl Resource for Project {
         Column::wide("Uid", "What its grant groups are named by"),
         Column::wide("Origin", "store, or the place in the policy folder"),
     ];
+
+    const FIELDS: &'static [&'static str] = &["spec.cluster"];
+
+    fn field(&self, path: &str) -> Cow<'_, str> {
+        match path {
+            "spec.cluster" => (&self.spec.cluster).into(),
+            _ => Cow::Borrowed(""),
+        }
+    }
 
     fn cells(&self, now: Timestamp) -> Vec<Value> {
         vec![

@@ -6,7 +6,11 @@ use crate::testkit::{
     gate::Gate,
 };
 use http::{Request, StatusCode};
-use palisade::objects::{Project, RoleScope, rules::PolicyRule};
+use jiff::SignedDuration;
+use palisade::{
+    objects::{Binding, BindingSpec, Nothing, Project, RoleScope, Subject, rules::PolicyRule},
+    status::clock,
+};
 
 const CLUSTER: &str = "/k8s/clusters/fake";
 
@@ -170,5 +174,46 @@ async fn a_review_of_more_rights_than_can_be_sent_is_refused() {
     // A request in one namespace carries the grants of its project alone.
     let answer = ask(&gate, &token, "/api/v1/namespaces/n7/pods").await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    gate.stop().await;
+}
+
+// A binding's end is an instant, in a project as on a cluster: nothing is reloaded, nobody writes anything.
+#[tokio::test]
+async fn a_binding_ends_at_its_instant() {
+    let (gate, fake, _) = world().await;
+    let token = gate.user("bob").await;
+    let end = clock::now() + SignedDuration::from_millis(1500);
+    let subject = Subject {
+        name: "bob".to_owned(),
+        uid: gate.uid("bob").await,
+        ..Subject::default()
+    };
+    let spec = BindingSpec {
+        role: "worker".to_owned(),
+        subject,
+        project: "shop".to_owned(),
+        project_uid: gate.get::<Project>("shop").await.object.metadata.uid,
+        expires_at: Some(end),
+        ..BindingSpec::default()
+    };
+    gate.put(Binding::new("bobs", spec), Nothing::default())
+        .await;
+    let mut allowed = 0;
+    loop {
+        let asked = clock::now();
+        let answer = ask(&gate, &token, "/api/v1/namespaces/shop/pods").await;
+        if answer.status == StatusCode::FORBIDDEN {
+            assert!(clock::now() >= end, "refused before its end");
+            break;
+        }
+        assert_eq!(answer.status, StatusCode::OK);
+        assert!(asked < end, "allowed after its end");
+        allowed += 1;
+    }
+    assert!(allowed > 0);
+    assert_eq!(fake.received().len(), allowed);
+    // Nor is anything else left, as of somebody who never was there.
+    let answer = ask(&gate, &token, "/version").await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
     gate.stop().await;
 }
