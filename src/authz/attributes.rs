@@ -2,6 +2,22 @@
 
 use crate::objects::{Binding, GROUP, Kind as _};
 
+/// Well-known resources that are in no namespace, `namespaces` aside: a request for one of them by name is in it.
+pub(super) const IN_NO_NAMESPACE: [&str; 12] = [
+    "apiservices",
+    "certificatesigningrequests",
+    "clusterrolebindings",
+    "clusterroles",
+    "customresourcedefinitions",
+    "mutatingwebhookconfigurations",
+    "nodes",
+    "persistentvolumes",
+    "priorityclasses",
+    "storageclasses",
+    "validatingadmissionpolicies",
+    "validatingwebhookconfigurations",
+];
+
 /// The attributes that rules are matched against (`authorizer.Attributes` upstream).
 ///
 /// Made from a [`super::RequestInfo`], or by hand from the spec of an access review, where a subresource
@@ -53,6 +69,14 @@ impl<'a> Attributes<'a> {
     #[must_use]
     pub fn with_verb(self, verb: &'a str) -> Self {
         Self { verb, ..self }
+    }
+
+    /// Whether it asks for all namespaces at once: the same request in one of them may be another matter.
+    pub fn is_over_namespaces(&self) -> bool {
+        self.is_resource
+            && self.namespace.is_empty()
+            && self.resource != "namespaces"
+            && !IN_NO_NAMESPACE.contains(&self.resource)
     }
 
     /// Whether it is about who holds what on the gateway. A role of scope project that allows this counts on the

@@ -189,6 +189,9 @@ pub fn explain(judge: Judge<'_>, question: &Question, now: Timestamp) -> Explana
             let found = own::grants(source, question, cluster, now, &mut answer);
             extra.unwrap_or_default().clone_into(&mut answer.extra_verb);
             answer.decide(&found, extra);
+            if answer.decision == Verdict::Deny {
+                own::say_where(source, &found, now, &mut answer);
+            }
         }
         Judge::Cluster(source) => {
             let found = raw::grants(source, question, &mut answer);

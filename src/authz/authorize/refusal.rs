@@ -50,7 +50,11 @@ fn elsewhere(
     now: Timestamp,
     why: &mut String,
 ) {
-    let there = policy.namespaces_of(who, cluster, Some(attrs), now);
+    let there = if attrs.is_over_namespaces() || !attrs.namespace.is_empty() {
+        policy.namespaces_of(who, cluster, Some(attrs), now)
+    } else {
+        Vec::new()
+    };
     let list = |namespaces: &[String]| describe::list(namespaces);
     // Writing to a String cannot fail.
     if !there.is_empty() {

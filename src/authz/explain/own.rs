@@ -7,6 +7,7 @@ use super::{
 use crate::{
     authz::{
         question::Question,
+        rules,
         source::{OwnSource, Sourced},
     },
     objects::{Binding, Role, RoleScope, SubjectKind, namespaces::Pattern},
@@ -16,6 +17,8 @@ use std::collections::BTreeSet;
 
 /// Held at the gateway's own API by everyone who is logged in.
 const AUTHENTICATED: &str = "authenticated";
+/// Projects that a note names; more are not read.
+const MOST_PLACES: usize = 5;
 /// Held on a cluster by whoever holds any other role there.
 const BASIC: &str = "basic";
 
@@ -66,6 +69,39 @@ pub(super) fn grants<'a>(
     }
     note(source, cluster, holds_any, answer);
     grants
+}
+
+/// A list over all namespaces is in no project's: says where the same is allowed, and how to ask there, as the gateway
+/// does.
+pub(super) fn say_where(
+    source: &OwnSource,
+    grants: &[Grant<'_>],
+    now: Timestamp,
+    answer: &mut Explanation,
+) {
+    let attrs = answer.attributes.matched();
+    if !attrs.is_over_namespaces() {
+        return;
+    }
+    let lasts = |grant: &Grant<'_>| {
+        let binding = grant.binding.as_ref();
+        let binding = binding.and_then(|named| source.bindings.get(&named.name));
+        binding.is_some_and(|binding| !has_ended(&binding.object, now))
+    };
+    let mut places = BTreeSet::new();
+    for grant in grants {
+        if let Some(Bar::Place("namespace", place)) = &grant.bar
+            && rules::allows(grant.rule, &attrs)
+            && lasts(grant)
+        {
+            places.insert(place.clone());
+        }
+    }
+    let notes = places.into_iter().take(MOST_PLACES);
+    let notes = notes.map(|place| {
+        format!("the same is allowed {place}: ask for one of them, with -n NAMESPACE")
+    });
+    answer.notes.extend(notes);
 }
 
 /// The groups of the question, and those of the folder that the user is a member of.

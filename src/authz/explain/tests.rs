@@ -152,6 +152,52 @@ fn a_refusal_says_why() {
     insta::assert_snapshot!(shown(&[("GET /api/v1/namespaces/../pods", Some("prod"))]));
 }
 
+const SHOP: &str = "
+apiVersion: palisade.dev/v1alpha1
+kind: Project
+metadata: {name: shop}
+spec: {cluster: prod, namespaces: [shop, shop-*]}
+---
+apiVersion: palisade.dev/v1alpha1
+kind: Project
+metadata: {name: store}
+spec: {cluster: prod, namespaces: [store]}
+---
+apiVersion: palisade.dev/v1alpha1
+kind: Binding
+metadata: {name: jane-shop}
+spec: {role: project-member, subject: {kind: User, name: jane}, project: shop}
+---
+apiVersion: palisade.dev/v1alpha1
+kind: Binding
+metadata: {name: jane-store}
+spec: {role: project-member, subject: {kind: User, name: jane}, project: store, expiresAt: 2026-06-01T12:00:00Z}
+";
+
+#[test]
+fn a_deny_over_all_namespaces_says_where_the_same_is_allowed() {
+    let folder = load_text("shop.yaml", SHOP);
+    assert!(folder.mistakes.is_empty(), "{:?}", folder.mistakes);
+    let notes = |line: &str| {
+        let question = question(line, "jane", &[], Some("prod"));
+        explain(folder.judge(false), &question, now()).notes
+    };
+    let there = "the same is allowed in the namespaces shop, shop-* alone: ask for one of them, with -n NAMESPACE";
+    for line in ["GET /api/v1/pods", "GET /api/v1/pods?watch=1"] {
+        assert_eq!(notes(line), [there], "{line}");
+    }
+    // What no namespace has is allowed in none, and what is denied everywhere too.
+    for line in ["GET /api/v1/nodes", "GET /api/v1/resourcequotas?x"] {
+        let there = notes(line).iter().any(|note| note.contains("-n NAMESPACE"));
+        assert_eq!(there, line.contains("quotas"), "{line}");
+    }
+    assert!(
+        !notes("DELETE /api/v1/resourcequotas")
+            .concat()
+            .contains("-n NAMESPACE")
+    );
+}
+
 #[test]
 fn a_binding_ends_at_its_instant() {
     let folder = load_text("team.yaml", TEAM);

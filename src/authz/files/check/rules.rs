@@ -2,6 +2,7 @@
 //! in them can never match a request.
 
 use super::Check;
+use crate::authz::attributes::IN_NO_NAMESPACE;
 use crate::objects::{Role, RoleScope, rules::PolicyRule};
 
 /// API groups that the gateway's own API serves.
@@ -9,22 +10,6 @@ const OWN_GROUPS: [&str; 3] = [
     crate::objects::GROUP,
     "authentication.k8s.io",
     "authorization.k8s.io",
-];
-
-/// Well-known resources that are in no namespace, `namespaces` aside: a request for one of them by name is in it.
-const NOT_IN_NAMESPACES: [&str; 12] = [
-    "apiservices",
-    "certificatesigningrequests",
-    "clusterrolebindings",
-    "clusterroles",
-    "customresourcedefinitions",
-    "mutatingwebhookconfigurations",
-    "nodes",
-    "persistentvolumes",
-    "priorityclasses",
-    "storageclasses",
-    "validatingadmissionpolicies",
-    "validatingwebhookconfigurations",
 ];
 
 impl Check<'_> {
@@ -88,7 +73,7 @@ impl Check<'_> {
             if let Some(why) = odd_resource(resource) {
                 self.odd(&format!("{path}.resources[{index}]"), why);
             }
-            if scope == RoleScope::Project && NOT_IN_NAMESPACES.contains(&main_of(resource)) {
+            if scope == RoleScope::Project && IN_NO_NAMESPACE.contains(&main_of(resource)) {
                 let why = "is in no namespace: a role of scope project never reaches it";
                 self.odd(&format!("{path}.resources[{index}]"), why);
             }
