@@ -2,8 +2,10 @@
 //!
 //! The gateway never holds an operator's credential. It holds two tokens of accounts of its own, sealed in
 //! the store and in memory while it runs: `impersonator` carries users' requests, `reconciler` renews both
-//! and writes the grant groups' roles (`manifest` says exactly what). A cluster without them is *pending*.
+//! and keeps the grant groups' roles and bindings in step with policy (`manifest` says exactly what it may,
+//! `reconcile` does it). A cluster without them is *pending*.
 
+pub mod cleanup;
 pub mod client;
 pub mod credential;
 pub mod health;
@@ -11,12 +13,13 @@ pub mod keeper;
 pub mod kube;
 pub mod manifest;
 pub mod object;
+pub mod reconcile;
 pub mod registry;
 pub mod service;
-pub mod sync;
+pub mod standing;
 
 pub use registry::{NotReady, Registry};
-pub use service::{ClusterError, Clusters, HandedOver};
+pub use service::{CleanUp, ClusterError, Clusters, HandedOver, SyncReport};
 
 /// Namespace of the two accounts.
 pub const NAMESPACE: &str = "palisade-system";

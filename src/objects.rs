@@ -17,6 +17,7 @@ mod kinds;
 mod names;
 pub mod namespaces;
 pub mod rules;
+mod sync;
 
 pub use kinds::{
     Binding, BindingSpec, Cluster, ClusterPrivate, ClusterSpec, ClusterStatus, Group, GroupSpec,
@@ -25,6 +26,7 @@ pub use kinds::{
     User, UserPrivate, UserSpec, UserStatus, VouchedSource,
 };
 pub use names::{NameError, check_handle, check_label};
+pub use sync::{Step, SyncStatus};
 
 /// API group of the gateway's own kinds.
 pub const GROUP: &str = "palisade.dev";

@@ -11,6 +11,7 @@ pub mod body;
 pub mod dial;
 pub mod endpoint;
 mod exit;
+pub mod groups;
 mod headers;
 pub mod held;
 pub mod limits;
@@ -20,6 +21,7 @@ pub mod upgrade;
 pub mod upstream;
 
 pub use exit::Exit;
+pub use groups::Groups;
 pub use outbound::{Hop, Outbound};
 pub use upstream::{Answer, AnswerBody, Facts, Session, Upstream};
 
@@ -54,7 +56,7 @@ pub enum ProxyError {
     OtherProtocol,
     /// The cluster lets the gateway's account send nothing of the kind yet.
     #[error(
-        "cluster {0:?} was last synced by an older gateway, and refuses what acting as others (--as) takes: an operator has to run `palisade cluster sync {0}`"
+        "cluster {0:?} does not hold yet what acting as others (--as) takes: try again in a moment; `palisade cluster show {0}` says what keeps it"
     )]
     ActingNotSynced(Box<str>),
     /// The identity holds bytes that no header can hold.

@@ -1,5 +1,5 @@
 //! What is done with a cluster beside reading and writing its object: `clusters/NAME/manifest`,
-//! `credential`, `sync`.
+//! `credential`, `sync`, `cleanup`.
 
 use super::authority::{Authority, Ground};
 use super::body;
@@ -40,24 +40,21 @@ pub(super) async fn credential(
         reconciler: Zeroizing::new(given.reconciler),
         impersonator: given.impersonator.map(Zeroizing::new),
     };
-    let report = cx.api.clusters.hand_over(name, tokens).await?;
-    Ok(json!({"roles": report.roles, "removed": report.removed}))
+    Ok(json!(cx.api.clusters.hand_over(name, tokens).await?))
 }
 
-/// Brings the roles of today to a cluster.
+/// Has the gateway look at a whole cluster, and says how it stands then.
 pub(super) async fn sync(cx: &Context<'_>, name: &str) -> Result<Value, ApiError> {
     refuse_dry_run(cx)?;
     must_own(cx, name).await?;
-    let report = cx.api.clusters.sync(name).await?;
-    Ok(json!({"roles": report.roles, "removed": report.removed}))
+    Ok(json!(cx.api.clusters.sync(name).await?))
 }
 
 /// Takes everything of ours away from a cluster.
 pub(super) async fn clean_up(cx: &Context<'_>, name: &str) -> Result<Value, ApiError> {
     refuse_dry_run(cx)?;
     must_own(cx, name).await?;
-    let removed = cx.api.clusters.clean_up(name).await?;
-    Ok(json!({"removed": removed}))
+    Ok(json!(cx.api.clusters.clean_up(name).await?))
 }
 
 /// Whoever acts on a cluster with the gateway's own accounts must hold everything there.

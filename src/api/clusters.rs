@@ -7,7 +7,9 @@ use super::error::{ApiError, Mistake, ObjectRef};
 use super::resource::{Context, Resource};
 use super::table::{self, Column};
 use super::{Api, Caller, Reach};
-use crate::objects::{Cluster, ClusterPrivate, ClusterSpec, ClusterStatus, Health, Kind, Stored};
+use crate::objects::{
+    Cluster, ClusterPrivate, ClusterSpec, ClusterStatus, Health, Kind, Step, Stored, SyncStatus,
+};
 use crate::proxy::{dial, endpoint};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -24,6 +26,10 @@ impl Resource for Cluster {
         Column::shown("Version", "Version of the cluster's API server"),
         Column::shown("Age", "Time since the cluster was registered"),
         Column::wide("Server", "Where the gateway reaches it"),
+        Column::wide(
+            "Sync",
+            "Whether it holds what policy says, and how many objects differ",
+        ),
         Column::wide("Message", "Why it is not ready"),
     ];
     const NAMED_BY_NAME: bool = true;
@@ -45,6 +51,7 @@ impl Resource for Cluster {
             table::or_none(&self.status.version),
             table::age(self, now),
             table::or_none(&self.spec.server),
+            sync_cell(&self.status.sync).into(),
             table::or_none(&self.status.message),
         ]
     }
@@ -61,6 +68,7 @@ impl Resource for Cluster {
             self.metadata.annotations.clear();
             self.status.message.clear();
             self.status.synced_roles.clear();
+            self.status.sync = SyncStatus::default();
         }
     }
 
@@ -93,6 +101,7 @@ impl Resource for Cluster {
             self.status.synced_roles.clear();
             self.status.synced_version = 0;
             self.status.synced_at = None;
+            self.status.cleaning_since = None;
             return Ok(ClusterPrivate::default());
         }
         Ok(old.private.clone())
@@ -139,6 +148,14 @@ impl Cluster {
     ) -> Result<(), ApiError> {
         let authority = Authority::of(cx, ObjectRef::of::<Self>(&self.metadata.name));
         authority.must_own(draft, ground).await
+    }
+}
+
+/// `InStep`, `Behind (12)`
+fn sync_cell(sync: &SyncStatus) -> String {
+    match (sync.state, sync.behind) {
+        (Step::Behind, count) => format!("{} ({count})", sync.state.name()),
+        (Step::InStep | Step::Unknown, _) => sync.state.name().to_owned(),
     }
 }
 

@@ -59,14 +59,16 @@ impl Api {
         uid.is_some_and(|uid| policy.holds_any_in(&who(caller), uid, clock::now()))
     }
 
-    /// Fills what this replica knows of a cluster's health.
+    /// Fills what this replica knows of a cluster: its health, and whether it is in step with policy.
     pub(super) fn cluster_status(&self, cluster: &mut Cluster) {
         let status = &mut cluster.status;
-        match self.clusters.registry().report(&cluster.metadata.name) {
-            Some(report) => {
+        match self.clusters.registry().entry(&cluster.metadata.name) {
+            Some(entry) => {
+                let report = entry.report();
                 status.health = report.health;
                 status.version.clone_from(&report.version);
                 status.message.clone_from(&report.message);
+                status.sync = entry.standing().view().status;
             }
             None => status.health = Health::Unknown,
         }

@@ -13,10 +13,12 @@ use super::{
     session::GatewayArgs,
 };
 use crate::{
-    clusters::sync::{self, StepError, SyncReport},
+    clusters::{
+        CleanUp, SyncReport,
+        cleanup::{self, StepError},
+    },
     objects::{Cluster, Health},
 };
-use serde::Deserialize;
 use std::{path::PathBuf, process::ExitCode};
 
 mod add;
@@ -48,7 +50,7 @@ enum Command {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Bring the cluster roles of today to clusters
+    /// Have the gateway look at whole clusters, and say how they stand
     Sync {
         /// Their names
         #[arg(required_unless_present = "all")]
@@ -158,12 +160,22 @@ async fn sync_one(own: &Own, name: &str) -> Result<SyncReport, Failure> {
     Ok(own.http().post(&path, &serde_json::json!({})).await?)
 }
 
-/// What a sync did, in a line.
+/// What a sync found.
 fn told(report: &SyncReport) -> String {
     let mut line = format!("knows the roles {}", report.roles.join(", "));
-    if !report.removed.is_empty() {
-        line.push_str("; taken away: ");
-        line.push_str(&report.removed.join(", "));
+    if report.behind == 0 {
+        return line;
+    }
+    let work = if report.unfinished {
+        "the gateway is at work on it"
+    } else {
+        "the cluster refuses"
+    };
+    let count = report.behind;
+    line = format!("{line}; {count} objects differ from policy, {work}:");
+    for object in &report.waiting {
+        line.push_str("\n  ");
+        line.push_str(object);
     }
     line
 }
@@ -192,7 +204,7 @@ async fn remove(args: &RemoveArgs) -> Result<(), Failure> {
     }
     if let Some(operator) = &operator {
         let client = operator.client()?;
-        let removed = sync::clean_up_as_operator(client.client()).await?;
+        let removed = cleanup::clean_up_as_operator(client.client()).await?;
         report_removed(&removed);
     } else if !args.keep_objects {
         clean_up(&own, &cluster).await?;
@@ -203,10 +215,6 @@ async fn remove(args: &RemoveArgs) -> Result<(), Failure> {
 
 /// By the gateway's own account in the cluster.
 async fn clean_up(own: &Own, cluster: &Cluster) -> Result<(), Failure> {
-    #[derive(Deserialize)]
-    struct Removed {
-        removed: Vec<String>,
-    }
     let name = &cluster.metadata.name;
     if cluster.status.health == Health::Pending {
         return Err(Failure::said(format!(
@@ -215,18 +223,27 @@ async fn clean_up(own: &Own, cluster: &Cluster) -> Result<(), Failure> {
         )));
     }
     let path = own::path::<Cluster>(name) + "/cleanup";
-    let answer: Result<Removed, HttpError> = own.http().post(&path, &serde_json::json!({})).await;
-    match answer {
-        Ok(Removed { removed }) => {
-            report_removed(&removed);
-            Ok(())
+    loop {
+        let answer: Result<CleanUp, HttpError> =
+            own.http().post(&path, &serde_json::json!({})).await;
+        let done = answer.map_err(|error| Failure::said(format!("{error}\n{NOTHING_LOST}")))?;
+        if done.left == 0 {
+            report_removed(&done.removed);
+            return Ok(());
         }
-        Err(error) => Err(Failure::said(format!(
-            "{error}\nNothing was removed from the gateway. Try again when the cluster answers, or give \
-             --kubeconfig FILE, or --keep-objects"
-        ))),
+        if !done.stuck.is_empty() {
+            return Err(Failure::said(format!(
+                "{} objects cannot be removed:\n  {}\n{NOTHING_LOST}",
+                done.left,
+                printable(&done.stuck.join("\n  "))
+            )));
+        }
+        run::tell(&format!("{} objects are left to remove", done.left));
     }
 }
+
+const NOTHING_LOST: &str = "The registration stays. Try again when the cluster answers, or give \
+    --kubeconfig FILE, or --keep-objects; to keep the cluster, run `palisade cluster add` again";
 
 fn report_removed(removed: &[String]) {
     for object in removed {

@@ -29,6 +29,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+mod follow;
+
+pub use follow::{Follow, MAX_LINE};
+
 /// Bound on an answer's head and body after the request went out. TokenRequests and writes behind slow
 /// admission webhooks (30 s at most each, upstream) still fit.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
@@ -102,7 +106,7 @@ pub enum ClientError {
         /// The bound.
         limit: Duration,
     },
-    /// More than [`MAX_ANSWER`].
+    /// More than [`MAX_ANSWER`], or a line of more than [`MAX_LINE`].
     #[error("the answer of {address} is larger than {} MiB", MAX_ANSWER >> 20)]
     TooLarge {
         /// `host:port`
@@ -258,12 +262,8 @@ impl Client {
             let response = self.exchange(request).await?;
             self.collect(response).await
         };
-        let answer = timeout(self.limit, exchange)
-            .await
-            .map_err(|_| ClientError::Timeout {
-                address: self.address(),
-                limit: self.limit,
-            })??;
+        let answer = timeout(self.limit, exchange).await;
+        let answer = answer.map_err(|_| self.timed_out())??;
         if answer.status.is_success() {
             Ok(answer)
         } else {
@@ -365,6 +365,13 @@ impl Client {
         Ok(sender)
     }
 
+    fn timed_out(&self) -> ClientError {
+        ClientError::Timeout {
+            address: self.address(),
+            limit: self.limit,
+        }
+    }
+
     fn broken(&self, source: hyper::Error) -> ClientError {
         ClientError::Broken {
             address: self.address(),
@@ -393,6 +400,21 @@ impl Client {
             body: body.freeze(),
         })
     }
+}
+
+/// Text from outside as one segment of a path, or one value of a query, whatever it holds.
+pub fn escape(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
 }
 
 fn refusal(answer: &Answer) -> Refusal {

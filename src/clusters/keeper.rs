@@ -1,4 +1,5 @@
-//! The loops that keep clusters: one task each, which probes its health and renews its tokens in time.
+//! The loops that keep clusters: for each a task that probes its health and renews its tokens in time, and
+//! one that keeps it in step with policy (`reconcile`).
 //!
 //! What could go wrong: all clusters at once (every interval has its own jitter), several replicas that
 //! renew the same tokens (the compare-and-swap lets one win; the others take over what it wrote), a
@@ -7,6 +8,7 @@
 
 use super::{
     health::Prober,
+    reconcile,
     registry::{Entry, Registry},
     service::Clusters,
 };
@@ -58,6 +60,8 @@ pub async fn run(clusters: Arc<Clusters>, interval: Live<Duration>, stop: Cancel
                 let token = stop.child_token();
                 let keeper = Keeper::new(&clusters, name, uid, interval.clone());
                 tasks.spawn(keeper.run(token.clone()));
+                let place = reconcile::Place::new(&clusters, name, uid);
+                tasks.spawn(reconcile::run(place, token.clone()));
                 token
             });
         }
@@ -234,7 +238,7 @@ impl Keeper {
 }
 
 /// Between `low` and `high` thousandths of a duration, by chance.
-fn share(whole: Duration, low: u32, high: u32) -> Duration {
+pub(super) fn share(whole: Duration, low: u32, high: u32) -> Duration {
     let mut bytes = [0; 2];
     // Without randomness the middle does: this spreads load, it guards nothing.
     let chance = match aws_lc_rs::rand::fill(&mut bytes) {

@@ -5,14 +5,18 @@
 
 use super::{
     MANAGED_BY, MANAGER, NAMESPACE,
-    client::{APPLY, Client, ClientError, JSON},
+    client::{APPLY, Client, ClientError, JSON, escape},
     object::{Object, ObjectKind, is_ours},
+    reconcile::Key,
 };
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
+
+/// Objects that are asked for at a time: a page stays far below the bound on an answer.
+pub(super) const PAGE: usize = 500;
 
 /// A token that an API server made.
 pub struct Minted {
@@ -35,27 +39,44 @@ pub async fn apply(client: &Client, object: &Object) -> Result<(), ClientError> 
         .map(drop)
 }
 
-/// Removes an object of ours; one that is not there is removed.
-pub async fn delete(client: &Client, kind: ObjectKind, name: &str) -> Result<(), ClientError> {
-    let path = format!("{}/{name}", kind.collection());
+/// Removes the object at `path`; one that is not there is removed.
+pub async fn delete(client: &Client, path: &str) -> Result<(), ClientError> {
     let options = json!({
         "apiVersion": "v1",
         "kind": "DeleteOptions",
         "propagationPolicy": "Background",
     });
     let body = client.write(&options)?;
-    match client.send(Method::DELETE, &path, Some((JSON, body))).await {
+    match client.send(Method::DELETE, path, Some((JSON, body))).await {
         Err(error) if error.code() == Some(StatusCode::NOT_FOUND) => Ok(()),
         other => other.map(drop),
     }
 }
 
-/// Names of the objects of a kind that carry our label and our prefix.
-pub async fn list_ours(client: &Client, kind: ObjectKind) -> Result<Vec<String>, ClientError> {
+/// The bindings and ClusterRoles that carry our label and our prefix, in the order in which they are best
+/// removed. Those in our own namespace go with it.
+pub async fn list_ours(client: &Client) -> Result<Vec<Key>, ClientError> {
+    let mut keys = Vec::new();
+    for resource in ["clusterrolebindings", "rolebindings", "clusterroles"] {
+        list_page_by_page(client, resource, &mut keys).await?;
+    }
+    Ok(keys)
+}
+
+async fn list_page_by_page(
+    client: &Client,
+    resource: &str,
+    keys: &mut Vec<Key>,
+) -> Result<(), ClientError> {
     #[derive(Deserialize)]
     struct List {
-        #[serde(default)]
         items: Vec<Item>,
+        metadata: ListMetadata,
+    }
+    #[derive(Deserialize)]
+    struct ListMetadata {
+        #[serde(default)]
+        r#continue: String,
     }
     #[derive(Deserialize)]
     struct Item {
@@ -63,13 +84,29 @@ pub async fn list_ours(client: &Client, kind: ObjectKind) -> Result<Vec<String>,
     }
     #[derive(Deserialize)]
     struct Metadata {
-        name: String,
+        name: Box<str>,
+        #[serde(default)]
+        namespace: Box<str>,
     }
     let label = MANAGED_BY.replace('/', "%2F");
-    let path = format!("{}?labelSelector={label}%3D{MANAGER}", kind.collection());
-    let list: List = client.get(&path).await?;
-    let names = list.items.into_iter().map(|item| item.metadata.name);
-    Ok(names.filter(|name| is_ours(name)).collect())
+    let start = format!(
+        "/apis/rbac.authorization.k8s.io/v1/{resource}?labelSelector={label}%3D{MANAGER}&limit={PAGE}"
+    );
+    let mut path = start.clone();
+    loop {
+        let list: List = client.get(&path).await?;
+        let ours = list.items.into_iter().map(|item| item.metadata);
+        let ours = ours.filter(|item| is_ours(&item.name) && *item.namespace != *NAMESPACE);
+        keys.extend(ours.map(|item| match resource {
+            "clusterroles" => Key::Role(item.name),
+            "clusterrolebindings" => Key::ClusterBinding(item.name),
+            _ => Key::Binding(item.namespace, item.name),
+        }));
+        if list.metadata.r#continue.is_empty() {
+            return Ok(());
+        }
+        path = format!("{start}&continue={}", escape(&list.metadata.r#continue));
+    }
 }
 
 /// Asks for a token of one of our accounts (`authentication.k8s.io/v1` TokenRequest), for the API server's

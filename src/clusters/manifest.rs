@@ -1,29 +1,36 @@
-//! What Palisade keeps in a cluster, as a pure function of the cluster roles.
+//! What Palisade makes in a cluster, as a pure function of the roles.
 //!
-//! Two accounts with narrow rules, and for each role of scope cluster one ClusterRole with one
-//! ClusterRoleBinding to its grant group:
+//! Two accounts with narrow rules, for each role of scope cluster one ClusterRole with one
+//! ClusterRoleBinding to its grant group, and for each role of scope project one ClusterRole that
+//! RoleBindings in the namespaces of projects refer to (`reconcile` keeps those):
 //!
 //! - `impersonator` may act as any user name (RBAC cannot say "names that start with palisade:"), with any
 //!   uid and any extra (nor "keys that a user may be given": `kubectl --as-user-extra`), and in our grant
 //!   groups *by name*: not in `system:masters`, not as a service account. The floor under names and extras
 //!   is the gateway: its outbound stage only makes `<prefix><handle>`, and only sends extras that the policy
 //!   lets the caller set.
-//! - `reconciler` reads all ClusterRoles and their bindings, and writes ours by name, itself included;
+//! - `reconciler` reads all ClusterRoles, bindings and namespaces, and writes ours by name, itself included;
 //!   `escalate` and `bind` on those names let it write rules that it does not hold. It may ask for tokens
 //!   of the two accounts. Whoever holds its token can give itself everything: it is never on the data
 //!   path, and never leaves the gateway.
 //!
+//! The groups of projects are many (one per project and role), and an object has a bound of 1.5 MiB in
+//! etcd: they are spread over [`SHARDS`] further ClusterRoles of the impersonator, by the project's uid, so
+//! that a new project writes a small object and none comes near the bound.
+//!
 //! What could go wrong: an empty `resourceNames` means *all* names, so a rule whose list would be empty is
-//! left out; a rule that the API server refuses (empty lists, resources and URLs in one rule) would stop a
-//! whole sync, so rules are brought into its form; a rule with the verb `impersonate` would let a user
-//! step past the gateway's own check (F4: such rules are the gateway's own).
+//! left out; a rule that the API server refuses (empty lists, resources and URLs in one rule) would keep a
+//! role from its cluster, so rules are brought into its form; a rule with the verb `impersonate` would let
+//! a user step past the gateway's own check (F4: such rules are the gateway's own).
 
 use super::{
     IMPERSONATOR, NAMESPACE, RECONCILER,
     object::{Object, ObjectKind},
 };
 use crate::objects::{
-    RoleScope, RoleSpec, check_label, grant_group::GrantGroup, rules::PolicyRule,
+    RoleScope, RoleSpec, check_label,
+    grant_group::{GrantGroup, project_cluster_role},
+    rules::PolicyRule,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +44,9 @@ pub const ACTING: u32 = 2;
 pub const IMPERSONATOR_ROLE: &str = "palisade:impersonator";
 /// ClusterRole, ClusterRoleBinding, Role and RoleBinding of the account that writes.
 pub const RECONCILER_ROLE: &str = "palisade:reconciler";
+/// Into how many ClusterRoles the groups of projects are spread. A group is some seventy bytes: sixteen times
+/// 1.5 MiB is room for 300,000, and 2,000 projects with three roles make sixteen objects of 26 KiB.
+pub const SHARDS: u32 = 16;
 /// The role that every cluster grants by itself to `system:authenticated`: nothing is written for it.
 const BASIC: &str = "basic";
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -46,107 +56,177 @@ pub fn grant_group(role: &str) -> String {
     GrantGroup::Cluster { role }.to_string()
 }
 
-/// The flattened rules of each role of scope cluster that a cluster is told of.
-pub fn cluster_roles(roles: &BTreeMap<String, RoleSpec>) -> BTreeMap<String, Vec<PolicyRule>> {
-    roles
-        .iter()
-        .filter(|(name, spec)| {
-            spec.scope == RoleScope::Cluster && *name != BASIC && check_label(name).is_ok()
-        })
-        .map(|(name, _)| (name.clone(), flatten(name, roles)))
-        .collect()
+/// The group that a cluster sees for a role held in a project.
+pub fn project_group(uid: &str, role: &str) -> String {
+    GrantGroup::Project { uid, role }.to_string()
 }
 
-/// Every object of a cluster, in the order in which they are applied by somebody who may do everything.
-pub fn wanted(roles: &BTreeMap<String, Vec<PolicyRule>>) -> Vec<Object> {
-    let names: BTreeSet<String> = roles.keys().map(|role| grant_group(role)).collect();
+/// Names of the ClusterRoles, and of their bindings, that hold the groups of projects.
+pub fn shards() -> impl Iterator<Item = String> {
+    (0..SHARDS).map(|shard| format!("{IMPERSONATOR_ROLE}:{shard:x}"))
+}
+
+/// The one of [`shards`] that holds a project's groups. It depends on the uid alone: a project that comes or
+/// goes moves no other.
+pub fn shard_of(uid: &str) -> String {
+    let shard = crc32fast::hash(uid.as_bytes()) % SHARDS;
+    format!("{IMPERSONATOR_ROLE}:{shard:x}")
+}
+
+/// Name of the ClusterRole of the account on the data path that holds a grant group.
+pub fn holder_of(group: &str) -> String {
+    match GrantGroup::parse(group) {
+        Some(GrantGroup::Project { uid, .. }) => shard_of(uid),
+        Some(GrantGroup::Cluster { .. }) | None => IMPERSONATOR_ROLE.to_owned(),
+    }
+}
+
+/// The flattened rules of each role that a cluster is told of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// Those of scope cluster.
+    pub cluster: BTreeMap<String, Vec<PolicyRule>>,
+    /// Those of scope project.
+    pub project: BTreeMap<String, Vec<PolicyRule>>,
+}
+
+impl Roles {
+    /// Flattens what policy has.
+    pub fn of(roles: &BTreeMap<String, RoleSpec>) -> Self {
+        let of_scope = |scope| {
+            let named = roles.iter().filter(move |(name, spec)| {
+                spec.scope == scope && *name != BASIC && check_label(name).is_ok()
+            });
+            named
+                .map(|(name, _)| (name.clone(), flatten(name, scope, roles)))
+                .collect()
+        };
+        Self {
+            cluster: of_scope(RoleScope::Cluster),
+            project: of_scope(RoleScope::Project),
+        }
+    }
+
+    /// Names of all ClusterRoles, and of their bindings, that come and go with policy.
+    pub fn names(&self) -> BTreeSet<String> {
+        let cluster = self.cluster.keys().map(|role| grant_group(role));
+        cluster.chain(self.bindings()).chain(shards()).collect()
+    }
+
+    /// Names of the RoleBindings in the namespaces of projects.
+    pub fn bindings(&self) -> BTreeSet<String> {
+        self.project
+            .keys()
+            .map(|role| project_cluster_role(role))
+            .collect()
+    }
+
+    /// The grant groups of the cluster roles.
+    pub fn groups(&self) -> BTreeSet<String> {
+        self.cluster.keys().map(|role| grant_group(role)).collect()
+    }
+}
+
+/// Every object of a cluster but those of projects, in the order in which they are applied by somebody who
+/// may do everything.
+pub fn wanted(roles: &Roles) -> Vec<Object> {
     let mut objects = vec![
         Object::new(ObjectKind::Namespace, NAMESPACE, json!({})),
         account(IMPERSONATOR),
         account(RECONCILER),
-        reconciler(&names),
+        role(
+            RECONCILER_ROLE,
+            &reconciler_rules(&roles.names(), &roles.bindings()),
+        ),
         binding(RECONCILER_ROLE, &account_subject(RECONCILER)),
         token_role(),
         token_binding(),
-        impersonator(&names),
+        role(IMPERSONATOR_ROLE, &impersonator_rules(&roles.groups())),
         binding(IMPERSONATOR_ROLE, &account_subject(IMPERSONATOR)),
     ];
-    objects.extend(roles.iter().flat_map(|(role, rules)| grant(role, rules)));
+    for (name, rules) in &roles.cluster {
+        let name = grant_group(name);
+        let subject = json!({ "kind": "Group", "apiGroup": RBAC, "name": name });
+        objects.extend([role(&name, rules), binding(&name, &subject)]);
+    }
+    for (name, rules) in &roles.project {
+        objects.push(role(&project_cluster_role(name), rules));
+    }
     objects
 }
 
-/// ClusterRole and ClusterRoleBinding of one role.
-pub fn grant(role: &str, rules: &[PolicyRule]) -> [Object; 2] {
-    let name = grant_group(role);
-    let subject = json!({ "kind": "Group", "apiGroup": RBAC, "name": name });
-    [
-        Object::new(ObjectKind::ClusterRole, &name, json!({ "rules": rules })),
-        binding(&name, &subject),
-    ]
-}
-
-/// ClusterRole of the account on the data path, for these grant groups.
-pub fn impersonator(groups: &BTreeSet<String>) -> Object {
+/// Rules of the account on the data path, for these grant groups of cluster roles.
+pub fn impersonator_rules(groups: &BTreeSet<String>) -> Vec<PolicyRule> {
     let mut rules = vec![
-        json!({ "apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"] }),
+        rule("", ["users"], IMPERSONATE, []),
         // `uids`, and `userextras/<key>`, which has no wildcard of its own. Nothing else has this verb there.
-        json!({
-            "apiGroups": ["authentication.k8s.io"],
-            "resources": ["*"],
-            "verbs": ["impersonate"],
-        }),
+        rule("authentication.k8s.io", ["*"], IMPERSONATE, []),
     ];
-    if !groups.is_empty() {
-        rules.push(json!({
-            "apiGroups": [""],
-            "resources": ["groups"],
-            "resourceNames": groups,
-            "verbs": ["impersonate"],
-        }));
-    }
-    Object::new(
-        ObjectKind::ClusterRole,
-        IMPERSONATOR_ROLE,
-        json!({ "rules": rules }),
-    )
+    rules.extend(group_rule(groups));
+    rules
 }
 
-/// ClusterRole of the account that writes, for roles and bindings of these names and its own two.
-pub fn reconciler(names: &BTreeSet<String>) -> Object {
-    let mut names = names.clone();
-    names.extend([IMPERSONATOR_ROLE.to_owned(), RECONCILER_ROLE.to_owned()]);
-    let rules = json!([
-        {
-            "apiGroups": [RBAC],
-            "resources": ["clusterroles", "clusterrolebindings"],
-            "verbs": ["get", "list", "watch"],
-        },
+/// The rule that lets the account on the data path act in these groups. None for none: a rule without names
+/// would be one for all of them.
+pub fn group_rule<'g>(groups: impl IntoIterator<Item = &'g String>) -> Option<PolicyRule> {
+    let groups = groups.into_iter().cloned();
+    let rule = rule("", ["groups"], IMPERSONATE, groups);
+    (!rule.resource_names.is_empty()).then_some(rule)
+}
+
+/// Rules of the account that writes: for roles and cluster-wide bindings of `names` and its own two, and for
+/// bindings of the names `bindings` in any namespace (RBAC knows no rule for some namespaces alone).
+pub fn reconciler_rules(names: &BTreeSet<String>, bindings: &BTreeSet<String>) -> Vec<PolicyRule> {
+    let own = [IMPERSONATOR_ROLE, RECONCILER_ROLE].map(str::to_owned);
+    let names: BTreeSet<String> = names.iter().cloned().chain(own).collect();
+    let all = || names.iter().cloned();
+    let kinds = ["clusterroles", "clusterrolebindings", "rolebindings"];
+    let mut rules = vec![
+        rule(RBAC, kinds, &["get", "list", "watch"], []),
+        rule("", ["namespaces"], &["get", "list", "watch"], []),
         // `create` by name works for server-side apply, whose path names the object.
-        {
-            "apiGroups": [RBAC],
-            "resources": ["clusterroles"],
-            "resourceNames": names,
-            "verbs": ["create", "update", "patch", "delete", "escalate", "bind"],
-        },
-        {
-            "apiGroups": [RBAC],
-            "resources": ["clusterrolebindings"],
-            "resourceNames": names,
-            "verbs": ["create", "update", "patch", "delete"],
-        },
-        // To clean up: both accounts and the rules for tokens go with it.
-        {
-            "apiGroups": [""],
-            "resources": ["namespaces"],
-            "resourceNames": [NAMESPACE],
-            "verbs": ["get", "delete"],
-        },
-    ]);
-    Object::new(
-        ObjectKind::ClusterRole,
-        RECONCILER_ROLE,
-        json!({ "rules": rules }),
-    )
+        rule(RBAC, ["clusterroles"], WRITE_ROLES, all()),
+        rule(RBAC, ["clusterrolebindings"], WRITE, all()),
+    ];
+    if !bindings.is_empty() {
+        rules.push(rule(
+            RBAC,
+            ["rolebindings"],
+            WRITE,
+            bindings.iter().cloned(),
+        ));
+    }
+    // To clean up: both accounts and the rules for tokens go with it.
+    rules.push(rule(
+        "",
+        ["namespaces"],
+        &["delete"],
+        [NAMESPACE.to_owned()],
+    ));
+    rules
+}
+
+const IMPERSONATE: &[&str] = &["impersonate"];
+const WRITE: &[&str] = &["create", "update", "patch", "delete"];
+const WRITE_ROLES: &[&str] = &["create", "update", "patch", "delete", "escalate", "bind"];
+
+fn rule(
+    group: &str,
+    resources: impl IntoIterator<Item = impl Into<String>>,
+    verbs: &[&str],
+    names: impl IntoIterator<Item = String>,
+) -> PolicyRule {
+    PolicyRule {
+        verbs: verbs.iter().map(|&verb| verb.to_owned()).collect(),
+        api_groups: vec![group.to_owned()],
+        resources: resources.into_iter().map(Into::into).collect(),
+        resource_names: names.into_iter().collect(),
+        non_resource_urls: Vec::new(),
+    }
+}
+
+fn role(name: &str, rules: &[PolicyRule]) -> Object {
+    Object::new(ObjectKind::ClusterRole, name, json!({ "rules": rules }))
 }
 
 fn account(name: &str) -> Object {
@@ -186,7 +266,7 @@ fn token_binding() -> Object {
 }
 
 /// Rules of a role and of all that it inherits, each once, in the form that the API server takes.
-fn flatten(role: &str, roles: &BTreeMap<String, RoleSpec>) -> Vec<PolicyRule> {
+fn flatten(role: &str, scope: RoleScope, roles: &BTreeMap<String, RoleSpec>) -> Vec<PolicyRule> {
     let mut seen = BTreeSet::new();
     let mut open = vec![role];
     let mut out: Vec<PolicyRule> = Vec::new();
@@ -195,7 +275,7 @@ fn flatten(role: &str, roles: &BTreeMap<String, RoleSpec>) -> Vec<PolicyRule> {
             continue;
         };
         // A role of another scope cannot be inherited from; a circle ends here.
-        if spec.scope != RoleScope::Cluster || !seen.insert(name) {
+        if spec.scope != scope || !seen.insert(name) {
             continue;
         }
         for rule in spec.rules.iter().flat_map(valid) {
@@ -248,7 +328,7 @@ fn is_impersonation(verb: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn rule(verbs: &[&str], resources: &[&str]) -> PolicyRule {
+    fn some_rule(verbs: &[&str], resources: &[&str]) -> PolicyRule {
         let owned = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
         PolicyRule {
             verbs: owned(verbs),
@@ -258,7 +338,7 @@ mod tests {
         }
     }
 
-    fn role(scope: RoleScope, inherits: &[&str], rules: Vec<PolicyRule>) -> RoleSpec {
+    fn spec(scope: RoleScope, inherits: &[&str], rules: Vec<PolicyRule>) -> RoleSpec {
         RoleSpec {
             scope,
             inherits: inherits.iter().map(|&name| name.to_owned()).collect(),
@@ -271,50 +351,65 @@ mod tests {
         let urls = PolicyRule {
             verbs: vec!["get".to_owned()],
             non_resource_urls: vec!["/metrics".to_owned()],
-            ..rule(&[], &["nodes"])
+            ..some_rule(&[], &["nodes"])
         };
         BTreeMap::from([
             (
                 "viewer".to_owned(),
-                role(
+                spec(
                     RoleScope::Cluster,
                     &["member"],
-                    vec![rule(&["get", "list"], &["pods"])],
+                    vec![some_rule(&["get", "list"], &["pods"])],
                 ),
             ),
             (
                 "member".to_owned(),
-                role(
+                spec(
                     RoleScope::Cluster,
                     &["viewer", "gone", "global"],
                     vec![
-                        rule(&["impersonate"], &["users"]),
-                        rule(&["create", "impersonate"], &["pods/exec"]),
+                        some_rule(&["impersonate"], &["users"]),
+                        some_rule(&["create", "impersonate"], &["pods/exec"]),
                         urls,
                     ],
                 ),
             ),
             (
                 "global".to_owned(),
-                role(RoleScope::Global, &[], vec![rule(&["*"], &["*"])]),
+                spec(RoleScope::Global, &[], vec![some_rule(&["*"], &["*"])]),
             ),
             (
                 "basic".to_owned(),
-                role(RoleScope::Cluster, &[], vec![rule(&["get"], &["x"])]),
+                spec(RoleScope::Cluster, &[], vec![some_rule(&["get"], &["x"])]),
+            ),
+            (
+                "tenant".to_owned(),
+                spec(
+                    RoleScope::Project,
+                    &["viewer"],
+                    vec![some_rule(&["get", "list"], &["pods"])],
+                ),
             ),
         ])
     }
 
     #[test]
     fn what_a_cluster_gets_is_this() {
-        let objects = wanted(&cluster_roles(&some_roles()));
+        let objects = wanted(&Roles::of(&some_roles()));
         let shown: Vec<&Value> = objects.iter().map(Object::body).collect();
         insta::assert_snapshot!(serde_json::to_string_pretty(&shown).unwrap());
     }
 
     #[test]
     fn roles_are_flattened_without_circles_foreign_scopes_or_impersonation() {
-        let roles = cluster_roles(&some_roles());
+        let Roles {
+            cluster: roles,
+            project,
+        } = Roles::of(&some_roles());
+        let [tenant] = &project["tenant"][..] else {
+            panic!("not a cluster role's rules: {project:?}")
+        };
+        assert_eq!(tenant.verbs, ["get", "list"]);
         assert_eq!(
             roles.keys().collect::<Vec<_>>(),
             ["member", "viewer"],
@@ -350,10 +445,33 @@ mod tests {
     // An empty list of names would mean every group, system:masters among them.
     #[test]
     fn without_roles_no_group_may_be_impersonated() {
-        let object = impersonator(&BTreeSet::new());
-        assert!(
-            !object.body().to_string().contains("groups\""),
-            "{object:?}"
-        );
+        let rules = impersonator_rules(&BTreeSet::new());
+        let groups = |rule: &PolicyRule| rule.resources.iter().any(|it| it == "groups");
+        assert!(!rules.iter().any(groups), "{rules:?}");
+        assert_eq!(group_rule(&BTreeSet::new()), None);
+    }
+
+    // The same for the account that writes: every RoleBinding of every namespace.
+    #[test]
+    fn without_project_roles_no_binding_in_a_namespace_may_be_written() {
+        let rules = reconciler_rules(&BTreeSet::new(), &BTreeSet::new());
+        for rule in rules {
+            let writes = rule.verbs.iter().any(|verb| verb == "create");
+            assert!(!writes || !rule.resource_names.is_empty(), "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn every_project_has_its_shard_among_those_that_may_be_written() {
+        let names: Vec<String> = shards().collect();
+        let mut used = BTreeSet::new();
+        for number in 0..2000 {
+            let uid = format!("0190c2a4-7b1e-7000-8000-{number:012}");
+            let shard = shard_of(&uid);
+            assert!(names.contains(&shard), "{shard}");
+            assert_eq!(holder_of(&project_group(&uid, "viewer")), shard);
+            used.insert(shard);
+        }
+        assert_eq!(used.len(), names.len(), "all of them are used");
     }
 }

@@ -8,10 +8,12 @@
 use super::{
     credential::{self, ClusterCredential},
     health::Report,
-    manifest,
+    manifest::{self, Roles},
+    reconcile::Plan,
+    standing::Standing,
 };
 use crate::{
-    objects::{Cluster, Health, Kind, Role, RoleSpec, Stored, grant_group::GrantGroup},
+    objects::{Cluster, Health, Kind, Role, RoleSpec, Stored},
     observe::metrics::{Meter, Meters},
     proxy::{
         Facts, Upstream,
@@ -63,9 +65,15 @@ pub struct Entry {
     upstream: Option<Arc<Upstream>>,
     report: Arc<ArcSwap<Report>>,
     meter: Arc<Meter>,
+    standing: Arc<Standing>,
 }
 
 impl Entry {
+    /// How it stands: in step or not, and which groups it takes.
+    pub fn standing(&self) -> &Arc<Standing> {
+        &self.standing
+    }
+
     /// The data path, if there is one.
     pub fn upstream(&self) -> Option<&Arc<Upstream>> {
         self.upstream.as_ref()
@@ -113,6 +121,8 @@ pub struct Registry {
     meters: Arc<Meters>,
     reach: Reach,
     changed: watch::Sender<u64>,
+    /// Told of every change of what clusters are to hold.
+    policy: watch::Sender<u64>,
 }
 
 impl Registry {
@@ -133,6 +143,7 @@ impl Registry {
             meters,
             reach,
             changed: watch::Sender::new(0),
+            policy: watch::Sender::new(0),
         }
     }
 
@@ -211,6 +222,19 @@ impl Registry {
         self.changed.subscribe()
     }
 
+    /// Told of every change of what clusters are to hold.
+    pub(super) fn policy_changes(&self) -> watch::Receiver<u64> {
+        self.policy.subscribe()
+    }
+
+    /// What policy wants of a cluster.
+    pub(super) fn plan(&self, cluster: &Cluster) -> Plan {
+        if cluster.status.cleaning_since.is_some() {
+            return Plan::nothing();
+        }
+        Plan::of_roles(Roles::of(&self.roles.load()))
+    }
+
     /// Where a cluster is, with the guard that this gateway's settings want.
     pub(super) fn target(&self, cluster: &Cluster) -> Result<Target, EndpointError> {
         target(cluster, self.reach)
@@ -267,9 +291,22 @@ impl Registry {
                 Health::Pending,
                 "no credential was handed over yet",
             ))),
+            standing: Arc::new(Standing::new(&[])),
         };
         let Some(sealed) = private.credential else {
             return entry;
+        };
+        let roles = &entry.cluster.status.synced_roles;
+        // What was known of another server says nothing of this one.
+        entry.standing = match before.filter(|entry_before| {
+            entry_before.credential.is_some()
+                && !credential::must_drop(&entry_before.cluster.spec, &entry.cluster.spec)
+        }) {
+            Some(before) => {
+                before.standing.remember(roles);
+                Arc::clone(&before.standing)
+            }
+            None => Arc::new(Standing::new(roles)),
         };
         match self.connect(&entry, &sealed, before) {
             Ok((credential, upstream)) => {
@@ -315,10 +352,11 @@ impl Registry {
             None => Arc::new(self.target(cluster).map_err(unusable)?),
         };
         let endpoint = Endpoint::new(target, &credential.impersonator.token).map_err(unusable)?;
-        let roles = cluster.status.synced_roles.iter();
-        let groups = roles.map(|role| GrantGroup::Cluster { role });
-        let mut facts = Facts::new(cluster.spec.user_prefix(), groups);
-        facts.acting = cluster.status.synced_version >= manifest::ACTING;
+        let facts = Facts {
+            acting: cluster.status.synced_version >= manifest::ACTING,
+            user_prefix: cluster.spec.user_prefix().into(),
+            groups: Arc::clone(entry.standing.groups()),
+        };
         let meter = Arc::clone(&entry.meter);
         let upstream = Upstream::new(endpoint, facts, meter, previous.map(|upstream| &**upstream));
         Ok((credential, upstream))
@@ -348,6 +386,7 @@ impl Registry {
         let mut roles: BTreeMap<String, RoleSpec> = lock(&self.stored_roles);
         roles.extend(lock(&self.base));
         self.roles.store(Arc::new(roles));
+        self.policy.send_modify(|generation| *generation += 1);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is done with clusters: handing over credentials, renewing them, syncing roles, cleaning up.
+//! What is done with clusters: handing over credentials, renewing them, asking for a sync, cleaning up.
 //!
 //! Every write of a cluster's object is one compare-and-swap on the value that was read before, so that
 //! several replicas, or an update by a person, never overwrite each other.
@@ -10,12 +10,14 @@
 
 use super::{
     IMPERSONATOR, NAMESPACE, RECONCILER,
+    cleanup::{self, StepError},
     client::{Client, ClientError},
     credential::{self, ClusterCredential, HeldToken},
-    kube, manifest,
+    kube,
+    manifest::{self, Roles},
     object::Object,
     registry::{Entry, NotReady, Registry},
-    sync::{self, StepError, SyncReport},
+    standing::View,
 };
 use crate::{
     objects::{Cluster, Kind, Stored, check_label},
@@ -28,7 +30,9 @@ use crate::{
     },
 };
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 /// How long a new token shall live. A gateway that is away for longer than a third of it may find its
@@ -41,6 +45,43 @@ const SHORTEST_LIFE: Duration = Duration::from_mins(10);
 const VISIBLE: Duration = Duration::from_secs(5);
 /// Tries of a compare-and-swap against writers that came in between.
 const TRIES: usize = 5;
+
+/// How long a sync waits for a cluster that says why it cannot be read.
+const READ_LIMIT: Duration = Duration::from_secs(5);
+/// How long a sync waits for the loop: less than its client does. What is not done then goes on by itself.
+const SYNC_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a sync found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncReport {
+    /// The cluster roles whose grant groups the cluster knows.
+    pub roles: Vec<String>,
+    /// How many objects still differ from policy.
+    #[serde(default)]
+    pub behind: usize,
+    /// Some of them.
+    #[serde(default)]
+    pub waiting: Vec<String>,
+    /// The loop is still at work on them.
+    #[serde(default)]
+    pub unfinished: bool,
+}
+
+/// What a clean-up did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CleanUp {
+    /// The last objects, which were removed by name.
+    #[serde(default)]
+    pub removed: Vec<String>,
+    /// How many objects are still to be removed: the same call goes on.
+    #[serde(default)]
+    pub left: usize,
+    /// Some of those that cannot be removed, with the reason, if that is all that is left.
+    #[serde(default)]
+    pub stuck: Vec<String>,
+}
 
 /// The tokens that an operator hands over.
 pub struct HandedOver {
@@ -98,6 +139,14 @@ pub enum ClusterError {
         /// When.
         at: Timestamp,
     },
+    /// The loop could not read it.
+    #[error("cluster {cluster:?} could not be read: {why}")]
+    NotRead {
+        /// Its name.
+        cluster: String,
+        /// Why, as far as it is known.
+        why: String,
+    },
     /// Somebody else wrote the object in between.
     #[error("cluster {0:?} was changed in between; try again")]
     Conflict(String),
@@ -112,6 +161,15 @@ pub enum ClusterError {
     Stored,
 }
 
+fn not_read(cluster: &str, view: &View) -> ClusterError {
+    let why = match view.status.message.as_str() {
+        "" => format!("not within {} s", SYNC_LIMIT.as_secs()),
+        why => why.to_owned(),
+    };
+    let cluster = cluster.to_owned();
+    ClusterError::NotRead { cluster, why }
+}
+
 impl ClusterError {
     /// What a client of the own API reads.
     pub fn status(&self) -> Status {
@@ -123,7 +181,7 @@ impl ClusterError {
             }
             Self::NotReady(_) | Self::Store(_) => (503, Some(Reason::ServiceUnavailable)),
             // 502 has no reason of its own upstream.
-            Self::Step(_) | Self::Ended { .. } => (502, None),
+            Self::Step(_) | Self::Ended { .. } | Self::NotRead { .. } => (502, None),
             Self::Seal(_) | Self::Stored => (500, Some(Reason::InternalError)),
         };
         Status::failure(code, reason, self.to_string())
@@ -170,12 +228,11 @@ impl Clusters {
     /// What an operator applies to a cluster, registered or not: the same for every one.
     pub fn manifest(&self, name: &str) -> Result<Vec<Object>, ClusterError> {
         check_label(name).map_err(|_| ClusterError::Name(name.to_owned()))?;
-        Ok(manifest::wanted(&manifest::cluster_roles(
-            &self.registry.roles(),
-        )))
+        Ok(manifest::wanted(&Roles::of(&self.registry.roles())))
     }
 
-    /// Takes a credential over: checks whose it is, mints the gateway's own, syncs the roles, stores.
+    /// Takes a credential over: checks whose it is, mints the gateway's own, stores them, and waits for the
+    /// loop to bring the cluster in step.
     pub async fn hand_over(
         &self,
         name: &str,
@@ -189,56 +246,112 @@ impl Clusters {
             check_account(&speak(&target, token)?, IMPERSONATOR).await?;
         }
         let credential = self.mint(&reconciler).await?;
-        let report = self.bring_roles(&reconciler).await?;
         let sealed = credential::seal(&self.keyring, &stored.object, &credential)?;
         self.write(stored, revision, |stored| {
             stored.private.credential = Some(sealed);
-            note_sync(stored, &report);
+            stored.object.status.cleaning_since = None;
         })
         .await?;
-        Ok(report)
+        self.sync(name).await
     }
 
-    /// Brings the roles of today to a cluster.
+    /// Has the loop look at a whole cluster, and waits until it has done what it can.
     pub async fn sync(&self, name: &str) -> Result<SyncReport, ClusterError> {
         let entry = self.entry(name)?;
-        let report = self.bring_roles(&reconciler_of(&entry, name)?).await?;
-        for _ in 0..TRIES {
-            let (stored, revision) = self.load(name).await?;
-            if stored.object.metadata.uid != entry.cluster.metadata.uid {
-                return Err(ClusterError::NotFound(name.to_owned()));
-            }
-            match self
-                .write(stored, revision, |stored| note_sync(stored, &report))
-                .await
-            {
-                Err(ClusterError::Conflict(_)) => {}
-                Ok(()) => return Ok(report),
-                Err(error) => return Err(error),
-            }
+        if entry.upstream().is_none() {
+            return Err(NotReady::Pending(name.to_owned()).into());
         }
-        Err(ClusterError::Conflict(name.to_owned()))
+        let standing = entry.standing();
+        let asked = standing.ask();
+        let read = standing.until(|view| view.answered >= asked);
+        if timeout(READ_LIMIT, read).await.is_err() && !standing.view().status.message.is_empty() {
+            return Err(not_read(name, &standing.view()));
+        }
+        let done = standing.until(|view| view.answered >= asked && view.settled);
+        let unfinished = timeout(SYNC_LIMIT, done).await.is_err();
+        let view = standing.view();
+        if view.answered < asked {
+            return Err(not_read(name, &view));
+        }
+        Ok(SyncReport {
+            roles: standing.roles(),
+            behind: view.status.behind,
+            waiting: view.status.waiting,
+            unfinished,
+        })
+    }
+
+    /// Writes down which roles a cluster knows, and that its accounts' rules are those of today.
+    pub(super) async fn note_roles(
+        &self,
+        name: &str,
+        uid: &str,
+        roles: &[String],
+    ) -> Result<(), ClusterError> {
+        let note = |stored: &mut Stored<Cluster>| {
+            stored.object.status.synced_roles = roles.to_vec();
+            stored.object.status.synced_version = manifest::VERSION;
+            stored.object.status.synced_at = Some(clock::whole_seconds(clock::now()));
+        };
+        self.rewrite(name, uid, note).await
     }
 
     /// Takes everything of ours away from a cluster; its registration stays, and loses its credential.
-    pub async fn clean_up(&self, name: &str) -> Result<Vec<String>, ClusterError> {
+    ///
+    /// The loop does the most of it, at its own pace. If that takes longer than a client waits, the answer
+    /// says what is left, and the same call goes on.
+    pub async fn clean_up(&self, name: &str) -> Result<CleanUp, ClusterError> {
         let entry = self.entry(name)?;
-        let removed = sync::clean_up(&reconciler_of(&entry, name)?).await?;
+        let uid = &entry.cluster.metadata.uid;
+        if entry.cluster.status.cleaning_since.is_none() {
+            let begin = |stored: &mut Stored<Cluster>| {
+                stored.object.status.cleaning_since = Some(clock::whole_seconds(clock::now()));
+            };
+            self.rewrite(name, uid, begin).await?;
+        }
+        let report = self.sync(name).await?;
+        if report.behind > 0 {
+            return Ok(CleanUp {
+                left: report.behind,
+                stuck: if report.unfinished {
+                    Vec::new()
+                } else {
+                    report.waiting
+                },
+                ..CleanUp::default()
+            });
+        }
+        let removed = cleanup::clean_up(&reconciler_of(&entry, name)?).await?;
+        let forget = |stored: &mut Stored<Cluster>| {
+            stored.private.credential = None;
+            let status = &mut stored.object.status;
+            status.synced_roles.clear();
+            status.synced_version = 0;
+            status.synced_at = None;
+            status.cleaning_since = None;
+        };
+        self.rewrite(name, uid, forget).await?;
+        Ok(CleanUp {
+            removed,
+            ..CleanUp::default()
+        })
+    }
+
+    /// Changes a cluster's object, however often somebody else does meanwhile.
+    async fn rewrite(
+        &self,
+        name: &str,
+        uid: &str,
+        change: impl Fn(&mut Stored<Cluster>),
+    ) -> Result<(), ClusterError> {
         for _ in 0..TRIES {
             let (stored, revision) = self.load(name).await?;
-            if stored.object.metadata.uid != entry.cluster.metadata.uid {
+            if stored.object.metadata.uid != uid {
                 return Err(ClusterError::NotFound(name.to_owned()));
             }
-            let forget = |stored: &mut Stored<Cluster>| {
-                stored.private.credential = None;
-                stored.object.status.synced_roles.clear();
-                stored.object.status.synced_version = 0;
-                stored.object.status.synced_at = None;
-            };
-            match self.write(stored, revision, forget).await {
+            match self.write(stored, revision, &change).await {
                 Err(ClusterError::Conflict(_)) => {}
-                Ok(()) => return Ok(removed),
-                Err(error) => return Err(error),
+                other => return other,
             }
         }
         Err(ClusterError::Conflict(name.to_owned()))
@@ -279,11 +392,6 @@ impl Clusters {
             Err(ClusterError::Conflict(_)) => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    async fn bring_roles(&self, reconciler: &Client) -> Result<SyncReport, ClusterError> {
-        let roles = manifest::cluster_roles(&self.registry.roles());
-        Ok(sync::sync(reconciler, &roles).await?)
     }
 
     async fn mint(&self, reconciler: &Client) -> Result<ClusterCredential, ClusterError> {
@@ -339,7 +447,7 @@ async fn mint_one(
 ) -> Result<HeldToken, ClusterError> {
     let issued_at = clock::now();
     // Right after an operator's apply the rule for it may not have been heard of.
-    let minted = sync::patiently(|| kube::mint(reconciler, account, seconds)).await;
+    let minted = cleanup::patiently(|| kube::mint(reconciler, account, seconds)).await;
     let minted = minted.map_err(|source| StepError {
         step: format!("get a token of the account {account}"),
         source,
@@ -357,12 +465,6 @@ async fn mint_one(
     })
 }
 
-fn note_sync(stored: &mut Stored<Cluster>, report: &SyncReport) {
-    stored.object.status.synced_roles.clone_from(&report.roles);
-    stored.object.status.synced_version = manifest::VERSION;
-    stored.object.status.synced_at = Some(clock::whole_seconds(clock::now()));
-}
-
 fn reconciler_of(entry: &Entry, name: &str) -> Result<Client, ClusterError> {
     let pending = || NotReady::Pending(name.to_owned());
     let upstream = entry.upstream().ok_or_else(pending)?;
@@ -371,7 +473,7 @@ fn reconciler_of(entry: &Entry, name: &str) -> Result<Client, ClusterError> {
     speak(target, &credential.reconciler.token)
 }
 
-fn speak(target: &Arc<Target>, token: &str) -> Result<Client, ClusterError> {
+pub(super) fn speak(target: &Arc<Target>, token: &str) -> Result<Client, ClusterError> {
     let authorization = endpoint::bearer(token)?;
     Ok(Client::new(Arc::clone(target), Some(authorization)))
 }

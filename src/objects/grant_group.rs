@@ -24,7 +24,8 @@ pub enum GrantGroup<'a> {
         /// Name of the role.
         role: &'a str,
     },
-    /// Held in the namespaces of a project. The RoleBinding in each of them has the same name.
+    /// Held in the namespaces of a project. The RoleBinding in each of them has the name of the role's ClusterRole
+    /// ([`project_cluster_role`]).
     Project {
         /// Uid of the project.
         uid: &'a str,
@@ -55,8 +56,9 @@ impl<'a> GrantGroup<'a> {
     }
 }
 
-/// Name of the ClusterRole with the rules of a project role; RoleBindings refer to it. It has one part less than
-/// any grant group of a project, so the two are never taken for one another.
+/// Name of the ClusterRole with the rules of a project role, and of the RoleBindings that refer to it. It names no
+/// project, so that the rule of the account that writes them can list the few names that it may write in any
+/// namespace. It has one part less than any grant group of a project, so the two are never taken for one another.
 pub fn project_cluster_role(role: &str) -> String {
     format!("{PROJECT}{role}")
 }

@@ -1,6 +1,6 @@
 //! The seven kinds: User, Group, Token, Cluster, Project, Role, Binding.
 
-use super::{Kind, Meta, rules::PolicyRule};
+use super::{Kind, Meta, SyncStatus, rules::PolicyRule};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -302,8 +302,8 @@ pub enum Health {
     Refused,
 }
 
-/// What is known of a cluster. `health`, `version`, `message` come from the answering replica's memory;
-/// the rest is stored.
+/// What is known of a cluster. `health`, `version`, `message` and `sync` come from the answering replica's
+/// memory; the rest is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterStatus {
@@ -316,7 +316,14 @@ pub struct ClusterStatus {
     /// Why it is not ready.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// Names of the cluster roles whose grant groups the cluster knows (last sync). Only these are sent.
+    /// Whether it holds what policy says.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sync: SyncStatus,
+    /// Since when everything of the gateway's is being taken away there. Handing over a credential ends that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleaning_since: Option<Timestamp>,
+    /// Names of the cluster roles whose grant groups the cluster knew when it was last looked at: what a
+    /// replica sends until it has looked for itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub synced_roles: Vec<String>,
     /// Which version of the gateway's objects the cluster holds (last sync); 0 from before there were any.
@@ -333,6 +340,10 @@ pub struct ClusterStatus {
 )]
 fn is_zero(version: &u32) -> bool {
     *version == 0
+}
+
+fn is_default(sync: &SyncStatus) -> bool {
+    *sync == SyncStatus::default()
 }
 
 /// The gateway's two accounts in a cluster, sealed.

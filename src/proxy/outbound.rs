@@ -219,10 +219,11 @@ fn write_identity(
     headers.insert(IMPERSONATE_UID, uid.ok_or(ProxyError::Identity)?);
     headers.insert(IMPERSONATE_TOKEN, value(caller.token_id().as_str())?);
     headers.remove(IMPERSONATE_GROUP);
+    let known = facts.groups.known();
     for grant in permit.grants() {
         // A role that the cluster was not told of yet: naming its group would have the cluster refuse the
         // whole impersonation.
-        if let Some(group) = facts.group(grant.group()) {
+        if let Some(group) = known.of(grant.group()) {
             headers.append(IMPERSONATE_GROUP, group.clone());
         }
     }

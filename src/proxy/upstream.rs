@@ -12,23 +12,19 @@ use super::{
     body::{RequestBody, UpstreamBody},
     endpoint::Endpoint,
     exit::Peek,
+    groups::Groups,
     headers, limits,
     outbound::{Class, Outbound},
     pool::{Lane, Lease, Pool},
     upgrade,
 };
-use crate::{
-    objects::grant_group::{self, GrantGroup},
-    observe::metrics::{Meter, Times, meter::Stream},
-};
+use crate::observe::metrics::{Meter, Times, meter::Stream};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::{
-    collections::HashMap,
-    io::Write as _,
     pin::Pin,
     sync::{
         Arc,
@@ -42,42 +38,15 @@ use tokio_util::sync::CancellationToken;
 /// Upgraded streams to one cluster at a time; each is two connections.
 const UPGRADES: usize = 4096;
 
-/// What a cluster may be sent: its user prefix and the grant groups that it knows.
+/// What a cluster may be sent: its user prefix and the grant groups that it takes.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// What user names start with there.
     pub user_prefix: Box<str>,
-    /// The grant groups that the cluster was told of, by name, ready to be sent.
-    groups: HashMap<Box<str>, HeaderValue>,
+    /// The groups; the set changes with the cluster.
+    pub groups: Arc<Groups>,
     /// Whether it lets the gateway say that somebody acts as another.
     pub acting: bool,
-}
-
-impl Facts {
-    /// The facts of a cluster that was told of these grant groups.
-    pub fn new<'r>(user_prefix: &str, groups: impl IntoIterator<Item = GrantGroup<'r>>) -> Self {
-        let ready = |group: GrantGroup<'_>| {
-            let name = group.to_string();
-            let value = HeaderValue::try_from(&name).ok()?;
-            Some((name.into(), value))
-        };
-        Self {
-            user_prefix: user_prefix.into(),
-            groups: groups.into_iter().filter_map(ready).collect(),
-            acting: false,
-        }
-    }
-
-    /// The header value for a grant group; `None` if the cluster was not told of it.
-    pub fn group(&self, group: GrantGroup<'_>) -> Option<&HeaderValue> {
-        let mut name = [0; grant_group::LONGEST];
-        let mut rest = name.as_mut_slice();
-        // What does not fit is no grant group's name.
-        write!(rest, "{group}").ok()?;
-        let length = grant_group::LONGEST - rest.len();
-        let name = std::str::from_utf8(name.get(..length)?).ok()?;
-        self.groups.get(name)
-    }
 }
 
 /// One cluster: where it is, what it may be sent, its connections, and whether it is known to be down.

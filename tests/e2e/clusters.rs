@@ -8,15 +8,15 @@ use palisade::{
     cli::{http::HttpClient, operator::Operator},
     clusters::{
         ClusterError, Clusters, HandedOver, IMPERSONATOR, NotReady, RECONCILER, Registry,
+        SyncReport, cleanup,
         client::{Client, ClientError},
         credential, keeper, kube,
         registry::target,
-        sync,
     },
     config::live::Live,
     objects::{
-        Cluster, ClusterPrivate, ClusterSpec, Health, Kind, Role, RoleScope, RoleSpec, Stored,
-        rules::PolicyRule,
+        Cluster, ClusterPrivate, ClusterSpec, Health, Kind, Role, RoleScope, RoleSpec, Step,
+        Stored, rules::PolicyRule,
     },
     proxy::{
         dial::Reach,
@@ -26,6 +26,7 @@ use palisade::{
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -41,7 +42,9 @@ struct World {
     clusters: Arc<Clusters>,
     store: Store,
     keyring: Arc<Keyring>,
+    life: Duration,
     stop: CancellationToken,
+    work: JoinSet<()>,
 }
 
 impl World {
@@ -57,41 +60,41 @@ impl World {
         let keyring = Keyring::generate(&folder.path().join("keys")).expect("keys");
         let keyring = Arc::new(keyring);
         let store = Store::memory();
-        let follower = Follower::new(store.clone());
-        let roles = BTreeMap::from([("viewer".to_owned(), viewer())]);
-        let reach = Reach::ClustersAndLoopback;
-        let registry = Arc::new(Registry::new(
-            Arc::clone(&keyring),
-            reach,
-            roles,
-            Arc::default(),
-        ));
-        let stop = CancellationToken::new();
-        let sink = Arc::clone(&registry);
-        tokio::spawn(
-            follower
-                .clone()
-                .run(move |batch| sink.apply(&batch), stop.clone()),
-        );
-        let clusters = Arc::new(Clusters::new(
-            registry,
-            store.clone(),
-            follower,
-            Arc::clone(&keyring),
-            life,
-        ));
-        let interval = Live::fixed(Duration::from_millis(200));
-        tokio::spawn(keeper::run(Arc::clone(&clusters), interval, stop.clone()));
-        let world = Self {
+        let (mut work, stop) = (JoinSet::new(), CancellationToken::new());
+        let clusters = look(&store, &keyring, life, (&mut work, &stop));
+        let mut world = Self {
             local,
             operator,
             clusters,
             store,
             keyring,
+            life,
             stop,
+            work,
         };
+        world.keep();
         world.put(world.object(), None).await;
         world
+    }
+
+    /// From now on somebody looks after the clusters.
+    fn keep(&mut self) {
+        let interval = Live::fixed(Duration::from_millis(200));
+        let (clusters, stop) = (Arc::clone(&self.clusters), self.stop.clone());
+        self.work.spawn(keeper::run(clusters, interval, stop));
+    }
+
+    /// The gateway ends.
+    async fn end(&mut self) {
+        self.stop.cancel();
+        while self.work.join_next().await.is_some() {}
+    }
+
+    /// Another gateway has the store's clusters before it. Nobody looks after them yet.
+    fn again(&mut self) {
+        self.stop = CancellationToken::new();
+        let tasks = (&mut self.work, &self.stop);
+        self.clusters = look(&self.store, &self.keyring, self.life, tasks);
     }
 
     fn object(&self) -> Cluster {
@@ -122,7 +125,7 @@ impl World {
     }
 
     /// The operator's part: apply everything, get tokens, hand them over.
-    async fn connect(&self) -> sync::SyncReport {
+    async fn connect(&self) -> SyncReport {
         for object in self.clusters.manifest("prod").expect("a manifest") {
             kube::apply(self.operator.client(), &object)
                 .await
@@ -185,6 +188,34 @@ impl World {
     }
 }
 
+/// The clusters of a store, as long as it is not told to stop.
+fn look(
+    store: &Store,
+    keyring: &Arc<Keyring>,
+    life: Duration,
+    (work, stop): (&mut JoinSet<()>, &CancellationToken),
+) -> Arc<Clusters> {
+    let follower = Follower::new(store.clone());
+    let roles = BTreeMap::from([("viewer".to_owned(), viewer())]);
+    let registry = Arc::new(Registry::new(
+        Arc::clone(keyring),
+        Reach::ClustersAndLoopback,
+        roles,
+        Arc::default(),
+    ));
+    let sink = Arc::clone(&registry);
+    let follow = follower.clone();
+    work.spawn(follow.run(move |batch| sink.apply(&batch), stop.clone()));
+    let keyring = Arc::clone(keyring);
+    Arc::new(Clusters::new(
+        registry,
+        store.clone(),
+        follower,
+        keyring,
+        life,
+    ))
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         self.stop.cancel();
@@ -226,7 +257,7 @@ async fn a_cluster_that_was_handed_over_gets_ready_and_its_accounts_can_do_no_mo
     assert_eq!(report.roles, ["viewer"]);
     let about = world.until_health(Health::Ready).await;
     assert!(about.starts_with("v1."), "{about}");
-    assert_eq!(world.stored().await.object.status.synced_roles, ["viewer"]);
+    world.until_stored(&["viewer"]).await;
 
     impersonator_rules(&world).await;
     reconciler_rules(&world).await;
@@ -387,92 +418,195 @@ async fn wrong_tokens_are_refused(world: &World) {
     assert!(matches!(refused, ClusterError::Token { .. }), "{refused}");
 }
 
+const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+
 // CVE-2026-44947: what is taken out of a role, and a role that is taken away, go from the cluster too.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_brings_new_roles_and_takes_old_ones_away() {
+async fn a_role_that_comes_shrinks_or_goes_does_so_on_the_cluster() {
     let world = World::new(LIFE).await;
     world.connect().await;
-    let key = Role::key("runner");
-    let runner = Role::new(
-        "runner",
-        role(vec![rule(&["create", "impersonate"], &["pods/exec"])]),
-    );
-    let value = Stored::new(runner, <Role as Kind>::Private::default()).encode();
-    world
-        .store
-        .txn(Txn::new().put(&key, value))
-        .await
-        .expect("written");
-    world.until_role("runner", true).await;
-    let report = world.clusters.sync("prod").await.expect("a sync");
-    assert_eq!(report.roles, ["runner", "viewer"]);
-    let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/palisade:cluster:runner";
-    let written = world.get(path).await.expect("it is there");
+    let token = world.held(IMPERSONATOR).await;
+    let as_runner = ["--as-group=palisade:cluster:runner"];
+    let may_act = || kubectl_as(&world, &token, "palisade:jane", &as_runner);
+    assert!(!may_act().status.success());
+
+    let rules = [
+        rule(&["create", "impersonate"], &["pods/exec"]),
+        rule(&["get"], &["pods"]),
+    ];
+    world.put_role("runner", role(rules.to_vec())).await;
+    world.until_sent("runner", true).await;
+    // The gateway sends a group only when the cluster's authoriser takes it: at the first try.
+    let output = may_act();
+    assert!(output.status.success(), "{output:?}");
+    let path = format!("{ROLES}/palisade:cluster:runner");
+    let written = world.get(&path).await.expect("it is there");
+    let verbs = |written: &Value| {
+        let rules = written["rules"].as_array().expect("rules").clone();
+        rules
+            .into_iter()
+            .map(|rule| rule["verbs"].clone())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(
-        written["rules"][0]["verbs"],
-        json!(["create"]),
+        verbs(&written),
+        [json!(["create"]), json!(["get"])],
         "no impersonate"
     );
-    assert_eq!(
-        world.stored().await.object.status.synced_roles,
-        ["runner", "viewer"]
-    );
-    let as_runner = ["--as-group=palisade:cluster:runner"];
-    let token = world.held(IMPERSONATOR).await;
-    world.until_allowed(&token, &as_runner, true).await;
+    world.until_stored(&["runner", "viewer"]).await;
+
+    world
+        .put_role("runner", role(vec![rule(&["get"], &["pods"])]))
+        .await;
+    world
+        .until("the role shrinks", async || {
+            verbs(&world.get(&path).await.expect("it is there")) == [json!(["get"])]
+        })
+        .await;
 
     world
         .store
-        .txn(Txn::new().delete(&key))
+        .txn(Txn::new().delete(Role::key("runner")))
         .await
         .expect("deleted");
-    world.until_role("runner", false).await;
-    let report = world.clusters.sync("prod").await.expect("a sync");
-    assert_eq!(
-        report.removed,
-        [
-            "ClusterRoleBinding palisade:cluster:runner",
-            "ClusterRole palisade:cluster:runner"
-        ]
-    );
-    let gone = world.get(path).await.unwrap_err();
+    world.until_sent("runner", false).await;
+    world.until_in_step().await;
+    let gone = world.get(&path).await.unwrap_err();
     assert_eq!(gone.code().map(|code| code.as_u16()), Some(404));
-    world.until_allowed(&token, &as_runner, false).await;
-    let own = "/apis/rbac.authorization.k8s.io/v1/clusterroles/palisade:reconciler";
-    let own = world.get(own).await.expect("it is there").to_string();
+    world
+        .until("the group is refused", async || !may_act().status.success())
+        .await;
+    let own = world.get(&format!("{ROLES}/palisade:reconciler")).await;
+    let own = own.expect("it is there").to_string();
     assert!(
         !own.contains("palisade:cluster:runner"),
         "narrowed again: {own}"
     );
+    let report = world.clusters.sync("prod").await.expect("a sync");
+    assert_eq!(
+        (report.roles, report.behind),
+        (vec!["viewer".to_owned()], 0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drift_is_put_back_and_what_is_not_ours_is_left_alone() {
+    let world = World::new(LIFE).await;
+    world.connect().await;
+    let admin = world.operator.client();
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    let path = format!("{ROLES}/palisade:cluster:viewer");
+    let right = world.get(&path).await.expect("it is there");
+    let standing = Arc::clone(world.clusters.registry().entry("prod").unwrap().standing());
+
+    let label = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}});
+    let more = json!({"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]});
+    let aggregated = json!({"aggregationRule": {"clusterRoleSelectors": [
+        {"matchLabels": {"a": "b"}}]}});
+    for (number, change) in (1..).zip([more, label, aggregated]) {
+        let body = admin.write(&change).expect("a body");
+        let merge = Some(("application/merge-patch+json", body));
+        let sent = admin.send(http::Method::PATCH, &path, merge).await;
+        sent.expect("the admin may");
+        world
+            .until("it is put back", async || {
+                let now = world.get(&path).await.expect("it is there");
+                now["rules"] == right["rules"]
+                    && now["metadata"]["labels"] == right["metadata"]["labels"]
+                    && now.get("aggregationRule").is_none()
+            })
+            .await;
+        world
+            .until("it is counted", async || {
+                standing
+                    .tally
+                    .drift
+                    .load(std::sync::atomic::Ordering::Relaxed)
+                    == number
+            })
+            .await;
+    }
+    admin.delete(&path).await.expect("deleted");
+    world
+        .until("it is made again", async || world.get(&path).await.is_ok())
+        .await;
+
+    // A binding of somebody else to a group of ours, and one under a name of ours.
+    for (name, stays) in [("mine", true), ("palisade:cluster:mine", false)] {
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+                "name": "cluster-admin"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group",
+                "name": "palisade:cluster:viewer"}],
+        });
+        admin
+            .post::<_, Value>(bindings, &binding)
+            .await
+            .expect("made");
+        let path = format!("{bindings}/{name}");
+        if stays {
+            let told = standing.view();
+            world
+                .until("it is told", async || {
+                    standing.view().status.foreign_bindings == ["ClusterRoleBinding mine"]
+                })
+                .await;
+            assert!(told.status.foreign <= 1);
+        } else {
+            world
+                .until("it is taken away", async || world.get(&path).await.is_err())
+                .await;
+        }
+    }
+    world.until_in_step().await;
+    assert!(world.get(&format!("{bindings}/mine")).await.is_ok());
 }
 
 impl World {
-    async fn until_role(&self, name: &str, there: bool) {
-        let registry = self.clusters.registry();
-        let seen = async {
-            while registry.roles().contains_key(name) != there {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, seen)
-            .await
-            .expect("the registry follows the store");
+    async fn put_role(&self, name: &str, spec: RoleSpec) {
+        let stored = Stored::new(Role::new(name, spec), <Role as Kind>::Private::default());
+        let txn = Txn::new().put(Role::key(name), stored.encode());
+        self.store.txn(txn).await.expect("written");
     }
 
-    /// The cluster's authoriser hears of a change a moment after it was written.
-    async fn until_allowed(&self, token: &str, more: &[&str], allowed: bool) {
-        let heard = async {
-            while kubectl_as(self, token, "palisade:jane", more)
-                .status
-                .success()
-                != allowed
-            {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, heard)
-            .await
-            .expect("the cluster hears of it");
+    async fn until(&self, what: &str, mut reached: impl AsyncFnMut() -> bool) {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        while !reached().await {
+            let view = self
+                .clusters
+                .registry()
+                .entry("prod")
+                .map(|it| it.standing().view());
+            assert!(tokio::time::Instant::now() < end, "{what}: {view:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Whether the data path sends the group of a role.
+    async fn until_sent(&self, role: &str, sent: bool) {
+        let entry = self.clusters.registry().entry("prod").expect("registered");
+        let groups = entry.standing().groups();
+        self.until("the group is sent or not", async || {
+            groups.known().of_role(role).is_some() == sent
+        })
+        .await;
+    }
+
+    async fn until_in_step(&self) {
+        self.until("in step", async || {
+            let entry = self.clusters.registry().entry("prod").expect("registered");
+            entry.standing().view().status.state == Step::InStep
+        })
+        .await;
+    }
+
+    async fn until_stored(&self, roles: &[&str]) {
+        self.until("the known roles are written down", async || {
+            self.stored().await.object.status.synced_roles == roles
+        })
+        .await;
     }
 }
 
@@ -594,7 +728,8 @@ async fn the_reconciler_takes_everything_away_and_hangs_its_own_role_on_its_bind
     world.connect().await;
     world.until_health(Health::Ready).await;
     assert_eq!(ours(&world).await.len(), 8);
-    world.clusters.clean_up("prod").await.expect("cleaned up");
+    let done = world.clusters.clean_up("prod").await.expect("cleaned up");
+    assert_eq!((done.left, done.removed.len()), (0, 5), "{done:?}");
     until_namespace_is_gone(&world).await;
     // The one that cannot delete itself: bound to nobody, and owned by the binding that is gone, so the
     // garbage collector of a whole cluster takes it (this control plane has none).
@@ -619,7 +754,7 @@ async fn the_reconciler_takes_everything_away_and_hangs_its_own_role_on_its_bind
 async fn an_operator_takes_everything_away() {
     let world = World::new(LIFE).await;
     world.connect().await;
-    let removed = sync::clean_up_as_operator(world.operator.client()).await;
+    let removed = cleanup::clean_up_as_operator(world.operator.client()).await;
     removed.expect("cleaned up");
     until_namespace_is_gone(&world).await;
     assert_eq!(ours(&world).await, Vec::<String>::new());

@@ -26,6 +26,7 @@ mod policy;
 mod policy_folder;
 mod project_commands;
 mod projects;
+mod reconcile;
 mod reload;
 mod streams;
 #[path = "../testkit/mod.rs"]

@@ -156,7 +156,7 @@ impl FakeApi {
     }
 }
 
-pub(super) fn tls(alpn: &[&str]) -> (rustls::ServerConfig, String) {
+pub(crate) fn tls(alpn: &[&str]) -> (rustls::ServerConfig, String) {
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

@@ -7,6 +7,7 @@ pub(crate) mod cluster;
 pub(crate) mod collector;
 pub(crate) mod dev;
 pub(crate) mod fake_api;
+pub(crate) mod fake_cluster;
 pub(crate) mod gate;
 pub(crate) mod gateway;
 pub(crate) mod openmetrics;

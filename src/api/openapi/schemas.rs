@@ -197,6 +197,11 @@ pub(super) fn cluster() -> Parts {
                 ),
                 ("version", text("Version of its API server.")),
                 ("message", text("Why it is not ready.")),
+                ("sync", sync()),
+                (
+                    "cleaningSince",
+                    time("Since when everything of the gateway's is being taken away there."),
+                ),
                 (
                     "syncedRoles",
                     array("Roles whose grant groups the cluster knows.", text("Name.")),
@@ -209,6 +214,33 @@ pub(super) fn cluster() -> Parts {
             ],
         )),
     }
+}
+
+fn sync() -> Value {
+    object(
+        "Whether the cluster holds what policy says, as seen by the replica that answers.",
+        &[
+            ("state", text("Unknown, InStep or Behind.")),
+            ("since", time("Since when.")),
+            (
+                "message",
+                text("Why it is not known, or nothing can be written."),
+            ),
+            ("behind", number("How many objects differ from policy.")),
+            (
+                "waiting",
+                array("Some of them.", text("Kind, name, and why.")),
+            ),
+            (
+                "foreign",
+                number("How many bindings of others name a group of the gateway's."),
+            ),
+            (
+                "foreignBindings",
+                array("Some of them.", text("Kind and name.")),
+            ),
+        ],
+    )
 }
 
 pub(super) fn role() -> Parts {

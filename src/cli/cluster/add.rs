@@ -15,11 +15,10 @@ use crate::{
         session::GatewayArgs,
     },
     clusters::{
-        IMPERSONATOR, RECONCILER,
+        IMPERSONATOR, RECONCILER, SyncReport,
         client::{Client, ClientError},
         kube,
         object::{Object, ObjectKind},
-        sync::SyncReport,
     },
     objects::{Cluster, ClusterSpec, Health},
     proxy::endpoint::ServerUrl,

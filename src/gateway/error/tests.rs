@@ -278,7 +278,7 @@ fn cluster_errors() -> Vec<(&'static str, Error)> {
         ),
         ("101 to another protocol", ProxyError::OtherProtocol.into()),
         (
-            "`--as` on a cluster that was synced before it was possible",
+            "`--as` on a cluster that does not hold yet what it takes",
             ProxyError::ActingNotSynced("prod".into()).into(),
         ),
         (

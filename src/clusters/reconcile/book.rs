@@ -1,0 +1,429 @@
+//! What is wanted of a cluster, what is seen there, and the difference: pure.
+//!
+//! Guarantees: an object is written only if policy wants it, and removed only if it is ours (see
+//! [`Book::difference`]); doing what the differences say leads to a cluster without differences; nothing is
+//! ever written into a protected namespace ([`super::plan::PROTECTED`]), or into one that is not there.
+//!
+//! What could go wrong: an object of somebody else that is taken for ours. Ours is what carries a name that
+//! only policy makes *and* our label, or, for a binding, a grant group among its subjects: a binding under
+//! our name that lets our groups in is ours to put right whoever made it. What only names our groups is
+//! reported and left alone.
+
+use super::{
+    content::{Content, Key, Seen, Version, Who},
+    plan::{Plan, ProjectRef, bound, is_protected, role},
+};
+use crate::{
+    clusters::manifest::{self, IMPERSONATOR_ROLE, RECONCILER_ROLE},
+    objects::{
+        grant_group::{self, project_cluster_role},
+        rules::PolicyRule,
+    },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+/// Names of objects to be taken away that the reconciler's own rule lists at a time: somebody who makes such
+/// objects by the thousand does not make its rule grow without end.
+const NAMES_TO_REMOVE: usize = 100;
+
+/// What to do with one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Write it by server-side apply.
+    Apply(Content),
+    /// Write it, and take an aggregation rule away that somebody put there.
+    Overwrite(Content),
+    /// Remove the very object that was seen.
+    Remove(Box<str>, Version),
+}
+
+/// In which order things are done; a phase before the last two waits for those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// The reconciler's own rule grows: without it nothing else can be written.
+    Grow,
+    /// Rules of roles, and who holds them on the whole cluster.
+    Roles,
+    /// The groups that requests may carry: after the roles, so that a group means something once it is
+    /// sent, and before anything is removed, so that nobody comes in by a group on its way out.
+    Groups,
+    /// Bindings in a namespace that is new: somebody waits for it.
+    Fresh,
+    /// Bindings that nobody wants any more.
+    Away,
+    /// All other bindings.
+    Rest,
+    /// Roles that nobody wants any more, and the names of what is gone from the reconciler's own rule.
+    Tail,
+}
+
+/// A namespace of the cluster.
+struct Namespace {
+    project: Option<Arc<ProjectRef>>,
+    fresh: bool,
+    terminating: bool,
+}
+
+/// What is wanted and what is seen.
+pub(super) struct Book {
+    plan: Plan,
+    objects: BTreeMap<Key, Content>,
+    groups: HashSet<String>,
+    namespaces: HashMap<Box<str>, Namespace>,
+    /// Ordered, so that the objects of one namespace stand together.
+    seen: BTreeMap<Key, Seen>,
+    /// Ours, and wanted no more.
+    leaving: BTreeSet<Key>,
+    /// Bindings of others that name a group of ours.
+    foreign: BTreeSet<Key>,
+}
+
+impl Book {
+    /// Nothing was seen yet.
+    pub(super) fn new(plan: Plan) -> Self {
+        Self {
+            objects: plan.objects(),
+            groups: plan.groups().collect(),
+            plan,
+            namespaces: HashMap::new(),
+            seen: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            foreign: BTreeSet::new(),
+        }
+    }
+
+    /// Policy has changed: all [`Book::keys`] are to be looked at.
+    pub(super) fn replan(&mut self, plan: Plan) {
+        self.objects = plan.objects();
+        self.groups = plan.groups().collect();
+        for (name, namespace) in &mut self.namespaces {
+            namespace.project = plan.project_of(name);
+        }
+        self.plan = plan;
+        let seen: Vec<Key> = self.seen.keys().cloned().collect();
+        for key in seen {
+            self.sort(&key);
+        }
+    }
+
+    /// A namespace is there: its [`Book::keys_in`] are to be looked at.
+    pub(super) fn put_namespace(&mut self, name: &str, life: Life) {
+        let fresh = life == Life::New || self.is_fresh(name);
+        let namespace = Namespace {
+            project: self.plan.project_of(name),
+            fresh,
+            terminating: life == Life::Ending,
+        };
+        self.namespaces.insert(name.into(), namespace);
+        for key in self.seen_in(name) {
+            self.sort(&key);
+        }
+    }
+
+    /// A namespace is gone, and all that was in it: the keys of that are to be looked at.
+    pub(super) fn drop_namespace(&mut self, name: &str) -> Vec<Key> {
+        self.namespaces.remove(name);
+        let seen = self.seen_in(name);
+        for key in &seen {
+            self.lose(key);
+        }
+        seen
+    }
+
+    /// Names of the known namespaces.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.namespaces.keys().map(|name| &**name)
+    }
+
+    /// Whether a namespace is known.
+    pub(super) fn has_namespace(&self, name: &str) -> bool {
+        self.namespaces.contains_key(name)
+    }
+
+    fn is_fresh(&self, namespace: &str) -> bool {
+        self.namespaces.get(namespace).is_some_and(|it| it.fresh)
+    }
+
+    /// All of a new namespace's bindings are there.
+    pub(super) fn settle(&mut self, namespace: &str) {
+        if let Some(namespace) = self.namespaces.get_mut(namespace) {
+            namespace.fresh = false;
+        }
+    }
+
+    /// An object was seen. Whether that is news; what is older than what is known is none.
+    pub(super) fn see(&mut self, key: &Key, seen: Seen) -> bool {
+        if let Some(known) = self.seen.get(key)
+            && known.uid == seen.uid
+            && (seen.version.is_before(&known.version) || *known == seen)
+        {
+            return false;
+        }
+        self.seen.insert(key.clone(), seen);
+        self.sort(key);
+        true
+    }
+
+    /// An object is gone. Whether it was there.
+    pub(super) fn lose(&mut self, key: &Key) -> bool {
+        self.leaving.remove(key);
+        self.foreign.remove(key);
+        self.seen.remove(key).is_some()
+    }
+
+    /// The objects that are seen.
+    pub(super) fn all_seen(&self) -> impl Iterator<Item = (&Key, &Seen)> {
+        self.seen.iter()
+    }
+
+    /// Bindings of others that name a group of ours.
+    pub(super) fn foreign(&self) -> &BTreeSet<Key> {
+        &self.foreign
+    }
+
+    /// Says of an object that is seen whether it is leaving, or foreign.
+    fn sort(&mut self, key: &Key) {
+        self.leaving.remove(key);
+        self.foreign.remove(key);
+        let Some(seen) = self.seen.get(key) else {
+            return;
+        };
+        if self.is_wanted(key) {
+            return;
+        }
+        if self.is_removable(key, seen) {
+            self.leaving.insert(key.clone());
+        } else if names_grant_group(seen) {
+            self.foreign.insert(key.clone());
+        }
+    }
+
+    fn seen_in(&self, namespace: &str) -> Vec<Key> {
+        let first = Key::Binding(namespace.into(), "".into());
+        let after = self.seen.range(first..);
+        let here = after.take_while(|(key, _)| key.namespace() == Some(namespace));
+        here.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The RoleBindings that a namespace may have.
+    pub(super) fn keys_in(&self, namespace: &str) -> Vec<Key> {
+        let roles = self.plan.roles.project.keys();
+        roles
+            .map(|role| Key::Binding(namespace.into(), project_cluster_role(role).into()))
+            .collect()
+    }
+
+    /// The objects that a namespace may have or has.
+    pub(super) fn keys_about(&self, namespace: &str) -> BTreeSet<Key> {
+        let mut keys: BTreeSet<Key> = self.seen_in(namespace).into_iter().collect();
+        keys.extend(self.keys_in(namespace));
+        keys
+    }
+
+    /// Every object that is wanted or seen.
+    pub(super) fn keys(&self) -> BTreeSet<Key> {
+        let held = self
+            .namespaces
+            .iter()
+            .filter(|(_, it)| it.project.is_some());
+        let held = held.flat_map(|(name, _)| self.keys_in(name));
+        let own = Key::Role(RECONCILER_ROLE.into());
+        let known = self.objects.keys().chain(self.seen.keys()).cloned();
+        known.chain(held).chain([own]).collect()
+    }
+
+    /// What has to be done with an object.
+    pub(super) fn difference(&self, key: &Key) -> Option<Action> {
+        let seen = self.seen.get(key);
+        let Some(wanted) = self.wanted(key) else {
+            let seen = seen.filter(|seen| self.is_removable(key, seen))?;
+            return Some(Action::Remove(seen.uid.clone(), seen.version.clone()));
+        };
+        match seen {
+            Some(seen) if seen.is(&wanted) => None,
+            Some(seen) => Some(rewrite(seen, wanted)),
+            None => Some(Action::Apply(wanted)),
+        }
+    }
+
+    /// When an action on an object is due.
+    pub(super) fn phase(&self, key: &Key, action: &Action) -> Phase {
+        let removes = matches!(action, Action::Remove(..));
+        match key {
+            Key::Role(name) if **name == *RECONCILER_ROLE => self.own_phase(),
+            Key::Role(_) if removes => Phase::Tail,
+            Key::Role(name) | Key::ClusterBinding(name) if name.starts_with(IMPERSONATOR_ROLE) => {
+                Phase::Groups
+            }
+            // The binding of another role under a wanted name goes before it is written anew.
+            Key::Role(_) | Key::ClusterBinding(_) if !removes || self.is_wanted(key) => {
+                Phase::Roles
+            }
+            Key::Binding(namespace, _) if self.is_fresh(namespace) => Phase::Fresh,
+            Key::Role(_) | Key::ClusterBinding(_) | Key::Binding(..) if removes => Phase::Away,
+            Key::Role(_) | Key::ClusterBinding(_) | Key::Binding(..) => Phase::Rest,
+        }
+    }
+
+    /// Whether the reconciler's own rule lacks something, or only has names too many.
+    fn own_phase(&self) -> Phase {
+        let key = Key::Role(RECONCILER_ROLE.into());
+        let (Some(Content::Role { rules: wanted, .. }), Some(seen)) =
+            (self.wanted(&key), self.seen.get(&key))
+        else {
+            return Phase::Grow;
+        };
+        let Content::Role {
+            rules,
+            aggregated: false,
+        } = &seen.content
+        else {
+            return Phase::Grow;
+        };
+        let enough = |wanted: &PolicyRule| {
+            rules.iter().any(|rule| {
+                let names = &rule.resource_names;
+                let same = PolicyRule {
+                    resource_names: wanted.resource_names.clone(),
+                    ..rule.clone()
+                };
+                same == *wanted
+                    && names.is_empty() == wanted.resource_names.is_empty()
+                    && wanted
+                        .resource_names
+                        .iter()
+                        .all(|name| names.contains(name))
+            })
+        };
+        if seen.labelled && wanted.iter().all(enough) {
+            Phase::Tail
+        } else {
+            Phase::Grow
+        }
+    }
+
+    /// What policy wants of an object.
+    fn wanted(&self, key: &Key) -> Option<Content> {
+        match key {
+            Key::Role(name) if **name == *RECONCILER_ROLE => Some(self.reconciler()),
+            Key::Role(_) | Key::ClusterBinding(_) => self.objects.get(key).cloned(),
+            Key::Binding(namespace, name) => {
+                let (project, role) = self.granted(namespace, name)?;
+                let group = manifest::project_group(&project.uid, role);
+                Some(bound(name, Who::group(group), Some(&project.name)))
+            }
+        }
+    }
+
+    fn is_wanted(&self, key: &Key) -> bool {
+        match key {
+            Key::Role(name) if **name == *RECONCILER_ROLE => true,
+            Key::Role(_) | Key::ClusterBinding(_) => self.objects.contains_key(key),
+            Key::Binding(namespace, name) => self.granted(namespace, name).is_some(),
+        }
+    }
+
+    /// The project and the role that a RoleBinding is wanted for.
+    fn granted<'n>(&self, namespace: &str, name: &'n str) -> Option<(&ProjectRef, &'n str)> {
+        let here = self
+            .namespaces
+            .get(namespace)
+            .filter(|it| !it.terminating)?;
+        let project = here.project.as_deref()?;
+        let role = name.strip_prefix(grant_group::PROJECT)?;
+        let known = self.plan.roles.project.contains_key(role);
+        known.then_some((project, role))
+    }
+
+    /// The reconciler's own rule: for what is wanted, and for what is to be taken away.
+    fn reconciler(&self) -> Content {
+        let mut names = self.plan.roles.names();
+        let mut bindings = self.plan.roles.bindings();
+        let (mut more, mut more_bindings) = (0, 0);
+        for key in &self.leaving {
+            let (set, count) = match key {
+                Key::Role(_) | Key::ClusterBinding(_) => (&mut names, &mut more),
+                Key::Binding(..) => (&mut bindings, &mut more_bindings),
+            };
+            if *count < NAMES_TO_REMOVE && set.insert(key.name().to_owned()) {
+                *count += 1;
+            }
+        }
+        role(manifest::reconciler_rules(&names, &bindings))
+    }
+
+    /// Whether something that is not wanted is ours to take away.
+    fn is_removable(&self, key: &Key, seen: &Seen) -> bool {
+        if !key.is_ours() || seen.terminating {
+            return false;
+        }
+        // What is in a namespace that is going, or not known yet, goes with it or is looked at again.
+        if let Some(namespace) = key.namespace()
+            && (is_protected(namespace)
+                || self
+                    .namespaces
+                    .get(namespace)
+                    .is_none_or(|it| it.terminating))
+        {
+            return false;
+        }
+        seen.labelled || names_grant_group(seen)
+    }
+
+    /// Whether the groups that the cluster takes may have changed with this object.
+    pub(super) fn is_about_groups(key: &Key) -> bool {
+        matches!(key, Key::Role(name) if name.starts_with(IMPERSONATOR_ROLE))
+    }
+
+    /// The wanted groups that the impersonator may use, as the cluster has it.
+    pub(super) fn groups(&self) -> BTreeSet<&str> {
+        let roles = self
+            .seen
+            .iter()
+            .filter(|(key, _)| Self::is_about_groups(key));
+        let all = roles.flat_map(|(_, seen)| match &seen.content {
+            Content::Role { rules, .. } => rules.as_slice(),
+            Content::Binding(_) | Content::Unreadable => &[],
+        });
+        all.flat_map(|rule| &rule.resource_names)
+            .filter_map(|name| self.groups.get(name).map(String::as_str))
+            .collect()
+    }
+}
+
+/// How a namespace is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It was there before anybody looked.
+    Old,
+    /// It has just been made.
+    New,
+    /// It is being deleted: nothing can be made in it.
+    Ending,
+}
+
+pub(super) fn names_grant_group(seen: &Seen) -> bool {
+    matches!(&seen.content, Content::Binding(bound) if bound.names_grant_group())
+}
+
+fn rewrite(seen: &Seen, wanted: Content) -> Action {
+    match (&seen.content, &wanted) {
+        // What role a binding is of can never be changed.
+        (Content::Binding(old), Content::Binding(new)) if old.role != new.role => {
+            Action::Remove(seen.uid.clone(), seen.version.clone())
+        }
+        (
+            Content::Role {
+                aggregated: true, ..
+            },
+            _,
+        ) => Action::Overwrite(wanted),
+        _ => Action::Apply(wanted),
+    }
+}
+
+#[cfg(test)]
+mod tests;
