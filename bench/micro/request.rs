@@ -13,7 +13,7 @@ use palisade::{
         Subject, SubjectKind, Token, TokenKind, TokenPrivate, TokenSpec, User, UserPrivate,
         UserSpec, grant_group::GrantGroup,
     },
-    proxy::{Facts, Hop, Outbound},
+    proxy::{Facts, Groups, Hop, Outbound},
     request::{Head, RequestId, Router, Target},
     status::clock,
     store::{
@@ -102,10 +102,13 @@ fn world() -> World {
         router: Router::new(None),
         authn: Authn::new(index),
         authz,
-        facts: Facts::new(
-            "palisade:",
-            ["cluster-viewer", "basic"].map(|role| GrantGroup::Cluster { role }),
-        ),
+        facts: Facts {
+            user_prefix: "palisade:".into(),
+            groups: Arc::new(Groups::remembered(
+                ["cluster-viewer", "basic"].map(|role| GrantGroup::Cluster { role }.to_string()),
+            )),
+            ..Facts::default()
+        },
         tokens,
     }
 }

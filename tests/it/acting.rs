@@ -455,7 +455,7 @@ async fn an_unreadable_user_is_could_not_tell() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_was_synced_before_says_what_to_do() {
+async fn on_a_cluster_that_does_not_hold_what_it_takes_a_refusal_says_where_to_look() {
     let (gate, fake, olga) = owned().await;
     let mut stored = gate.get::<Cluster>("fake").await;
     stored.object.status.synced_version = 0;
@@ -463,7 +463,7 @@ async fn a_cluster_that_was_synced_before_says_what_to_do() {
     let answer = acting(&gate, PODS, &olga, &[("Impersonate-User", "jane")]).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(
-        answer.message().contains("`palisade cluster sync fake`"),
+        answer.message().contains("`palisade cluster show fake`"),
         "{}",
         answer.message()
     );

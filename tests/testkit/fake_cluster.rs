@@ -6,7 +6,7 @@
 use super::fake_api;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
+use http_body_util::{BodyExt as _, Collected, Full, StreamBody, combinators::BoxBody};
 use hyper::{
     body::{Frame, Incoming},
     service::service_fn,
@@ -380,7 +380,7 @@ async fn answer(request: Request<Incoming>, shared: &Arc<Shared>) -> Response<Bo
     let body = body
         .collect()
         .await
-        .map(|body| body.to_bytes())
+        .map(Collected::to_bytes)
         .unwrap_or_default();
     let target = parts
         .uri
@@ -443,9 +443,9 @@ fn judge(
                 .is_some_and(|it| it == "application/merge-patch+json");
             let mut object = body;
             if merges {
-                let patch = object;
+                let change = object;
                 object = state.objects.get(path).cloned().unwrap_or_default();
-                merge(&mut object, patch);
+                merge(&mut object, change);
             }
             respond(StatusCode::OK, &state.put(path, object))
         }
