@@ -138,7 +138,7 @@ async fn sync_all(names: &[String], all: bool, gateway: &GatewayArgs) -> Result<
     let mut failed = 0;
     for name in &names {
         match sync_one(&own, name).await {
-            Ok(report) => run::print(&format!("{name}: {}\n", printable(&told(&report))))?,
+            Ok(report) => run::print(&format!("{name}: {}\n", told(&report)))?,
             // One cluster that is away must not keep the others from theirs.
             Err(failure) => {
                 run::tell(&printable(&format!("{name}: {failure}")));
@@ -162,7 +162,7 @@ async fn sync_one(own: &Own, name: &str) -> Result<SyncReport, Failure> {
 
 /// What a sync found.
 fn told(report: &SyncReport) -> String {
-    let mut line = format!("knows the roles {}", report.roles.join(", "));
+    let mut line = printable(&format!("knows the roles {}", report.roles.join(", ")));
     if report.behind == 0 {
         return line;
     }
@@ -173,11 +173,14 @@ fn told(report: &SyncReport) -> String {
     };
     let count = report.behind;
     line = format!("{line}; {count} objects differ from policy, {work}:");
-    for object in &report.waiting {
-        line.push_str("\n  ");
-        line.push_str(object);
-    }
-    line
+    line + &indented(&report.waiting)
+}
+
+/// Each in a line of its own.
+fn indented(objects: &[String]) -> String {
+    let line = |object: &String| format!("\n  {}", printable(object));
+    let lines: Vec<String> = objects.iter().map(line).collect();
+    lines.concat()
 }
 
 async fn remove(args: &RemoveArgs) -> Result<(), Failure> {
@@ -233,9 +236,9 @@ async fn clean_up(own: &Own, cluster: &Cluster) -> Result<(), Failure> {
         }
         if !done.stuck.is_empty() {
             return Err(Failure::said(format!(
-                "{} objects cannot be removed:\n  {}\n{NOTHING_LOST}",
+                "{} objects cannot be removed:{}\n{NOTHING_LOST}",
                 done.left,
-                printable(&done.stuck.join("\n  "))
+                indented(&done.stuck)
             )));
         }
         run::tell(&format!("{} objects are left to remove", done.left));
