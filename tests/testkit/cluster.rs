@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use super::process::{eventually, run};
 use serde_json::Value;
 
 /// A start takes three seconds; with two cores and other tests beside it perhaps twenty.
@@ -109,6 +110,28 @@ impl LocalCluster {
     pub(crate) fn stop(&mut self) {
         drop(self.launcher.stdin.take());
         while self.line(STOP_WAIT).is_ok() {}
+    }
+
+    /// Ends the API server alone: the cluster is away. It is, or is about to be, when this returns.
+    pub(crate) fn stop_api_server(&self) {
+        self.signal("-USR1");
+    }
+
+    /// Starts the API server again, with the same objects, port and certificates, and waits until it is ready.
+    pub(crate) fn start_api_server(&self) {
+        self.signal("-USR2");
+        let ready = eventually(|| {
+            let mut ask = self.kubectl();
+            let ask = run(ask.args(["get", "--raw", "/readyz"]));
+            (ask.code == Some(0)).then_some(())
+        });
+        assert!(ready.is_some(), "the API server does not come back");
+    }
+
+    fn signal(&self, signal: &str) {
+        let launcher = self.launcher.id().to_string();
+        let sent = Command::new("kill").args([signal, &launcher]).status();
+        assert!(sent.expect("kill can be run").success());
     }
 
     /// The newest kubectl, as the cluster's administrator.

@@ -48,6 +48,7 @@ type cluster struct {
 	server                   string
 	config                   *rest.Config
 	etcd, apiServer, kubelet *child
+	apiServerCommand         []string // program and arguments
 }
 
 // info is DIR/info.json, for programs that did not start the cluster themselves.
@@ -179,6 +180,13 @@ func (c *cluster) startAPIServer(etcdURL string) error {
 		QPS:             -1, // no limit of our own: tests wait for what this client does
 		TLSClientConfig: rest.TLSClientConfig{CAData: c.pki.caPEM, CertData: own.cert, KeyData: own.key},
 	}
+	c.apiServerCommand = append([]string{program}, args...)
+	return c.runAPIServer()
+}
+
+// runAPIServer starts the API server with its arguments: for the first time, or once more after it was stopped.
+func (c *cluster) runAPIServer() (err error) {
+	program, args := c.apiServerCommand[0], c.apiServerCommand[1:]
 	// Not SIGTERM: it would wait for the end of every open watch, and keeps nothing outside of etcd.
 	c.apiServer, err = start("kube-apiserver", c.log("kube-apiserver"), syscall.SIGKILL, program, args...)
 	return err

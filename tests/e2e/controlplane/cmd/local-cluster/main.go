@@ -3,6 +3,9 @@
 //
 // It prints one line `READY DIR/admin.kubeconfig` when the cluster can be used, and ends with all
 // its children on SIGTERM, on SIGINT, and with --exit-with-stdin when its standard input closes.
+//
+// On SIGUSR1 it stops the API server alone, on SIGUSR2 it starts it again: a cluster that was away, with all its
+// objects and certificates.
 package main
 
 import (
@@ -102,16 +105,30 @@ func run(o *options) error {
 		}
 		return err
 	}
+	turns := make(chan os.Signal, 1)
+	signal.Notify(turns, syscall.SIGUSR1, syscall.SIGUSR2)
 	fmt.Printf("READY %s\n", c.adminKubeconfig())
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-c.etcd.done:
-		return c.etcd.failure()
-	case <-c.apiServer.done:
-		return c.apiServer.failure()
-	case <-c.kubelet.done:
-		return c.kubelet.failure()
+	ended := c.apiServer.done
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case turn := <-turns:
+			c.apiServer.stop()
+			ended = nil // nobody waits for what was stopped
+			if turn == syscall.SIGUSR2 {
+				if err := c.runAPIServer(); err != nil {
+					return err
+				}
+				ended = c.apiServer.done
+			}
+		case <-c.etcd.done:
+			return c.etcd.failure()
+		case <-ended:
+			return c.apiServer.failure()
+		case <-c.kubelet.done:
+			return c.kubelet.failure()
+		}
 	}
 }
 
