@@ -180,6 +180,8 @@ pub struct Drain {
 pub struct Clusters {
     /// Between two probes of a cluster's health.
     pub health_interval: Duration,
+    /// Roles and bindings that are written to one cluster, at most.
+    pub writes_per_second: u32,
     /// Whether clusters on this very machine may be dialled.
     pub danger_allow_loopback_clusters: bool,
 }

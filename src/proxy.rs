@@ -59,6 +59,11 @@ pub enum ProxyError {
         "cluster {0:?} does not hold yet what acting as others (--as) takes: try again in a moment; `palisade cluster show {0}` says what keeps it"
     )]
     ActingNotSynced(Box<str>),
+    /// Nobody has looked yet which groups of projects the cluster takes.
+    #[error(
+        "cluster {0:?} was not read yet since this gateway started, so it cannot be told which projects it knows: try again in a moment; `palisade cluster show {0}` says what keeps it"
+    )]
+    NotRead(Box<str>),
     /// The identity holds bytes that no header can hold.
     #[error("the identity does not fit into headers")]
     Identity,

@@ -78,8 +78,6 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let keyring = Arc::new(Keyring::generate(&folder.path().join("keys")).unwrap());
         let reach = dial::Reach::Clusters;
-        let registry = Registry::new(keyring.clone(), reach, [].into(), Arc::default());
-        let registry = Arc::new(registry);
         let built_in = vec![
             built_in("admin", RoleScope::Global),
             built_in("viewer", RoleScope::Cluster),
@@ -91,6 +89,8 @@ impl World {
         let everyones = authz::built_in_roles().remove("authenticated").unwrap();
         let specs = specs.chain([("authenticated".to_owned(), everyones)]);
         let authz = Arc::new(Authz::new(specs.collect()));
+        let registry = Registry::new(Arc::clone(&authz), keyring.clone(), reach, Arc::default());
+        let registry = Arc::new(registry);
         let follower = Follower::new(store.clone());
         let stop = CancellationToken::new();
         let sinks = (

@@ -48,8 +48,8 @@ struct Next {
     whole: bool,
     /// Whether people would see something else of the folder than before.
     folder_changed: bool,
-    /// Whether the policy is another than the published one.
-    changed: bool,
+    /// Whether clusters are to hold something else than by the published policy.
+    shape_changed: bool,
 }
 
 /// Decides requests. Cheap to share.
@@ -58,12 +58,11 @@ pub struct Authz {
     folder: ArcSwap<FolderView>,
     /// Locked by whoever brings changes, never by a request.
     next: Mutex<Next>,
-    /// Counts published changes.
-    published: watch::Sender<u64>,
     built_in: BTreeMap<String, RoleSpec>,
     everyones: Vec<PolicyRule>,
     /// [`AUTHENTICATED`], to be shared.
     authenticated: Arc<str>,
+    shape: watch::Sender<u64>,
 }
 
 impl Authz {
@@ -84,11 +83,11 @@ impl Authz {
                 layers: Layers::default(),
                 whole: true,
                 folder_changed: false,
-                changed: false,
+                shape_changed: false,
             }),
-            published: watch::Sender::default(),
             everyones: everyones.unwrap_or_default(),
             authenticated: AUTHENTICATED.into(),
+            shape: watch::Sender::new(0),
             built_in,
         }
     }
@@ -98,9 +97,10 @@ impl Authz {
         self.policy.load_full()
     }
 
-    /// Tells of every change of the policy, after it counts: how many there were. Several may be told as one.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.published.subscribe()
+    /// Told when clusters are to hold something else than before, after that counts: of roles, projects and clusters
+    /// that came, changed or went. To whom roles are given is no part of that. Several changes may be told as one.
+    pub fn shape_changes(&self) -> watch::Receiver<u64> {
+        self.shape.subscribe()
     }
 
     /// Takes over what changed in the store. Keys of other kinds pass by.
@@ -155,14 +155,14 @@ impl Authz {
 
     /// What is not the whole of a transaction waits for its rest.
     fn publish(&self, next: &mut Next, edits: &[Edit]) {
+        next.shape_changed |= edits.iter().any(|edit| edit.shapes(&next.policy));
         next.policy.apply(edits.iter().map(Edit::change));
-        next.changed |= !edits.is_empty();
         if !next.whole {
             return;
         }
         self.policy.store(Arc::new(next.policy.clone()));
-        if std::mem::take(&mut next.changed) {
-            self.published.send_modify(|count| *count += 1);
+        if std::mem::take(&mut next.shape_changed) {
+            self.tell_shape();
         }
         if std::mem::take(&mut next.folder_changed) {
             self.folder.store(Arc::new(next.layers.view()));
@@ -178,10 +178,17 @@ impl Authz {
         }
         next.policy.apply(edits.iter().map(Edit::change));
         let mut now = Policy::clone(&self.policy.load());
+        let shape_changed = edits.iter().any(|edit| edit.shapes(&now));
         now.apply(edits.iter().map(Edit::change));
         self.policy.store(Arc::new(now));
-        self.published.send_modify(|count| *count += 1);
+        if shape_changed {
+            self.tell_shape();
+        }
         self.folder.store(Arc::new(next.layers.view()));
+    }
+
+    fn tell_shape(&self) {
+        self.shape.send_modify(|generation| *generation += 1);
     }
 
     fn next(&self) -> MutexGuard<'_, Next> {
@@ -373,6 +380,15 @@ impl Edit {
             Self::Cluster(name, None) => policy::Change::RemoveCluster(name),
             Self::Project(_, Some(project)) => policy::Change::PutProject(project),
             Self::Project(name, None) => policy::Change::RemoveProject(name),
+        }
+    }
+
+    /// Whether clusters are to hold something else by it. The status of a cluster, written often, is nothing.
+    fn shapes(&self, policy: &Policy) -> bool {
+        match self {
+            Self::Role(..) | Self::Project(..) => true,
+            Self::Cluster(name, cluster) => policy.is_registered(name) != cluster.is_some(),
+            Self::Binding(..) => false,
         }
     }
 }

@@ -39,8 +39,17 @@ const SPREAD: Duration = Duration::from_millis(500);
 /// Sleep of a loop with nothing to do; a change wakes it.
 const LONG: Duration = Duration::from_hours(1);
 
-/// Runs until `stop`: every registered cluster has its task, and no other.
-pub async fn run(clusters: Arc<Clusters>, interval: Live<Duration>, stop: CancellationToken) {
+/// How often clusters are asked, and written to.
+#[derive(Clone)]
+pub struct Settings {
+    /// Between two probes of a cluster that answers.
+    pub health_interval: Live<Duration>,
+    /// Between two writes to one cluster.
+    pub write_pace: Live<Duration>,
+}
+
+/// Runs until `stop`: every registered cluster has its tasks, and no other.
+pub async fn run(clusters: Arc<Clusters>, settings: Settings, stop: CancellationToken) {
     let registry = Arc::clone(clusters.registry());
     let mut news = registry.changes();
     let mut tasks = JoinSet::new();
@@ -58,9 +67,14 @@ pub async fn run(clusters: Arc<Clusters>, interval: Live<Duration>, stop: Cancel
         for key in wanted {
             running.entry(key).or_insert_with_key(|(name, uid)| {
                 let token = stop.child_token();
-                let keeper = Keeper::new(&clusters, name, uid, interval.clone());
+                let keeper = Keeper::new(&clusters, name, uid, settings.health_interval.clone());
                 tasks.spawn(keeper.run(token.clone()));
-                let place = reconcile::Place::new(&clusters, name, uid);
+                let place = reconcile::Place {
+                    clusters: Arc::clone(&clusters),
+                    name: name.clone(),
+                    uid: uid.clone(),
+                    pace: settings.write_pace.clone(),
+                };
                 tasks.spawn(reconcile::run(place, token.clone()));
                 token
             });

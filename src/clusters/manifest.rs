@@ -1,4 +1,4 @@
-//! What Palisade makes in a cluster, as a pure function of the roles.
+//! What Palisade makes in a cluster, as a pure function of the roles that policy has.
 //!
 //! Two accounts with narrow rules, for each role of scope cluster one ClusterRole with one
 //! ClusterRoleBinding to its grant group, and for each role of scope project one ClusterRole that
@@ -27,10 +27,16 @@ use super::{
     IMPERSONATOR, NAMESPACE, RECONCILER,
     object::{Object, ObjectKind},
 };
-use crate::objects::{
-    RoleScope, RoleSpec, check_label,
-    grant_group::{GrantGroup, project_cluster_role},
-    rules::PolicyRule,
+use crate::{
+    authz::{
+        Policy,
+        policy::{BASIC, RoleView},
+    },
+    objects::{
+        RoleScope, check_label,
+        grant_group::{GrantGroup, project_cluster_role},
+        rules::PolicyRule,
+    },
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,8 +53,6 @@ pub const RECONCILER_ROLE: &str = "palisade:reconciler";
 /// Into how many ClusterRoles the groups of projects are spread. A group is some seventy bytes: sixteen times
 /// 1.5 MiB is room for 300,000, and 2,000 projects with three roles make sixteen objects of 26 KiB.
 pub const SHARDS: u32 = 16;
-/// The role that every cluster grants by itself to `system:authenticated`: nothing is written for it.
-const BASIC: &str = "basic";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// The group that a cluster sees for a role held there; also the name of its ClusterRole and binding.
@@ -91,20 +95,21 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// Flattens what policy has.
-    pub fn of(roles: &BTreeMap<String, RoleSpec>) -> Self {
-        let of_scope = |scope| {
-            let named = roles.iter().filter(move |(name, spec)| {
-                spec.scope == scope && *name != BASIC && check_label(name).is_ok()
-            });
-            named
-                .map(|(name, _)| (name.clone(), flatten(name, scope, roles)))
-                .collect()
-        };
-        Self {
-            cluster: of_scope(RoleScope::Cluster),
-            project: of_scope(RoleScope::Project),
+    /// What policy has. A role that counts for nobody is no cluster's either.
+    pub fn of(policy: &Policy) -> Self {
+        let mut roles = Self::default();
+        for role in policy.roles() {
+            let of_scope = match role.spec().scope {
+                RoleScope::Global => continue,
+                RoleScope::Cluster => &mut roles.cluster,
+                RoleScope::Project => &mut roles.project,
+            };
+            let name = role.name();
+            if role.counts() && name != BASIC && check_label(name).is_ok() {
+                of_scope.insert(name.to_owned(), flatten(&role));
+            }
         }
+        roles
     }
 
     /// Names of all ClusterRoles, and of their bindings, that come and go with policy.
@@ -266,24 +271,12 @@ fn token_binding() -> Object {
 }
 
 /// Rules of a role and of all that it inherits, each once, in the form that the API server takes.
-fn flatten(role: &str, scope: RoleScope, roles: &BTreeMap<String, RoleSpec>) -> Vec<PolicyRule> {
-    let mut seen = BTreeSet::new();
-    let mut open = vec![role];
+fn flatten(role: &RoleView<'_>) -> Vec<PolicyRule> {
     let mut out: Vec<PolicyRule> = Vec::new();
-    while let Some(name) = open.pop() {
-        let Some(spec) = roles.get(name) else {
-            continue;
-        };
-        // A role of another scope cannot be inherited from; a circle ends here.
-        if spec.scope != scope || !seen.insert(name) {
-            continue;
+    for rule in role.rules().flat_map(|(.., rule)| valid(rule)) {
+        if !out.contains(&rule) {
+            out.push(rule);
         }
-        for rule in spec.rules.iter().flat_map(valid) {
-            if !out.contains(&rule) {
-                out.push(rule);
-            }
-        }
-        open.extend(spec.inherits.iter().rev().map(String::as_str));
     }
     out
 }
@@ -327,6 +320,7 @@ fn is_impersonation(verb: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{authz::Change, objects::RoleSpec};
 
     fn some_rule(verbs: &[&str], resources: &[&str]) -> PolicyRule {
         let owned = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
@@ -358,7 +352,7 @@ mod tests {
                 "viewer".to_owned(),
                 spec(
                     RoleScope::Cluster,
-                    &["member"],
+                    &[],
                     vec![some_rule(&["get", "list"], &["pods"])],
                 ),
             ),
@@ -373,6 +367,18 @@ mod tests {
                         urls,
                     ],
                 ),
+            ),
+            (
+                "round".to_owned(),
+                spec(
+                    RoleScope::Cluster,
+                    &["and-round"],
+                    vec![some_rule(&["*"], &["*"])],
+                ),
+            ),
+            (
+                "and-round".to_owned(),
+                spec(RoleScope::Cluster, &["round"], Vec::new()),
             ),
             (
                 "global".to_owned(),
@@ -393,9 +399,14 @@ mod tests {
         ])
     }
 
+    fn of(roles: &BTreeMap<String, RoleSpec>) -> Roles {
+        let put = roles.iter().map(|(name, spec)| Change::PutRole(name, spec));
+        Roles::of(&Policy::of(put))
+    }
+
     #[test]
     fn what_a_cluster_gets_is_this() {
-        let objects = wanted(&Roles::of(&some_roles()));
+        let objects = wanted(&of(&some_roles()));
         let shown: Vec<&Value> = objects.iter().map(Object::body).collect();
         insta::assert_snapshot!(serde_json::to_string_pretty(&shown).unwrap());
     }
@@ -405,7 +416,7 @@ mod tests {
         let Roles {
             cluster: roles,
             project,
-        } = Roles::of(&some_roles());
+        } = of(&some_roles());
         let [tenant] = &project["tenant"][..] else {
             panic!("not a cluster role's rules: {project:?}")
         };
@@ -413,7 +424,7 @@ mod tests {
         assert_eq!(
             roles.keys().collect::<Vec<_>>(),
             ["member", "viewer"],
-            "neither global roles nor basic"
+            "neither global roles nor basic, nor those that inherit from themselves"
         );
         for (name, rules) in &roles {
             let verbs: Vec<&String> = rules.iter().flat_map(|rule| &rule.verbs).collect();
@@ -425,9 +436,10 @@ mod tests {
                 !verbs.iter().any(|verb| *verb == "*"),
                 "{name}: a global role's"
             );
-            // Of both: pods, pods/exec, nodes, /metrics.
-            assert_eq!(rules.len(), 4, "{name}: {rules:?}");
         }
+        assert_eq!(roles["viewer"].len(), 1, "{roles:?}");
+        // Its own two and a half, and the viewer's: pods/exec, nodes, /metrics, pods.
+        assert_eq!(roles["member"].len(), 4, "{roles:?}");
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! differences (`book`), which are done in an order, at a pace (`queue`) and by server-side apply (`writer`).
 //! Giving a person a role touches no cluster: only roles, projects and namespaces do.
 //!
+//! There is one gateway for a store, and so one loop for a cluster. Two would do each write twice, and end at the
+//! same: what one has written the other sees as wanted. Replicas that share a store will elect the one that writes.
+//!
 //! Guarantees: nothing is written before the kind of object was read as a whole; the data path sends a group
 //! only after the cluster's authoriser has said that it takes it; what is not ours is left alone.
 //!
@@ -31,28 +34,25 @@ pub use content::Key;
 pub use plan::{Plan, ProjectRef};
 
 use super::{registry::Entry, service::Clusters};
+use crate::config::live::Live;
 use content::Seen;
 use session::Session;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// Which cluster a loop is for. One that was registered anew under the name has another uid.
 pub struct Place {
-    clusters: Arc<Clusters>,
-    name: Box<str>,
-    uid: String,
+    /// All of them.
+    pub clusters: Arc<Clusters>,
+    /// Its name.
+    pub name: Box<str>,
+    /// Its uid.
+    pub uid: String,
+    /// Between two writes to it.
+    pub pace: Live<Duration>,
 }
 
 impl Place {
-    /// The cluster of this name and uid.
-    pub fn new(clusters: &Arc<Clusters>, name: &str, uid: &str) -> Self {
-        Self {
-            clusters: Arc::clone(clusters),
-            name: name.into(),
-            uid: uid.to_owned(),
-        }
-    }
-
     /// The cluster as it is registered now.
     fn entry(&self) -> Option<Arc<Entry>> {
         let entry = self.clusters.registry().entry(&self.name)?;

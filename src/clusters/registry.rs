@@ -13,7 +13,8 @@ use super::{
     standing::Standing,
 };
 use crate::{
-    objects::{Cluster, Health, Kind, Role, RoleSpec, Stored},
+    authz::Authz,
+    objects::{Cluster, Health, Kind, Stored},
     observe::metrics::{Meter, Meters},
     proxy::{
         Facts, Upstream,
@@ -27,10 +28,7 @@ use crate::{
     },
 };
 use arc_swap::ArcSwap;
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 use tokio::sync::watch;
 
 /// Why a cluster has no data path at the moment. Reads on after "cluster".
@@ -110,58 +108,43 @@ impl Entry {
 
 type Map<T> = HashMap<Box<str>, T>;
 
-/// All clusters, and the roles that they are told of.
+/// All clusters, and the policy that says what they are to hold.
 pub struct Registry {
     clusters: ArcSwap<Map<Arc<Entry>>>,
-    roles: ArcSwap<BTreeMap<String, RoleSpec>>,
-    /// Roles that are always there and stand above stored ones of the same name.
-    base: Mutex<BTreeMap<String, RoleSpec>>,
-    stored_roles: Mutex<BTreeMap<String, RoleSpec>>,
+    authz: Arc<Authz>,
     keyring: Arc<Keyring>,
     meters: Arc<Meters>,
     reach: Reach,
     changed: watch::Sender<u64>,
-    /// Told of every change of what clusters are to hold.
-    policy: watch::Sender<u64>,
 }
 
 impl Registry {
-    /// An empty one. `roles` are the built-in roles; `reach` guards every connection to a cluster; every
-    /// cluster counts in a meter of its own among `meters`.
+    /// An empty one. `authz` has the policy that clusters are told of; `reach` guards every connection to a
+    /// cluster; every cluster counts in a meter of its own among `meters`.
     pub fn new(
+        authz: Arc<Authz>,
         keyring: Arc<Keyring>,
         reach: Reach,
-        roles: BTreeMap<String, RoleSpec>,
         meters: Arc<Meters>,
     ) -> Self {
         Self {
             clusters: ArcSwap::default(),
-            roles: ArcSwap::from_pointee(roles.clone()),
-            base: Mutex::new(roles),
-            stored_roles: Mutex::default(),
+            authz,
             keyring,
             meters,
             reach,
             changed: watch::Sender::new(0),
-            policy: watch::Sender::new(0),
         }
     }
 
     /// Takes over what changed in the store. Keys of other kinds pass by.
     pub fn apply(&self, batch: &Batch) {
         let mut next: Option<Map<Arc<Entry>>> = None;
-        let mut roles = false;
         for change in &batch.changes {
             if let Some(name) = change.key().strip_prefix(&Cluster::prefix()) {
                 let map = next.get_or_insert_with(|| (**self.clusters.load()).clone());
                 self.apply_cluster(map, name, change);
-            } else if let Some(name) = change.key().strip_prefix(&Role::prefix()) {
-                self.apply_role(name, change);
-                roles = true;
             }
-        }
-        if roles {
-            self.merge_roles();
         }
         if let Some(next) = next {
             self.clusters.store(Arc::new(next));
@@ -206,15 +189,9 @@ impl Registry {
         self.clusters.load().keys().cloned().collect()
     }
 
-    /// Every role, of every scope: the built-in ones and the stored ones.
-    pub fn roles(&self) -> Arc<BTreeMap<String, RoleSpec>> {
-        self.roles.load_full()
-    }
-
-    /// Replaces the roles that do not come from the store (a policy folder was read anew).
-    pub fn set_base_roles(&self, roles: BTreeMap<String, RoleSpec>) {
-        *self.base.lock().unwrap_or_else(PoisonError::into_inner) = roles;
-        self.merge_roles();
+    /// The roles that clusters are told of.
+    pub fn roles(&self) -> Roles {
+        Roles::of(&self.authz.policy())
     }
 
     /// Told of every change of a cluster.
@@ -224,7 +201,7 @@ impl Registry {
 
     /// Told of every change of what clusters are to hold.
     pub(super) fn policy_changes(&self) -> watch::Receiver<u64> {
-        self.policy.subscribe()
+        self.authz.shape_changes()
     }
 
     /// What policy wants of a cluster.
@@ -232,7 +209,7 @@ impl Registry {
         if cluster.status.cleaning_since.is_some() {
             return Plan::nothing();
         }
-        Plan::of_roles(Roles::of(&self.roles.load()))
+        Plan::of(&self.authz, &cluster.metadata.name)
     }
 
     /// Where a cluster is, with the guard that this gateway's settings want.
@@ -360,33 +337,6 @@ impl Registry {
         let meter = Arc::clone(&entry.meter);
         let upstream = Upstream::new(endpoint, facts, meter, previous.map(|upstream| &**upstream));
         Ok((credential, upstream))
-    }
-
-    fn apply_role(&self, name: &str, change: &Change) {
-        let mut roles = self
-            .stored_roles
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let decoded = match change {
-            Change::Put(kv) => Stored::<Role>::decode(&kv.key, &kv.value, kv.mod_revision)
-                .inspect_err(|error| tracing::error!(role = name, %error, "a role cannot be read"))
-                .ok(),
-            Change::Delete { .. } => None,
-        };
-        match decoded {
-            Some(stored) => roles.insert(name.to_owned(), stored.object.spec),
-            None => roles.remove(name),
-        };
-    }
-
-    fn merge_roles(&self) {
-        let lock = |map: &Mutex<BTreeMap<_, _>>| {
-            map.lock().unwrap_or_else(PoisonError::into_inner).clone()
-        };
-        let mut roles: BTreeMap<String, RoleSpec> = lock(&self.stored_roles);
-        roles.extend(lock(&self.base));
-        self.roles.store(Arc::new(roles));
-        self.policy.send_modify(|generation| *generation += 1);
     }
 }
 

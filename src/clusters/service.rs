@@ -13,8 +13,7 @@ use super::{
     cleanup::{self, StepError},
     client::{Client, ClientError},
     credential::{self, ClusterCredential, HeldToken},
-    kube,
-    manifest::{self, Roles},
+    kube, manifest,
     object::Object,
     registry::{Entry, NotReady, Registry},
     standing::View,
@@ -228,7 +227,7 @@ impl Clusters {
     /// What an operator applies to a cluster, registered or not: the same for every one.
     pub fn manifest(&self, name: &str) -> Result<Vec<Object>, ClusterError> {
         check_label(name).map_err(|_| ClusterError::Name(name.to_owned()))?;
-        Ok(manifest::wanted(&Roles::of(&self.registry.roles())))
+        Ok(manifest::wanted(&self.registry.roles()))
     }
 
     /// Takes a credential over: checks whose it is, mints the gateway's own, stores them, and waits for the

@@ -178,6 +178,8 @@ impl Check<'_> {
             clusters: Clusters {
                 health_interval: self
                     .duration("clusters.health_interval", &raw.clusters.health_interval),
+                writes_per_second: self
+                    .number("clusters.writes_per_second", raw.clusters.writes_per_second),
                 danger_allow_loopback_clusters: raw.clusters.danger_allow_loopback_clusters,
             },
             audit: self.audit(&raw.audit),

@@ -326,6 +326,12 @@ pub const OPTIONS: &[Opt] = &[
     )
     .reloads(),
     optional(
+        "clusters.writes_per_second",
+        Shape::Number(1, 200),
+        "Roles and bindings that the gateway writes to one cluster, at most. 20 are next to nothing for an API          server, and what is urgent (a new role, a new namespace) is written first. A cluster that takes over          thousands of namespaces at once is in step sooner with more: so many bindings as namespaces times          project roles.",
+    )
+    .reloads(),
+    optional(
         "clusters.danger_allow_loopback_clusters",
         Shape::Switch,
         "Lets a registered cluster be on the gateway's own machine (127.0.0.0/8, `::1`). Whoever may \

@@ -354,6 +354,8 @@ impl Default for Drain {
 pub struct Clusters {
     /// Duration.
     pub health_interval: String,
+    /// Number.
+    pub writes_per_second: u32,
     /// Switch.
     pub danger_allow_loopback_clusters: bool,
 }
@@ -362,6 +364,7 @@ impl Default for Clusters {
     fn default() -> Self {
         Self {
             health_interval: "10s".to_owned(),
+            writes_per_second: 20,
             danger_allow_loopback_clusters: false,
         }
     }

@@ -255,6 +255,11 @@ fn proxy(error: &ProxyError) -> Answer {
             "the cluster did not answer in time",
         ),
         ProxyError::ActingNotSynced(_) => unavailable(error.to_string()),
+        // It takes a moment, and client-go asks again by itself.
+        ProxyError::NotRead(_) => Answer {
+            retry_after: Some(1),
+            ..unavailable(error.to_string())
+        },
         ProxyError::Identity | ProxyError::Target => Answer::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             Some(Reason::InternalError),

@@ -257,6 +257,7 @@ fn upstream_failure(error: &ProxyError) -> UpstreamFailure {
         ProxyError::Timeout => UpstreamFailure::TimedOut,
         ProxyError::CredentialRefused => UpstreamFailure::CredentialRefused,
         ProxyError::OtherProtocol => UpstreamFailure::OtherProtocol,
+        ProxyError::NotRead(_) => UpstreamFailure::NotReady,
         ProxyError::ActingNotSynced(_) | ProxyError::Identity | ProxyError::Target => {
             UpstreamFailure::NotSent
         }

@@ -113,7 +113,7 @@ impl Outbound {
     ///
     /// # Errors
     /// [`ProxyError::Identity`] if the identity does not fit into headers,
-    /// [`ProxyError::ActingNotSynced`].
+    /// [`ProxyError::ActingNotSynced`], [`ProxyError::NotRead`].
     pub fn build(head: Head, permit: Permit, facts: &Facts, hop: Hop) -> Result<Self, ProxyError> {
         let parts = head.into_parts();
         let class = match (&parts.upgrade, permit.pace()) {
@@ -221,10 +221,18 @@ fn write_identity(
     headers.remove(IMPERSONATE_GROUP);
     let known = facts.groups.known();
     for grant in permit.grants() {
-        // A role that the cluster was not told of yet: naming its group would have the cluster refuse the
-        // whole impersonation.
-        if let Some(group) = known.of(grant.group()) {
-            headers.append(IMPERSONATE_GROUP, group.clone());
+        match known.of(grant.group()) {
+            Some(group) => {
+                headers.append(IMPERSONATE_GROUP, group.clone());
+            }
+            // Cluster roles are written down, projects' groups are too many for that: right after a start nobody
+            // knows, and a refusal by the cluster would be a wrong answer.
+            None if grant.project.is_some() && !known.is_observed() => {
+                return Err(ProxyError::NotRead(permit.cluster().into()));
+            }
+            // A role that the cluster was not told of yet: naming its group would have the cluster refuse the
+            // whole impersonation.
+            None => {}
         }
     }
     Ok(())

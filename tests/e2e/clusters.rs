@@ -5,6 +5,7 @@
 
 use crate::testkit::cluster::LocalCluster;
 use palisade::{
+    authz::Authz,
     cli::{http::HttpClient, operator::Operator},
     clusters::{
         ClusterError, Clusters, HandedOver, IMPERSONATOR, NotReady, RECONCILER, Registry,
@@ -79,9 +80,12 @@ impl World {
 
     /// From now on somebody looks after the clusters.
     fn keep(&mut self) {
-        let interval = Live::fixed(Duration::from_millis(200));
+        let settings = keeper::Settings {
+            health_interval: Live::fixed(Duration::from_millis(200)),
+            write_pace: Live::fixed(Duration::from_millis(50)),
+        };
         let (clusters, stop) = (Arc::clone(&self.clusters), self.stop.clone());
-        self.work.spawn(keeper::run(clusters, interval, stop));
+        self.work.spawn(keeper::run(clusters, settings, stop));
     }
 
     /// The gateway ends.
@@ -197,15 +201,20 @@ fn look(
 ) -> Arc<Clusters> {
     let follower = Follower::new(store.clone());
     let roles = BTreeMap::from([("viewer".to_owned(), viewer())]);
+    let authz = Arc::new(Authz::new(roles));
     let registry = Arc::new(Registry::new(
+        Arc::clone(&authz),
         Arc::clone(keyring),
         Reach::ClustersAndLoopback,
-        roles,
         Arc::default(),
     ));
     let sink = Arc::clone(&registry);
     let follow = follower.clone();
-    work.spawn(follow.run(move |batch| sink.apply(&batch), stop.clone()));
+    let take = move |batch| {
+        sink.apply(&batch);
+        authz.apply(&batch);
+    };
+    work.spawn(follow.run(take, stop.clone()));
     let keyring = Arc::clone(keyring);
     Arc::new(Clusters::new(
         registry,

@@ -18,6 +18,7 @@ async fn world() -> (Gate, FakeApi, String) {
     let fake = FakeApi::start(&["h2", "http/1.1"]).await;
     let gate = Gate::start().await;
     gate.cluster("fake", &fake).await;
+    gate.observed("fake", &[]);
     gate.project("shop", "fake", &["shop", "shop-*"]).await;
     gate.project("store", "fake", &["store"]).await;
     let token = gate.user("ann").await;
@@ -381,6 +382,7 @@ async fn a_role_with_every_right_has_them_in_its_project_alone() {
 async fn a_glob_holds_none_of_the_clusters_own_namespaces() {
     let (gate, fake, token) = world().await;
     gate.cluster("wide", &fake).await;
+    gate.observed("wide", &[]);
     gate.project("everything", "wide", &["*"]).await;
     gate.bind_project("project-owner", "ann", "everything")
         .await;

@@ -106,7 +106,7 @@ async fn a_name_in_the_folder_counts_from_the_moment_somebody_has_it() {
         ["palisade:cluster:pod-reader"]
     );
     assert_eq!(status(&gate, &root).await["remarks"], json!([]));
-    let roles = gate.app.registry().roles();
+    let roles = gate.app.registry().roles().cluster;
     assert!(roles.contains_key("pod-reader"), "clusters are told of it");
 
     // Another role of the same name in the folder, as one change.
@@ -121,7 +121,14 @@ async fn a_name_in_the_folder_counts_from_the_moment_somebody_has_it() {
     assert_eq!(reloader.reload().await, [Source::Policy]);
     let refused = h2(&gate, empty(get(&gate, PODS, &ann))).await;
     assert!(refused.message().contains("no role"), "{}", refused.text());
-    assert!(!gate.app.registry().roles().contains_key("pod-reader"));
+    assert!(
+        !gate
+            .app
+            .registry()
+            .roles()
+            .cluster
+            .contains_key("pod-reader")
+    );
     gate.stop().await;
 }
 

@@ -37,7 +37,15 @@ async fn world() -> (Gate, FakeApi, String) {
     gate.project("store", "fake", &["store"]).await;
     let token = gate.user("ann").await;
     gate.bind_project("worker", "ann", "shop").await;
+    let groups = [group(&gate, "shop").await, group(&gate, "store").await];
+    gate.observed("fake", &[&groups[0], &groups[1]]);
     (gate, fake, token)
+}
+
+/// What a cluster sees of whoever works in a project.
+async fn group(gate: &Gate, project: &str) -> String {
+    let uid = gate.get::<Project>(project).await.object.metadata.uid;
+    format!("palisade:project:{uid}:worker")
 }
 
 async fn ask(gate: &Gate, token: &str, path: &str) -> Answer {
@@ -59,6 +67,13 @@ async fn a_member_reaches_the_namespaces_of_the_project_and_no_others() {
     ] {
         let answer = ask(&gate, &token, path).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
+    }
+    let group = group(&gate, "shop").await;
+    for sent in fake.received() {
+        let in_project = sent.target.contains("/namespaces/shop");
+        let groups = sent.all("impersonate-group");
+        let wanted: &[&str] = if in_project { &[&group] } else { &[] };
+        assert_eq!(groups, wanted, "{}", sent.target);
     }
     let reached = fake.received().len();
     for path in [
@@ -215,5 +230,43 @@ async fn a_binding_ends_at_its_instant() {
     // Nor is anything else left, as of somebody who never was there.
     let answer = ask(&gate, &token, "/version").await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    gate.stop().await;
+}
+
+// Which groups of projects a cluster takes is written down nowhere: until somebody has looked nobody knows, and a
+// refusal by the cluster would be a wrong answer.
+#[tokio::test]
+async fn until_a_cluster_was_read_members_of_projects_are_told_to_try_again() {
+    let fake = FakeApi::start(&["h2", "http/1.1"]).await;
+    let gate = Gate::start().await;
+    gate.cluster("fake", &fake).await;
+    let rules = vec![rule(&["get", "list"], &["pods"])];
+    gate.role_of("worker", RoleScope::Project, rules).await;
+    gate.project("shop", "fake", &["shop"]).await;
+    let ann = gate.user("ann").await;
+    gate.bind_project("worker", "ann", "shop").await;
+    let path = "/api/v1/namespaces/shop/pods";
+    let early = ask(&gate, &ann, path).await;
+    assert_eq!(early.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(early.headers["retry-after"], "1");
+    assert!(
+        early.message().contains("was not read yet"),
+        "{}",
+        early.text()
+    );
+    assert_eq!(fake.received().len(), 0);
+    // Roles of the whole cluster are written down.
+    let vic = gate.user("vic").await;
+    gate.bind("cluster-viewer", "vic", "fake").await;
+    assert_eq!(ask(&gate, &vic, path).await.status, StatusCode::OK);
+    // Read: a group that the cluster does not take yet is not sent, and its own authoriser has the last word.
+    gate.observed("fake", &[]);
+    assert_eq!(ask(&gate, &ann, path).await.status, StatusCode::OK);
+    let sent = fake.received().pop().unwrap();
+    assert_eq!(sent.all("impersonate-group"), [""; 0]);
+    gate.observed("fake", &[&group(&gate, "shop").await]);
+    assert_eq!(ask(&gate, &ann, path).await.status, StatusCode::OK);
+    let sent = fake.received().pop().unwrap();
+    assert_eq!(sent.all("impersonate-group"), [group(&gate, "shop").await]);
     gate.stop().await;
 }

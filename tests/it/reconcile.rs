@@ -14,6 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod projects;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 const VIEWER: &str = "clusterroles/palisade:cluster:cluster-viewer";
 
@@ -47,8 +49,14 @@ async fn until(what: &str, gate: &Gate, mut reached: impl FnMut() -> bool) {
     }
 }
 
+/// In step, and nothing is still being asked or is about to be planned.
 async fn until_in_step(gate: &Gate) {
-    until("in step", gate, || sync(gate).state == Step::InStep).await;
+    until("in step", gate, || {
+        let entry = gate.app.registry().entry("fake").expect("registered");
+        let view = entry.standing().view();
+        view.status.state == Step::InStep && view.settled
+    })
+    .await;
 }
 
 /// Whether the data path sends the group of a role.
@@ -72,8 +80,9 @@ async fn an_empty_cluster_is_filled_once_and_then_only_differences_are_written()
         .iter()
         .map(|call| call.object().to_owned())
         .collect();
-    // Three built-in cluster roles with their bindings, and the accounts' two roles and bindings.
-    assert_eq!(written.len(), 10, "{written:?}");
+    // Three built-in cluster roles with their bindings, three project roles, and the accounts' two roles and
+    // bindings.
+    assert_eq!(written.len(), 13, "{written:?}");
     assert_eq!(written[0], "clusterroles/palisade:reconciler");
     assert_eq!(written.len(), fake.paths().len());
     // One list and one watch of each kind, and no more.
@@ -90,10 +99,10 @@ async fn an_empty_cluster_is_filled_once_and_then_only_differences_are_written()
     let gate = Gate::start().await;
     gate.cluster_at("fake", &fake.server(), &fake.ca_pem).await;
     until_in_step(&gate).await;
-    assert_eq!(fake.writes().len(), 10);
+    assert_eq!(fake.writes().len(), 13);
     add_role(&gate, "runner").await;
     // Role, binding, the impersonator's rule, and first the account's own.
-    let new: Vec<String> = fake.writes()[10..]
+    let new: Vec<String> = fake.writes()[13..]
         .iter()
         .map(|call| call.object().to_owned())
         .collect();
@@ -211,7 +220,7 @@ async fn one_object_that_is_refused_holds_up_no_other_and_is_told() {
     );
     fake.refuse_nothing();
     // It is tried again by itself, and at once when policy changes.
-    gate.role("bad").await;
+    gate.role_with("bad", "pods", &["get"]).await;
     until_in_step(&gate).await;
     assert!(fake.get("clusterroles/palisade:cluster:bad").is_some());
     gate.stop().await;
@@ -440,6 +449,19 @@ async fn a_new_roles_group_is_sent_only_when_the_authoriser_takes_it() {
 #[tokio::test]
 async fn a_clean_up_takes_everything_away_and_puts_nothing_back() {
     let (gate, fake) = world().await;
+    fake.put_namespace("shop");
+    gate.project("shop", "fake", &["shop"]).await;
+    until("a project is bound", &gate, || {
+        let paths = fake.paths();
+        paths
+            .iter()
+            .filter(|it| it.starts_with("namespaces/shop/"))
+            .count()
+            == 3
+            && paths.iter().any(|it| it.contains("palisade:impersonator:"))
+    })
+    .await;
+    until_in_step(&gate).await;
     let token = gate.user("root").await;
     gate.bind_global("admin", "root").await;
     let path = "/apis/palisade.dev/v1alpha1/clusters/fake/cleanup";

@@ -195,6 +195,14 @@ impl FakeCluster {
         );
     }
 
+    /// A namespace is being deleted: nothing can be made in it any more.
+    pub(crate) fn end_namespace(&self, name: &str) {
+        self.put(
+            &format!("namespaces/{name}"),
+            json!({"metadata": {"name": name, "deletionTimestamp": "2026-11-26T12:00:00Z"}}),
+        );
+    }
+
     /// A namespace goes, with all that is in it.
     pub(crate) fn delete_namespace(&self, name: &str) {
         let inside = format!("namespaces/{name}/");
@@ -239,6 +247,19 @@ impl FakeCluster {
             state.log.clear();
         }
         self.cut();
+    }
+
+    /// Tells every open watch that its past is forgotten, by an event, as an API server does when it has compacted.
+    pub(crate) fn expire(&self) {
+        let mut state = self.shared.lock();
+        state.version += 1;
+        let version = state.version;
+        state.oldest = version;
+        state.log.clear();
+        let status = json!({"kind": "Status", "code": 410, "message": "too old resource version"});
+        state.log.push((version, "ERROR", String::new(), status));
+        drop(state);
+        self.shared.tell();
     }
 
     /// Ends every open connection.
@@ -305,11 +326,12 @@ impl State {
     fn events(&self, question: &Question, after: u64) -> (String, u64) {
         let mut text = String::new();
         for (version, kind, path, object) in &self.log {
-            if *version <= after || resource_of(path) != question.resource {
+            let is_about = resource_of(path) == question.resource || *kind == "ERROR";
+            if *version <= after || !is_about {
                 continue;
             }
             // As an API server does: what a selector no longer matches is gone for its watchers.
-            let kind = if question.selects(object) {
+            let kind = if *kind == "ERROR" || question.selects(object) {
                 *kind
             } else {
                 "DELETED"
@@ -467,7 +489,12 @@ fn judge(
             )
         }
         Method::POST if path.ends_with("selfsubjectaccessreviews") => {
-            let name = &body["spec"]["resourceAttributes"]["name"];
+            let wish = &body["spec"]["resourceAttributes"];
+            // A group by its name; an extra by the wildcard that stands for all of them.
+            let name = match wish["resource"].as_str() {
+                Some("groups") => &wish["name"],
+                _ => &wish["group"],
+            };
             let heard = !shared.deaf.load(SeqCst);
             let allowed = heard
                 && shared.lock().objects.iter().any(|(path, object)| {

@@ -55,6 +55,11 @@ impl Gate {
 
     /// With further lines of configuration.
     pub(crate) async fn start_configured(lines: &str) -> Self {
+        Self::start_paced(lines, 20).await
+    }
+
+    /// With so many writes a second to each cluster.
+    pub(crate) async fn start_paced(lines: &str, writes: u32) -> Self {
         canary::watch_log();
         let folder = tempfile::tempdir().unwrap();
         let (cert, key, ca_pem) = certificate(folder.path());
@@ -64,7 +69,7 @@ impl Gate {
             "{lines}external_url: https://localhost\n\
              tls: {{cert_file: {}, key_file: {}}}\n\
              state: {{store: store, key_file: keys}}\n\
-             clusters: {{danger_allow_loopback_clusters: true}}\n\
+             clusters: {{danger_allow_loopback_clusters: true, writes_per_second: {writes}}}\n\
              audit: {{output: file, path: audit.log}}\n",
             cert.display(),
             key.display()
@@ -206,6 +211,12 @@ impl Gate {
         self.put(stored.object, stored.private).await;
     }
 
+    /// Says that the cluster was read and takes these groups: of one that cannot be read by itself.
+    pub(crate) fn observed(&self, name: &str, groups: &[&str]) {
+        let entry = self.app.registry().entry(name).unwrap();
+        entry.standing().groups().observe(groups);
+    }
+
     /// A cluster role that allows everything on pods.
     pub(crate) async fn role(&self, name: &str) {
         self.role_with(name, "pods", &["*"]).await;
@@ -257,28 +268,51 @@ impl Gate {
 
     /// A project of a cluster.
     pub(crate) async fn project(&self, name: &str, cluster: &str, namespaces: &[&str]) {
-        let spec = ProjectSpec {
-            cluster: cluster.to_owned(),
-            namespaces: namespaces.iter().map(ToString::to_string).collect(),
-            ..ProjectSpec::default()
-        };
-        self.put(Project::new(name, spec), Nothing::default()).await;
+        let mut project = Project::new(
+            name,
+            ProjectSpec {
+                cluster: cluster.to_owned(),
+                namespaces: namespaces.iter().map(ToString::to_string).collect(),
+                ..ProjectSpec::default()
+            },
+        );
+        // One that is there stays the same one.
+        if let Some(kv) = self.store.get(&Project::key(name)).await.unwrap() {
+            let known = Stored::<Project>::decode(&kv.key, &kv.value, kv.mod_revision).unwrap();
+            project.metadata.uid = known.object.metadata.uid;
+        }
+        self.put(project, Nothing::default()).await;
     }
 
     /// A role of scope project for a user.
     pub(crate) async fn bind_project(&self, role: &str, user: &str, project: &str) {
+        let subject = Subject {
+            kind: SubjectKind::User,
+            name: user.to_owned(),
+            uid: self.uid(user).await,
+        };
+        self.bind_in_project(role, subject, project).await;
+    }
+
+    /// The same for a group.
+    pub(crate) async fn bind_group_in_project(&self, role: &str, group: &str, project: &str) {
+        let subject = Subject {
+            kind: SubjectKind::Group,
+            name: group.to_owned(),
+            uid: self.get::<Group>(group).await.object.metadata.uid,
+        };
+        self.bind_in_project(role, subject, project).await;
+    }
+
+    async fn bind_in_project(&self, role: &str, subject: Subject, project: &str) {
+        let name = format!("{role}-{}-{project}", subject.name);
         let spec = BindingSpec {
             role: role.to_owned(),
-            subject: Subject {
-                kind: SubjectKind::User,
-                name: user.to_owned(),
-                uid: self.uid(user).await,
-            },
+            subject,
             project: project.to_owned(),
             project_uid: self.get::<Project>(project).await.object.metadata.uid,
             ..BindingSpec::default()
         };
-        let name = format!("{role}-{user}-{project}");
         self.put(Binding::new(name, spec), Nothing::default()).await;
     }
 

@@ -23,9 +23,9 @@ fn batch(changes: Vec<Change>, complete: bool) -> Batch {
 }
 
 #[test]
-fn every_change_of_the_policy_is_told_once_it_counts() {
+fn what_clusters_are_to_hold_is_told_once_it_counts_and_nothing_else_is() {
     let authz = Authz::new(BTreeMap::new());
-    let mut changes = authz.changes();
+    let mut changes = authz.shape_changes();
     let is_told = |changes: &mut watch::Receiver<u64>| {
         let told = changes.has_changed().unwrap();
         changes.mark_unchanged();
@@ -41,7 +41,7 @@ fn every_change_of_the_policy_is_told_once_it_counts() {
     let mut project = Project::new("shop", spec);
     project.metadata.uid = "u-shop".to_owned();
     // Half of a transaction is no change yet.
-    authz.apply(&batch(vec![put(cluster)], false));
+    authz.apply(&batch(vec![put(cluster.clone())], false));
     assert!(!is_told(&mut changes));
     authz.apply(&batch(vec![put(project)], true));
     assert!(is_told(&mut changes));
@@ -65,6 +65,13 @@ fn every_change_of_the_policy_is_told_once_it_counts() {
         vec![put(Binding::new("b", BindingSpec::default()))],
         true,
     ));
+    assert!(
+        !is_told(&mut changes),
+        "who holds a role is no cluster's affair"
+    );
+    authz.apply(&batch(vec![put(cluster)], true));
+    assert!(!is_told(&mut changes), "it is registered already");
+    authz.apply(&batch(vec![put(Role::new("r", RoleSpec::default()))], true));
     assert!(is_told(&mut changes));
     let gone = Change::Delete {
         key: Project::key("shop"),

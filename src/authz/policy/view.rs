@@ -171,6 +171,11 @@ impl<'p> RoleView<'p> {
         &self.role.spec
     }
 
+    /// Whether anybody can hold it: one that inherits from itself grants nothing.
+    pub fn counts(&self) -> bool {
+        self.policy.roles.counts(self.id, self.role.spec.scope)
+    }
+
     /// All rules that it has: its own, then inherited ones; each with the role that it comes from and its
     /// place in that role's list.
     pub fn rules(&self) -> impl Iterator<Item = (&'p str, usize, &'p PolicyRule)> {
@@ -182,6 +187,11 @@ impl<'p> RoleView<'p> {
 }
 
 impl Policy {
+    /// Whether there is a cluster of this name.
+    pub fn is_registered(&self, cluster: &str) -> bool {
+        self.clusters.registered(cluster).is_some()
+    }
+
     /// The projects of a cluster.
     pub fn projects_on<'p>(
         &'p self,

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: an object is written only if policy wants it, and removed only if it is ours (see
 //! [`Book::difference`]); doing what the differences say leads to a cluster without differences; nothing is
-//! ever written into a protected namespace ([`super::plan::PROTECTED`]), or into one that is not there.
+//! ever written into a namespace that no project can hold
+//! ([`crate::objects::namespaces::RESERVED`]), or into one that is not there.
 //!
 //! What could go wrong: an object of somebody else that is taken for ours. Ours is what carries a name that
 //! only policy makes *and* our label, or, for a binding, a grant group among its subjects: a binding under
@@ -11,12 +12,13 @@
 
 use super::{
     content::{Content, Key, Seen, Version, Who},
-    plan::{Plan, ProjectRef, bound, is_protected, role},
+    plan::{Plan, ProjectRef, bound, role},
 };
 use crate::{
     clusters::manifest::{self, IMPERSONATOR_ROLE, RECONCILER_ROLE},
     objects::{
         grant_group::{self, project_cluster_role},
+        namespaces::can_be_held,
         rules::PolicyRule,
     },
 };
@@ -95,6 +97,11 @@ impl Book {
         }
     }
 
+    /// What is wanted.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// Policy has changed: all [`Book::keys`] are to be looked at.
     pub(super) fn replan(&mut self, plan: Plan) {
         self.objects = plan.objects();
@@ -145,6 +152,12 @@ impl Book {
 
     fn is_fresh(&self, namespace: &str) -> bool {
         self.namespaces.get(namespace).is_some_and(|it| it.fresh)
+    }
+
+    /// Names of the new namespaces.
+    pub(super) fn fresh(&self) -> Vec<Box<str>> {
+        let fresh = self.namespaces.iter().filter(|(_, it)| it.fresh);
+        fresh.map(|(name, _)| name.clone()).collect()
     }
 
     /// All of a new namespace's bindings are there.
@@ -362,7 +375,7 @@ impl Book {
         }
         // What is in a namespace that is going, or not known yet, goes with it or is looked at again.
         if let Some(namespace) = key.namespace()
-            && (is_protected(namespace)
+            && (!can_be_held(namespace)
                 || self
                     .namespaces
                     .get(namespace)

@@ -2,26 +2,21 @@
 
 use super::content::{Bound, Content, Key, RoleRef, Who};
 use crate::{
+    authz::{Authz, policy::ProjectView},
     clusters::{
         IMPERSONATOR, NAMESPACE, RECONCILER,
         manifest::{self, IMPERSONATOR_ROLE, RECONCILER_ROLE, Roles},
     },
-    objects::{check_label, grant_group::project_cluster_role, rules::PolicyRule},
+    objects::{
+        grant_group::project_cluster_role,
+        namespaces::{Pattern, can_be_held},
+        rules::PolicyRule,
+    },
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
-
-/// Namespaces that nothing is ever written to, whatever policy says: who holds a role there holds the
-/// cluster, or the gateway's accounts.
-pub(super) const PROTECTED: [&str; 4] =
-    ["kube-system", "kube-public", "kube-node-lease", NAMESPACE];
-
-/// Whether nothing is ever written to a namespace.
-pub(super) fn is_protected(namespace: &str) -> bool {
-    PROTECTED.contains(&namespace)
-}
 
 /// A project, as its cluster is told of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +25,8 @@ pub struct ProjectRef {
     pub uid: Box<str>,
     /// For people to read.
     pub name: Box<str>,
+    /// What it claims; what it holds of that [`Plan::project_of`] says.
+    pub namespaces: Box<[Pattern]>,
 }
 
 /// Whether the accounts' own rules are looked after.
@@ -67,6 +64,38 @@ impl std::fmt::Debug for Plan {
 }
 
 impl Plan {
+    /// What policy wants of the cluster of this name: its roles, and for every project every role of scope
+    /// project, whether somebody holds it or not. So a new member, the first of a role too, touches no cluster;
+    /// what it costs, a few bindings of nobody in each namespace, costs an API server nothing.
+    pub fn of(authz: &Arc<Authz>, cluster: &str) -> Self {
+        let policy = authz.policy();
+        let projects: Vec<Arc<ProjectRef>> = policy.projects_on(cluster).map(project).collect();
+        let by_uid: HashMap<Box<str>, Arc<ProjectRef>> = projects
+            .iter()
+            .map(|project| (project.uid.clone(), Arc::clone(project)))
+            .collect();
+        // The policy of the moment of asking: an old one that is held on to would keep a second copy of all
+        // bindings in memory. A project that came since is not in this plan; another plan is on its way.
+        let (authz, cluster) = (Arc::clone(authz), cluster.to_owned());
+        let holder: Holder = Arc::new(move |namespace| {
+            let policy = authz.policy();
+            let project = policy.project_of(&cluster, namespace)?;
+            by_uid.get(project.uid()).cloned()
+        });
+        Self {
+            projects,
+            holder,
+            ..Self::of_roles(Roles::of(&policy))
+        }
+    }
+
+    /// Whether both want the same: most changes of policy are another cluster's.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.accounts == other.accounts
+            && self.projects == other.projects
+            && self.roles == other.roles
+    }
+
     /// Without projects.
     pub fn of_roles(roles: Roles) -> Self {
         Self {
@@ -87,8 +116,9 @@ impl Plan {
 
     /// The project that holds a namespace; none holds a protected one.
     pub fn project_of(&self, namespace: &str) -> Option<Arc<ProjectRef>> {
-        // A name that bends a path is none that an API server gives.
-        if is_protected(namespace) || check_label(namespace).is_err() {
+        // Whatever policy says: who holds a role in one of the cluster's own namespaces holds the cluster, or the
+        // gateway's accounts. And a name that bends a path is none that an API server gives.
+        if !can_be_held(namespace) {
             return None;
         }
         (self.holder)(namespace)
@@ -146,6 +176,14 @@ impl Plan {
         }
         shards
     }
+}
+
+fn project(view: ProjectView<'_>) -> Arc<ProjectRef> {
+    Arc::new(ProjectRef {
+        uid: view.uid().into(),
+        name: view.name().into(),
+        namespaces: view.namespaces().into(),
+    })
 }
 
 pub(super) fn role(rules: Vec<PolicyRule>) -> Content {

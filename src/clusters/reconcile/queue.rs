@@ -1,14 +1,14 @@
 //! What is still to be done on a cluster, and when: the order, the pace, the pauses.
 //!
 //! Guarantees: at most one action on an object at a time; a phase that others rest on is over before they
-//! begin; at most one write every [`PACE`], however much there is to do.
+//! begin; at most one write at a time of the pace that is configured, however much there is to do.
 //!
 //! What could go wrong: an object that cannot be written (its own tries become rare, the others go on), a
 //! cluster that cannot take anything at the moment (everything waits), somebody who undoes every write (from
 //! the sixth on the object is left alone for longer and longer).
 
 use super::{book::Phase, content::Key};
-use crate::{clusters::keeper::share, status::clock};
+use crate::{clusters::keeper::share, config::live::Live, status::clock};
 use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,9 +16,6 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Between two writes to one cluster: twenty a second, evenly, so that something urgent never waits longer
-/// than this for its turn.
-pub(super) const PACE: Duration = Duration::from_millis(50);
 /// First pause of an object that was refused: mostly an authoriser that has not heard of a rule yet.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause of an object that is refused again and again.
@@ -70,6 +67,8 @@ pub(super) struct Queue {
     next_write: Instant,
     rest: Duration,
     numbers: u64,
+    /// Between two writes: evenly, so that something urgent never waits longer than this for its turn.
+    pace: Live<Duration>,
 }
 
 /// Why an object is looked at.
@@ -83,7 +82,7 @@ pub(super) enum Cause {
 
 impl Queue {
     /// An empty one.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, pace: Live<Duration>) -> Self {
         Self {
             waiting: BTreeMap::new(),
             begun: HashMap::new(),
@@ -91,6 +90,7 @@ impl Queue {
             next_write: now,
             rest: REST_FIRST,
             numbers: 0,
+            pace,
         }
     }
 
@@ -183,7 +183,7 @@ impl Queue {
         let Some(waiting) = self.waiting.remove(key) else {
             return;
         };
-        self.next_write = now + PACE;
+        self.next_write = now + self.pace.get();
         if waiting.drift {
             self.warm(key, now);
         }
@@ -257,13 +257,16 @@ impl Queue {
 mod tests {
     use super::*;
 
+    /// Twenty a second.
+    const PACE: Duration = Duration::from_millis(50);
+
     fn key(name: &str) -> Key {
         Key::Binding("shop".into(), name.into())
     }
 
     fn filled(keys: &[(&str, Phase)]) -> (Queue, Instant) {
         let now = Instant::now();
-        let mut queue = Queue::new(now);
+        let mut queue = Queue::new(now, Live::fixed(PACE));
         for (name, phase) in keys {
             assert!(queue.want(&key(name), *phase, Cause::Policy, now));
         }
@@ -374,7 +377,7 @@ mod tests {
     #[test]
     fn who_undoes_every_write_is_answered_ever_more_slowly() {
         let mut now = Instant::now();
-        let mut queue = Queue::new(now);
+        let mut queue = Queue::new(now, Live::fixed(PACE));
         let mut pauses = Vec::new();
         for _ in 0..14 {
             queue.want(&key("a"), Phase::Rest, Cause::Drift, now);
@@ -395,7 +398,7 @@ mod tests {
     #[test]
     fn what_policy_changes_again_and_again_is_written_at_once() {
         let mut now = Instant::now();
-        let mut queue = Queue::new(now);
+        let mut queue = Queue::new(now, Live::fixed(PACE));
         for _ in 0..30 {
             queue.want(&key("a"), Phase::Groups, Cause::Policy, now);
             assert_eq!(queue.next(now), Some(key("a")));

@@ -69,6 +69,8 @@ pub(super) struct Session {
     known: BTreeSet<String>,
     /// Those that the authoriser is being asked about.
     hearing: BTreeSet<String>,
+    /// Told when clusters are to hold something else.
+    policy: watch::Receiver<u64>,
     replan_at: Option<Instant>,
     planned: Instant,
     note_at: Option<Instant>,
@@ -107,6 +109,8 @@ impl Session {
             });
         }
         let now = Instant::now();
+        // Listening before looking: what changes in between is not missed.
+        let policy = place.clusters.registry().policy_changes();
         let plan = place.clusters.registry().plan(&entry.cluster);
         Some(Self {
             cluster: place.name.clone(),
@@ -118,7 +122,7 @@ impl Session {
             credential,
             standing,
             book: Book::new(plan),
-            queue: Queue::new(now),
+            queue: Queue::new(now, place.pace.clone()),
             writers,
             news,
             work,
@@ -127,6 +131,7 @@ impl Session {
             unwritten: None,
             known: BTreeSet::new(),
             hearing: BTreeSet::new(),
+            policy,
             replan_at: None,
             planned: now,
             note_at: Some(now),
@@ -136,7 +141,6 @@ impl Session {
 
     /// Runs until the cluster's server, credential or registration is another one.
     pub(super) async fn run(mut self, clusters: &mut watch::Receiver<u64>) {
-        let mut policy = self.clusters.registry().policy_changes();
         let mut news = Vec::with_capacity(BATCH);
         loop {
             self.write_what_is_due();
@@ -157,7 +161,7 @@ impl Session {
                     // A task of ours that panicked: from the beginning, and not in a hurry.
                     Err(_) => return sleep(AFTER_PANIC).await,
                 },
-                changed = policy.changed() => {
+                changed = self.policy.changed() => {
                     if changed.is_err() {
                         return;
                     }
@@ -194,10 +198,12 @@ impl Session {
     fn wake(&self) -> Instant {
         /// A change wakes the loop; this only bounds what a mistake of ours would cost.
         const LONG: Duration = Duration::from_mins(10);
-        let writes = self.queue.wake().filter(|_| !self.writers.is_empty());
-        // What is due and cannot begin waits for the end of something that wakes the loop by itself.
         let now = Instant::now();
-        let writes = writes.filter(|at| *at > now);
+        let writes = self.queue.wake().filter(|at| {
+            // Due since the last look, a moment ago: at once. What cannot begin waits for the end of something
+            // that wakes the loop by itself.
+            !self.writers.is_empty() && (*at > now || self.queue.next(now).is_some())
+        });
         let times = [
             writes,
             self.replan_at,
@@ -205,6 +211,11 @@ impl Session {
         ];
         let first = times.into_iter().flatten().min();
         first.unwrap_or(now + LONG)
+    }
+
+    /// Whether policy may want something else than the book says.
+    fn replans(&self) -> bool {
+        self.replan_at.is_some() || self.policy.has_changed().unwrap_or(false)
     }
 
     fn replan_if_due(&mut self) {
@@ -217,10 +228,13 @@ impl Session {
         let Some(entry) = registry.entry(&self.cluster) else {
             return;
         };
-        self.book.replan(registry.plan(&entry.cluster));
-        self.queue.hurry(now);
-        self.look_at_everything(Cause::Policy);
-        self.groups_changed(Trust::Ask);
+        let plan = registry.plan(&entry.cluster);
+        if !plan.is_same(self.book.plan()) {
+            self.book.replan(plan);
+            self.queue.hurry(now);
+            self.look_at_everything(Cause::Policy);
+            self.groups_changed(Trust::Ask);
+        }
         self.planned = Instant::now();
     }
 

@@ -1,10 +1,11 @@
 use super::*;
 use crate::{
     clusters::credential::HeldToken,
-    objects::{ClusterPrivate, ClusterSpec, RoleScope},
+    objects::{ClusterPrivate, ClusterSpec},
     store::KeyValue,
 };
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 fn keyring() -> Arc<Keyring> {
@@ -14,9 +15,9 @@ fn keyring() -> Arc<Keyring> {
 
 fn registry(keyring: &Arc<Keyring>) -> Registry {
     Registry::new(
+        Arc::new(Authz::new(BTreeMap::new())),
         Arc::clone(keyring),
         Reach::Clusters,
-        BTreeMap::new(),
         Arc::default(),
     )
 }
@@ -149,31 +150,6 @@ fn a_refused_credential_is_answered_without_being_sent_again() {
     ));
     put(&registry, here.clone(), sealed(&keyring, &here, "two"), 2);
     assert_eq!(token(&registry), "Bearer two");
-}
-
-#[test]
-fn stored_roles_stand_beside_the_built_in_ones_and_never_above() {
-    let keyring = keyring();
-    let spec = |text: &str| RoleSpec {
-        scope: RoleScope::Cluster,
-        description: text.to_owned(),
-        ..RoleSpec::default()
-    };
-    let base = BTreeMap::from([("owner".to_owned(), spec("built-in"))]);
-    let registry = Registry::new(Arc::clone(&keyring), Reach::Clusters, base, Arc::default());
-    for name in ["owner", "mine"] {
-        let role = Role::new(name, spec("stored"));
-        let value = Stored::new(role, <Role as Kind>::Private::default()).encode();
-        change(&registry, put_of(Role::key(name), value, 1), 1);
-    }
-    let roles = registry.roles();
-    let text = |name| {
-        roles
-            .get(name)
-            .map(|role: &RoleSpec| role.description.as_str())
-    };
-    assert_eq!(text("owner"), Some("built-in"));
-    assert_eq!(text("mine"), Some("stored"));
 }
 
 #[test]

@@ -282,6 +282,10 @@ fn cluster_errors() -> Vec<(&'static str, Error)> {
             ProxyError::ActingNotSynced("prod".into()).into(),
         ),
         (
+            "a project's member on a cluster that was not read yet, right after a start",
+            ProxyError::NotRead("prod".into()).into(),
+        ),
+        (
             "an identity that fits no header",
             ProxyError::Identity.into(),
         ),

@@ -138,7 +138,7 @@ pub enum UpstreamFailure {
     CredentialRefused,
     /// A protocol that was not asked for.
     OtherProtocol,
-    /// The cluster has no usable registration or credential.
+    /// The cluster has no usable registration or credential, or was not read yet.
     NotReady,
     /// The gateway could not build the request.
     NotSent,
@@ -286,6 +286,30 @@ pub enum ClusterHealth {
     Pending,
     /// It was not asked yet.
     Unknown,
+}
+
+/// Whether a cluster holds what policy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum ClusterStep {
+    /// It does.
+    InStep,
+    /// Something is still to be written, or cannot be.
+    Behind,
+    /// It was not read yet, or cannot be read.
+    Unknown,
+}
+
+/// What became of a write to a cluster's roles and bindings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum ClusterWrite {
+    /// An object was written.
+    Written,
+    /// An object was removed.
+    Removed,
+    /// The cluster did not take it, or did not answer.
+    Failed,
 }
 
 /// What became of a line of the audit log.

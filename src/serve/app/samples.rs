@@ -3,19 +3,22 @@
 use crate::{
     authn::passwords::Passwords,
     clusters::{Registry, registry::Entry},
-    objects::Health,
+    objects::{Health, Step},
     observe::{
         audit::Counts,
         metrics::{
             Family, Metrics,
             catalog::{self as c, Metric},
-            labels::{AuditEnd, ClusterHealth},
+            labels::{AuditEnd, ClusterHealth, ClusterStep, ClusterWrite},
             meter,
         },
     },
     store::follow::Follower,
 };
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 /// Registers all of them.
 pub(super) fn register(
@@ -28,6 +31,7 @@ pub(super) fn register(
     of_store(metrics, follower);
     of_audit(metrics, audit);
     of_clusters(metrics, registry);
+    of_standing(metrics, registry);
     let own = passwords.clone();
     metrics.sample(&c::HASHES_RUNNING, move |f| {
         f.gauge(&[], whole(own.running()))
@@ -103,6 +107,39 @@ fn of_clusters(metrics: &Metrics, registry: &Arc<Registry>) {
     );
 }
 
+/// How clusters stand to policy.
+fn of_standing(metrics: &Metrics, registry: &Arc<Registry>) {
+    each(metrics, registry, &c::CLUSTER_STEP, |f, name, entry| {
+        let now = step(entry.standing().view().status.state);
+        let mut all = <ClusterStep as strum::VariantArray>::VARIANTS.iter();
+        all.try_for_each(|state| f.gauge(&[name, (*state).into()], i64::from(*state == now)))
+    });
+    each(metrics, registry, &c::CLUSTER_BEHIND, |f, name, entry| {
+        f.gauge(&[name], whole(entry.standing().view().status.behind))
+    });
+    each(metrics, registry, &c::CLUSTER_FOREIGN, |f, name, entry| {
+        f.gauge(&[name], whole(entry.standing().view().status.foreign))
+    });
+    each(metrics, registry, &c::CLUSTER_WRITES, |f, name, entry| {
+        let tally = &entry.standing().tally;
+        let results = [
+            (ClusterWrite::Written, &tally.writes),
+            (ClusterWrite::Removed, &tally.removals),
+            (ClusterWrite::Failed, &tally.failures),
+        ];
+        let mut results = results.into_iter();
+        results.try_for_each(|(result, counted)| {
+            f.count(&[name, result.into()], counted.load(Relaxed))
+        })
+    });
+    each(metrics, registry, &c::CLUSTER_DRIFT, |f, name, entry| {
+        f.count(&[name], entry.standing().tally.drift.load(Relaxed))
+    });
+    each(metrics, registry, &c::CLUSTER_LISTS, |f, name, entry| {
+        f.count(&[name], entry.standing().tally.lists.load(Relaxed))
+    });
+}
+
 /// Writes a metric for every cluster, up to the bound on series.
 fn each(
     metrics: &Metrics,
@@ -131,6 +168,14 @@ fn health(health: Health) -> ClusterHealth {
         Health::Refused => ClusterHealth::Refused,
         Health::Pending => ClusterHealth::Pending,
         Health::Unknown => ClusterHealth::Unknown,
+    }
+}
+
+fn step(step: Step) -> ClusterStep {
+    match step {
+        Step::InStep => ClusterStep::InStep,
+        Step::Behind => ClusterStep::Behind,
+        Step::Unknown => ClusterStep::Unknown,
     }
 }
 

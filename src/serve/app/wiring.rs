@@ -13,7 +13,7 @@ use crate::{
     clusters::{Clusters, Registry, keeper, service},
     config::{self, AuditOutput, AuditSync, Config, live::LiveConfig},
     gateway::{self, Entry, Gateway},
-    objects::{Role, RoleSpec},
+    objects::Role,
     observe::{
         audit::{self, Audit},
         metrics::Metrics,
@@ -28,8 +28,8 @@ use crate::{
     store::follow::{Batch, Follower},
 };
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -42,7 +42,6 @@ pub(in crate::serve) struct Views {
     pub(in crate::serve) authz: Arc<Authz>,
     index: Arc<Index>,
     pub(in crate::serve) providers: Arc<Providers>,
-    built_in: BTreeMap<String, RoleSpec>,
     /// Held while the store's changes or another policy folder go into all of them: whom a folder names is
     /// looked up in the index, which must not change meanwhile.
     turn: Arc<Mutex<()>>,
@@ -50,24 +49,21 @@ pub(in crate::serve) struct Views {
 
 impl Views {
     pub(super) fn new(config: &Config, state: &State, metrics: &Metrics) -> Self {
-        let built_in: BTreeMap<String, RoleSpec> = built_in()
-            .map(|role| (role.metadata.name.clone(), role.spec.clone()))
-            .collect();
-        let keyring = Arc::clone(&state.keyring);
+        let roles = built_in().map(|role| (role.metadata.name.clone(), role.spec.clone()));
+        let authz = Arc::new(Authz::new(roles.collect()));
         let index = Arc::new(Index::new());
         let providers = Arc::new(Providers::new(Arc::clone(&index)));
         providers.replace(&config.providers);
         Self {
             registry: Arc::new(Registry::new(
-                keyring,
+                Arc::clone(&authz),
+                Arc::clone(&state.keyring),
                 reach(config),
-                built_in.clone(),
                 Arc::clone(&metrics.meters),
             )),
-            authz: Arc::new(Authz::new(built_in.clone())),
+            authz,
             index,
             providers,
-            built_in,
             turn: Arc::default(),
         }
     }
@@ -80,10 +76,6 @@ impl Views {
         if !clashes.is_empty() {
             return Err(clashes);
         }
-        let mut roles = self.built_in.clone();
-        let own = folder.roles();
-        roles.extend(own.map(|(name, role)| (name.clone(), role.spec.clone())));
-        self.registry.set_base_roles(roles);
         self.authz.set_folder(folder, &self.index);
         Ok(())
     }
@@ -181,8 +173,13 @@ impl Wiring<'_> {
     /// What is looked after until the end: the clusters' health and tokens, what
     /// providers say of accounts, and when tokens were used.
     pub(super) fn keep(&self, clusters: &Arc<Clusters>, end: &CancellationToken) {
-        let interval = self.config.part(|config| config.clusters.health_interval);
-        let health = keeper::run(Arc::clone(clusters), interval, end.clone());
+        let settings = keeper::Settings {
+            health_interval: self.config.part(|config| config.clusters.health_interval),
+            write_pace: self
+                .config
+                .part(|config| Duration::from_secs(1) / config.clusters.writes_per_second.max(1)),
+        };
+        let health = keeper::run(Arc::clone(clusters), settings, end.clone());
         self.background.spawn(health);
         let refresher = Refresher {
             providers: Arc::clone(&self.views.providers),

@@ -35,6 +35,7 @@ async fn gate() -> (Gate, FakeApi, String, String) {
     let fake = FakeApi::start(&["h2", "http/1.1"]).await;
     let gate = Gate::start().await;
     gate.cluster("fake", &fake).await;
+    gate.observed("fake", &[]);
     let root = admin(&gate).await;
     let ann = gate.user("ann").await;
     (gate, fake, root, ann)

@@ -1,11 +1,8 @@
 use super::{
-    super::{
-        content::{Bound, RoleRef, Wire},
-        plan::PROTECTED,
-    },
+    super::content::{Bound, RoleRef, Wire},
     *,
 };
-use crate::clusters::manifest::Roles;
+use crate::{clusters::manifest::Roles, objects::namespaces::RESERVED};
 use proptest::prelude::*;
 
 fn rules(verbs: &[&str]) -> Vec<PolicyRule> {
@@ -34,6 +31,7 @@ fn plan(roles: Roles, projects: &[&str]) -> Plan {
         Arc::new(ProjectRef {
             uid: format!("uid-{name}").into(),
             name: (*name).into(),
+            namespaces: Box::default(),
         })
     };
     let projects: Vec<Arc<ProjectRef>> = projects.iter().map(project).collect();
@@ -250,6 +248,7 @@ fn a_namespace_that_changes_hands_is_never_without_and_never_in_both() {
             Some(Arc::new(ProjectRef {
                 uid: "uid-bank".into(),
                 name: "bank".into(),
+                namespaces: Box::default(),
             }))
         }),
         ..plan(all, &["shop", "bank"])
@@ -273,6 +272,7 @@ fn protected_ending_and_unknown_namespaces_are_never_written_to() {
             Some(Arc::new(ProjectRef {
                 uid: "u".into(),
                 name: "all".into(),
+                namespaces: Box::default(),
             }))
         }),
         ..plan(all, &[])
@@ -285,9 +285,9 @@ fn protected_ending_and_unknown_namespaces_are_never_written_to() {
         );
         (key, seen(content, true))
     };
-    let mut cluster = Cluster::of(PROTECTED.into_iter().map(stray));
+    let mut cluster = Cluster::of(RESERVED.into_iter().map(stray));
     cluster.objects.extend([stray("ending"), stray("unknown")]);
-    let mut namespaces: Vec<(&str, Life)> = PROTECTED.map(|name| (name, Life::New)).into();
+    let mut namespaces: Vec<(&str, Life)> = RESERVED.map(|name| (name, Life::New)).into();
     namespaces.extend([
         ("ending", Life::Ending),
         ("bad/../name", Life::New),
@@ -298,7 +298,7 @@ fn protected_ending_and_unknown_namespaces_are_never_written_to() {
     let there: Vec<&str> = done.iter().filter_map(Key::namespace).collect();
     assert_eq!(there, ["good"]);
     // But nobody has to find out by themselves.
-    assert_eq!(book.foreign().len(), PROTECTED.len() + 2);
+    assert_eq!(book.foreign().len(), RESERVED.len() + 2);
 }
 
 #[test]

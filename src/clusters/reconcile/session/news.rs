@@ -102,6 +102,9 @@ impl Session {
         }
         if first || source == Source::Namespaces {
             self.look_at_everything(Cause::Policy);
+            for name in self.book.fresh() {
+                self.settle(&name);
+            }
         }
         if source == Source::Roles {
             // What stands in a list was not written this very moment.
@@ -114,6 +117,7 @@ impl Session {
         for key in self.book.keys_about(name) {
             self.look(&key, Cause::Policy);
         }
+        self.settle(name);
     }
 
     fn namespace_gone(&mut self, name: &str) {
@@ -158,25 +162,29 @@ impl Session {
             }
             None => {
                 self.queue.settle(key);
-                self.settle_namespace(key);
+                if let Some(namespace) = key.namespace() {
+                    self.settle(namespace);
+                }
             }
         }
     }
 
-    /// A new namespace is new until all its bindings are there.
-    fn settle_namespace(&mut self, key: &Key) {
-        if let Some(namespace) = key.namespace() {
-            let mut keys = self.book.keys_in(namespace).into_iter();
-            if !keys.any(|key| self.queue.has(&key)) {
-                self.book.settle(namespace);
-            }
+    /// A new namespace is new until all its bindings are there; one that no project holds has none to wait for,
+    /// and is as old as the others if a project comes to hold it.
+    fn settle(&mut self, namespace: &str) {
+        let mut keys = self.book.keys_in(namespace).into_iter();
+        if !keys.any(|key| self.queue.has(&key)) {
+            self.book.settle(namespace);
         }
     }
 
-    /// Whether all was read that says something about an object.
+    /// Whether all was read that says something about an object, and the roles: among them is the one that lets the
+    /// account write any other.
     pub(super) fn is_read(&self, key: &Key) -> bool {
         let listed = |source| self.listed.contains_key(&source);
-        listed(source_of(key)) && (key.namespace().is_none() || listed(Source::Namespaces))
+        listed(Source::Roles)
+            && listed(source_of(key))
+            && (key.namespace().is_none() || listed(Source::Namespaces))
     }
 }
 

@@ -43,7 +43,7 @@ impl Session {
             } else {
                 0
             },
-            settled: self.queue.is_stuck() && self.hearing.is_empty() && self.replan_at.is_none(),
+            settled: self.queue.is_stuck() && self.hearing.is_empty() && !self.replans(),
         };
         if view != before {
             self.standing.show(view);

@@ -25,6 +25,57 @@ pub static CREDENTIAL_EXPIRY: Metric = gauge(
     "They are renewed at two thirds of their life. Absent for a cluster without a credential.",
 );
 
+/// In step or not.
+pub static CLUSTER_STEP: Metric = gauge(
+    "palisade_cluster_step",
+    &[CLUSTER, label("state", words::<l::ClusterStep>)],
+    "Whether a cluster's roles and bindings are in this state: 1 for the one that they are in, 0 for the others",
+    "`in_step`: it holds what policy says. `behind`: something is still to be written, or cannot be. `unknown`: it was not \
+     read yet, or cannot be read at the moment. `palisade cluster show` says what and why.",
+);
+
+/// How far behind.
+pub static CLUSTER_BEHIND: Metric = gauge(
+    "palisade_cluster_objects_behind",
+    &[CLUSTER],
+    "Roles and bindings of a cluster that differ from what policy says",
+    "",
+);
+
+/// Bindings of others.
+pub static CLUSTER_FOREIGN: Metric = gauge(
+    "palisade_cluster_foreign_bindings",
+    &[CLUSTER],
+    "Bindings in a cluster that the gateway did not make and that name a group of the gateway's",
+    "Whoever made one gives people of the gateway more than policy says. They are left alone; `palisade cluster show` \
+     names them.",
+);
+
+/// Writes.
+pub static CLUSTER_WRITES: Metric = counter(
+    "palisade_cluster_writes_total",
+    &[CLUSTER, label("result", words::<l::ClusterWrite>)],
+    "Writes of a cluster's roles and bindings, by what became of them",
+    "`failed` ones are tried again, ever more seldom. 0 while nothing changes: giving somebody a role is no write.",
+);
+
+/// Drift.
+pub static CLUSTER_DRIFT: Metric = counter(
+    "palisade_cluster_drift_total",
+    &[CLUSTER],
+    "Roles and bindings of a cluster that were put back, or taken away, because somebody else had changed them",
+    "",
+);
+
+/// Lists.
+pub static CLUSTER_LISTS: Metric = counter(
+    "palisade_cluster_lists_total",
+    &[CLUSTER],
+    "How often one kind of a cluster's objects was read as a whole",
+    "Four at first: namespaces, cluster roles, cluster role bindings, role bindings. After that they are watched, and read \
+     anew only after a break that is too long for a watch.",
+);
+
 /// The cluster's time.
 pub static RESPONSES: Metric = metric(
     Kind::Histogram(ANSWER_BUCKETS),
@@ -67,8 +118,8 @@ pub static FAILURES: Metric = counter(
     "palisade_upstream_failures_total",
     &[CLUSTER, label("reason", words::<l::UpstreamFailure>)],
     "Permitted requests that got no answer from their cluster",
-    "`down`: the cluster is known to be away, so nothing was tried. `not_ready`: it has no credential, or its \
-     registration cannot be used. `not_sent`: the gateway could not build the request, for instance because of too \
+    "`down`: the cluster is known to be away, so nothing was tried. `not_ready`: it has no credential, its \
+     registration cannot be used, or it was not read yet since the start. `not_sent`: the gateway could not build the request, for instance because of too \
      many roles.",
 );
 
