@@ -19,6 +19,7 @@ mod clusters;
 mod control_plane;
 mod crash;
 mod directories;
+mod in_step;
 mod main_job;
 mod own_api;
 mod person;
