@@ -9,7 +9,10 @@ use super::{
     run::{self, Failure},
     session::{self, GatewayArgs},
 };
-use crate::objects::{API_VERSION, Kind};
+use crate::{
+    clusters::client::escape,
+    objects::{API_VERSION, Kind},
+};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -266,21 +269,6 @@ pub fn path<K: Kind>(name: &str) -> String {
         return collection;
     }
     format!("{collection}/{}", escape(name))
-}
-
-/// What a person typed is one segment of a path, or one value of a query, whatever it holds.
-fn escape(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
