@@ -26,6 +26,7 @@ use std::{
 };
 
 mod objects;
+mod projects;
 mod random;
 mod requests;
 mod reviews;

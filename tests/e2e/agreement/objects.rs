@@ -90,7 +90,7 @@ const ROLE_BINDINGS_OF_EACH_NAMESPACE: usize = 35;
 /// Aggregated roles, which the test fills as the controller would.
 pub(super) const AGGREGATED: [&str; 3] = ["gen-all-parts", "gen-chained", "gen-by-expression"];
 
-fn rule(random: &mut Random, may_have_paths: bool) -> Value {
+pub(super) fn rule(random: &mut Random, may_have_paths: bool) -> Value {
     let any = |random: &mut Random, list: Vec<String>, percent: usize| {
         if random.chance(percent) {
             vec!["*".to_owned()]
