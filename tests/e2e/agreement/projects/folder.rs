@@ -201,21 +201,8 @@ pub(super) fn generate(top: &Path, cluster: &LocalCluster, random: &mut Random) 
     fs::write(&file, list.to_string()).unwrap();
     let folder = load_policy(&file).unwrap();
     assert!(folder.mistakes.is_empty(), "{:?}", folder.mistakes);
-    let there = namespaces.values().flatten().map(|(name, _)| name.as_str());
-    let there = there.chain(FREE.into_iter().skip(2));
-    let made: Vec<Value> = there
-        .map(|name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
-        .collect();
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": made});
-    let namespaces_file = top.join("namespaces.json");
-    fs::write(&namespaces_file, list.to_string()).unwrap();
-    succeed(
-        cluster
-            .kubectl()
-            .arg("create")
-            .arg("-f")
-            .arg(&namespaces_file),
-    );
+    let there = namespaces.values().flatten();
+    make(top, cluster, there.map(|(name, _)| name.as_str()));
     Tenants {
         file,
         folder,
@@ -223,4 +210,16 @@ pub(super) fn generate(top: &Path, cluster: &LocalCluster, random: &mut Random) 
         members,
         namespaces,
     }
+}
+
+/// Makes these namespaces, and those of no project.
+fn make<'n>(top: &Path, cluster: &LocalCluster, names: impl Iterator<Item = &'n str>) {
+    let all = names.chain(FREE.into_iter().skip(2));
+    let made: Vec<Value> = all
+        .map(|name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
+        .collect();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": made});
+    let file = top.join("namespaces.json");
+    fs::write(&file, list.to_string()).unwrap();
+    succeed(cluster.kubectl().arg("create").arg("-f").arg(&file));
 }
