@@ -80,6 +80,10 @@ impl Resource for Binding {
         api.manages(caller, self, "get")
     }
 
+    fn own_names(api: &Api, caller: &Caller) -> Option<Vec<String>> {
+        Some(api.bindings_of_projects(caller))
+    }
+
     async fn admit_new(
         &mut self,
         cx: &Context<'_>,

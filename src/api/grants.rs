@@ -45,6 +45,30 @@ impl Api {
         matches!(scope, Some(ScopeView::Project(uid)) if policy.manages(&who(caller), uid, attrs, clock::now()))
     }
 
+    /// Names of the bindings in projects that the caller is in, in order: all that they could manage are among them.
+    pub(super) fn bindings_of_projects(&self, caller: &Caller) -> Vec<String> {
+        let policy = self.authz.policy();
+        let joined = policy.joined(&who(caller), clock::now());
+        let there = policy.bindings().filter(
+            |grant| matches!(grant.scope(), ScopeView::Project(uid) if joined.contains(uid)),
+        );
+        let mut names: Vec<String> = there.map(|grant| grant.name().to_owned()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Names of the projects that the caller is in, or whose cluster they hold a role on, in order.
+    pub(super) fn projects_of(&self, caller: &Caller) -> Vec<String> {
+        let policy = self.authz.policy();
+        let (who, now) = (who(caller), clock::now());
+        let theirs = policy
+            .projects()
+            .filter(|project| policy.holds_any_in(&who, project.uid(), now));
+        let mut names: Vec<String> = theirs.map(|project| project.name().to_owned()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Whether the caller holds any role in a project, or on its cluster.
     pub(super) fn is_in(&self, caller: &Caller, project: &Project) -> bool {
         let uid = &project.metadata.uid;

@@ -124,7 +124,7 @@ pub(super) async fn list<K: Resource>(
     Ok(page(items, revision.or(source.revision), String::new()))
 }
 
-/// The caller's own objects by their names, which the index knows: no walk through everybody's.
+/// The caller's own objects by their names, which are in memory: no walk through everybody's.
 async fn own<K: Resource>(
     cx: &Context<'_>,
     wanted: Wanted,
@@ -136,10 +136,13 @@ async fn own<K: Resource>(
     let mut items: Vec<K> = Vec::new();
     let after = wanted.after.unwrap_or_default();
     for name in names.into_iter().filter(|name| *name > after) {
-        let Some((stored, _)) = cx.load::<K>(&name).await? else {
+        let found = match K::fixed(cx.api, &name) {
+            Some(fixed) => Some(fixed.into_object()),
+            None => cx.load::<K>(&name).await?.map(|(stored, _)| stored.object),
+        };
+        let Some(mut object) = found else {
             continue;
         };
-        let mut object = stored.object;
         if !object.is_own(cx.api, cx.caller) {
             continue;
         }

@@ -73,6 +73,10 @@ impl Resource for Project {
         api.is_in(caller, self)
     }
 
+    fn own_names(api: &Api, caller: &Caller) -> Option<Vec<String>> {
+        Some(api.projects_of(caller))
+    }
+
     async fn admit_new(
         &mut self,
         cx: &Context<'_>,

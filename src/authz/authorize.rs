@@ -226,7 +226,9 @@ impl Authz {
     /// All rules that somebody holds on the own API, with those that everyone holds.
     pub fn own_rules(&self, who: &Who<'_>) -> Vec<PolicyRule> {
         let policy = self.policy.load();
-        let mut held = policy.rules_of(who, Place::Global, clock::now());
+        let now = clock::now();
+        let mut held = policy.rules_of(who, Place::Global, now);
+        held.extend(policy.rules_about_bindings(who, now));
         held.extend(self.everyones.iter().cloned());
         held
     }

@@ -236,6 +236,43 @@ async fn a_binding_of_a_project_becomes_none_of_anything_else() {
     assert_eq!(got.0, 403, "{}", got.1);
 }
 
+// F3: what a review says of bindings is what requests are answered.
+#[tokio::test]
+async fn reviews_know_what_owners_may_do() {
+    let world = World::with_projects().await;
+    world.bind_in("other", "worker", "mia", "store", None).await;
+    let review = async |caller: &Caller, verb: &str, name: &str| {
+        let asked = json!({"group": GROUP, "resource": "bindings", "verb": verb, "name": name});
+        let body = json!({"spec": {"resourceAttributes": asked}});
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let got = world.ask(caller, "POST", path, &body).await;
+        got.1["status"]["allowed"].as_bool().unwrap()
+    };
+    let jane = caller("jane", "u-jane", Reach::Own);
+    let mia = caller("mia", "u-mia", Reach::Own);
+    for (verb, name, allowed) in [
+        ("list", "", true),
+        ("create", "", true),
+        ("delete", "janes", true),
+        ("delete", "other", false),
+        ("delete", "nowhere", false),
+        ("get", "root", false),
+        ("deletecollection", "", false),
+    ] {
+        assert_eq!(review(&jane, verb, name).await, allowed, "{verb} {name}");
+        assert!(!review(&mia, verb, name).await, "mia {verb} {name}");
+    }
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    let rules = |got: Got| got.1["status"]["resourceRules"].to_string();
+    let janes = rules(world.ask(&jane, "POST", path, &json!({"spec": {}})).await);
+    assert!(
+        janes.contains("bindings") && !janes.contains("pods"),
+        "{janes}"
+    );
+    let mias = rules(world.ask(&mia, "POST", path, &json!({"spec": {}})).await);
+    assert!(!mias.contains("bindings"), "{mias}");
+}
+
 #[tokio::test]
 async fn a_member_manages_nobody() {
     let world = World::with_projects().await;
@@ -398,4 +435,28 @@ async fn a_replica_that_cannot_follow_the_store_writes_nothing() {
         );
     }
     assert_eq!(world.root("GET", "users/jane", Value::Null).await.0, 200);
+}
+
+// Who lists what is theirs does not have everybody's read: members of projects are many, and so are bindings.
+#[tokio::test]
+async fn a_list_of_ones_own_reads_no_more_than_that() {
+    let world = World::with_projects().await;
+    for n in 0..300 {
+        world
+            .bind_in(&format!("many-{n}"), "worker", "mia", "store", None)
+            .await;
+    }
+    let Store::Memory(memory) = &world.store else {
+        panic!("another store");
+    };
+    for (path, expected) in [("bindings", vec!["janes"]), ("projects", vec!["shop"])] {
+        let before = memory.reads();
+        let seen = world.jane("GET", path, Value::Null).await;
+        assert_eq!(names(&seen), expected);
+        let reads = memory.reads() - before;
+        assert!(reads < 10, "{path}: {reads} keys were read");
+    }
+    let selected = "bindings?fieldSelector=spec.project%3Dstore";
+    let seen = world.root("GET", selected, Value::Null).await;
+    assert_eq!(names(&seen).len(), 300);
 }

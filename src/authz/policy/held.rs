@@ -4,9 +4,12 @@ use super::super::bits::Bits;
 use super::grants::{self, Holdings, PlaceKey};
 use super::roles::Roles;
 use super::{Attributes, Decision, Place, Policy, RoleId, Spot, Who};
-use crate::objects::{RoleScope, grant_group::GrantGroup};
+use crate::objects::{
+    Binding, GROUP, Kind as _, RoleScope, grant_group::GrantGroup, rules::PolicyRule,
+};
 use jiff::Timestamp;
 use smallvec::SmallVec;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The roles that somebody holds on a cluster, each once.
@@ -204,6 +207,37 @@ impl Policy {
         }
     }
 
+    /// The projects in which `who` holds any role now, by uid; what is held on their clusters does not count.
+    pub fn joined(&self, who: &Who<'_>, now: Timestamp) -> BTreeSet<&str> {
+        let now = grants::instant(now);
+        let mut found = BTreeSet::new();
+        for holdings in self.holdings_of(who).iter() {
+            let live = holdings
+                .projects()
+                .filter(|(project, _)| self.projects.record(*project).is_some())
+                .filter(|(_, held)| held.live(now).next().is_some());
+            found.extend(live.map(|(project, _)| self.projects.uid(project)));
+        }
+        found
+    }
+
+    /// What the roles that `who` holds in projects now say of bindings on the gateway's own API, where it counts for
+    /// those of the project alone.
+    pub fn rules_about_bindings(&self, who: &Who<'_>, now: Timestamp) -> Vec<PolicyRule> {
+        let at = grants::instant(now);
+        let mut roles = Bits::default();
+        for uid in self.joined(who, now) {
+            let held = self.projects.find(uid);
+            let held = held.map(|project| self.roles_in(who, project, at));
+            for role in held.iter().flat_map(Bits::iter) {
+                roles.insert(role);
+            }
+        }
+        let held = roles.iter().filter_map(|role| self.roles.record(role));
+        let rules = held.flat_map(|role| self.roles.rules(role).map(|(.., rule)| rule));
+        rules.filter_map(about_bindings).collect()
+    }
+
     /// Whether a role that is held in this very project allows it. What is held on its cluster does not count here: a
     /// role of scope cluster is for clusters alone.
     pub fn manages(
@@ -314,4 +348,16 @@ impl Policy {
                 })
         })
     }
+}
+
+/// The part of a rule that is about bindings of the gateway's own API.
+fn about_bindings(rule: &PolicyRule) -> Option<PolicyRule> {
+    let names =
+        |list: &[String], wanted: &str| list.iter().any(|entry| entry == wanted || entry == "*");
+    let is_about = names(&rule.api_groups, GROUP) && names(&rule.resources, Binding::PLURAL);
+    is_about.then(|| PolicyRule {
+        api_groups: vec![GROUP.to_owned()],
+        resources: vec![Binding::PLURAL.to_owned()],
+        ..rule.clone()
+    })
 }

@@ -206,6 +206,16 @@ impl Policy {
             .filter_map(|id| self.project_view(id))
     }
 
+    /// Every project.
+    pub fn projects(&self) -> impl Iterator<Item = ProjectView<'_>> {
+        let all = self.projects.iter();
+        all.map(|(id, record)| ProjectView {
+            policy: self,
+            id,
+            record,
+        })
+    }
+
     /// The one project that holds a namespace of a cluster.
     pub fn project_of(&self, cluster: &str, namespace: &str) -> Option<ProjectView<'_>> {
         let cluster = self.clusters.registered(cluster)?;
