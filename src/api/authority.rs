@@ -461,17 +461,15 @@ impl<'a> Authority<'a> {
     /// Whether a subject is the caller, or a group of theirs.
     async fn is_callers(&self, subject: &Subject, proof: &mut Draft) -> Result<bool, ApiError> {
         let caller = self.cx.caller;
-        if subject.kind == SubjectKind::User {
-            let user = self.cx.load::<User>(&subject.name).await?;
-            let Some((stored, key)) = user else {
-                return Ok(false);
-            };
-            proof.prove(&key);
-            let (uid, spec) = (&stored.object.metadata.uid, &stored.object.spec);
-            return Ok(*subject.uid == **uid && **uid == *caller.user_uid && !spec.disabled);
-        }
-        if !caller.groups.iter().any(|uid| **uid == *subject.uid) {
+        let is_named = match subject.kind {
+            SubjectKind::User => *subject.uid == *caller.user_uid,
+            SubjectKind::Group => caller.groups.iter().any(|uid| **uid == *subject.uid),
+        };
+        if !is_named || !self.is_active(proof).await? {
             return Ok(false);
+        }
+        if subject.kind == SubjectKind::User {
+            return Ok(true);
         }
         let group = self.cx.load::<Group>(&subject.name).await?;
         let group = group.filter(|(stored, _)| stored.object.metadata.uid == subject.uid);
@@ -484,6 +482,17 @@ impl<'a> Authority<'a> {
         let mut members = stored.object.spec.members.iter();
         // Whoever acts as somebody else is in the groups that they ask for (`--as-group`).
         Ok(caller.acting.is_some() || members.any(|member| *member.uid == *caller.user_uid))
+    }
+
+    /// Whether the caller is there and not disabled.
+    async fn is_active(&self, proof: &mut Draft) -> Result<bool, ApiError> {
+        let caller = self.cx.caller;
+        let Some((stored, key)) = self.cx.load::<User>(&caller.handle).await? else {
+            return Ok(false);
+        };
+        proof.prove(&key);
+        let (uid, spec) = (&stored.object.metadata.uid, &stored.object.spec);
+        Ok(**uid == *caller.user_uid && !spec.disabled)
     }
 
     /// Whether a subject is a local group that was removed.

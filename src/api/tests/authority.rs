@@ -1,8 +1,14 @@
 //! Nobody gives what they do not hold, where they do not hold it, nor for longer.
 
+use super::super::access::Operation;
+use super::super::authority::Authority;
+use super::super::draft::Draft;
+use super::super::query::DryRun;
+use super::super::resource::Context;
+use super::super::{bound, settle};
 use super::*;
 use crate::objects::{ClusterSpec, GROUP, Project, ProjectSpec};
-use crate::store::EventKind;
+use crate::store::StoreError;
 
 mod clerks;
 
@@ -28,6 +34,17 @@ fn in_project(name: &str, role: &str, user: &str, project: &str) -> Value {
     let mut binding = binding(name, role, user);
     binding["spec"]["project"] = project.into();
     binding
+}
+
+fn binding_of(name: &str, role: &str, user: &str, project: &str) -> Binding {
+    let spec = BindingSpec {
+        role: role.to_owned(),
+        subject: subject(SubjectKind::User, user),
+        project: project.to_owned(),
+        project_uid: format!("u-{project}"),
+        ..BindingSpec::default()
+    };
+    Binding::new(name, spec)
 }
 
 fn forbidden(got: &Got, why: &str) {
@@ -336,73 +353,149 @@ async fn a_right_that_is_gone_gives_nothing() {
     assert_eq!(world.jane("POST", "bindings", wanted).await.0, 403);
 }
 
-/// Where in the store's log a key was first put, and where another was removed.
-async fn order(world: &World, put: &str, removed: &str) -> (Option<u64>, Option<u64>) {
-    let mut log = world.store.watch("/palisade/", 0).await.unwrap();
-    let (mut made, mut gone) = (None, None);
-    let end = world.store.revision().await.unwrap();
-    while let Some(Ok(event)) = log.next().await {
-        match event.kind {
-            EventKind::Put(_) if event.key == put => {
-                made.get_or_insert(event.revision);
-            }
-            EventKind::Delete if event.key == removed => {
-                gone.get_or_insert(event.revision);
-            }
-            EventKind::Put(_) | EventKind::Delete => {}
-        }
-        if event.revision >= end {
-            break;
-        }
-    }
-    (made, gone)
+fn compared(draft: &Draft) -> Vec<&str> {
+    let compares = draft.txn.compares.iter();
+    let mut keys: Vec<&str> = compares.map(|compare| compare.key.as_str()).collect();
+    keys.sort_unstable();
+    keys
 }
 
 // What proves the right is compared in the transaction of the write: there is no moment between the two.
 #[tokio::test]
-async fn a_right_that_is_taken_at_the_same_moment_gives_nothing() {
-    let (mut first, mut refused) = (0, 0);
-    for _ in 0..40 {
-        let world = World::with_projects().await;
-        let (given, taken) = tokio::join!(
-            world.jane("POST", "bindings", in_project("x", "worker", "mia", "shop")),
-            world.root("DELETE", "bindings/janes", Value::Null),
-        );
-        assert_eq!(taken.0, 200, "{}", taken.1);
-        let keys = (Binding::key("x"), Binding::key("janes"));
-        match (given.0, order(&world, &keys.0, &keys.1).await) {
-            (201, (Some(made), Some(gone))) => {
-                assert!(made < gone, "given after it was taken");
-                first += 1;
-            }
-            (403, (None, Some(_))) => refused += 1,
-            other => panic!("{other:?}: {}", given.1),
-        }
+async fn all_that_proves_a_right_is_compared_in_the_write() {
+    let world = World::with_projects().await;
+    world
+        .put(Group::new("team", GroupSpec::default()), "u-team")
+        .await;
+    let jane = caller("jane", "u-jane", Reach::Own);
+    let cx = Context {
+        api: &world.api,
+        caller: &jane,
+        dry_run: DryRun::No,
+    };
+    let authority = Authority::of(&cx, ObjectRef::of::<Binding>("x"));
+    let given = binding_of("x", "worker", "mia", "shop").spec;
+    let mut draft = Draft::default();
+    authority.must_hold(&mut draft, &given).await.unwrap();
+    let proof = [
+        Binding::key("janes"),
+        Project::key("shop"),
+        Role::key("owner"),
+        // By inheritance, and as what is given.
+        Role::key("worker"),
+        User::key("jane"),
+    ];
+    assert_eq!(compared(&draft), proof);
+    // Each of them, changed in between, makes the write fail.
+    for key in proof {
+        let found = world.store.get(&key).await.unwrap().unwrap();
+        let again = Txn::new().put(key.clone(), found.value);
+        world.store.txn(again).await.unwrap();
+        let mut txn = draft.txn.clone().put("/palisade/x", b"{}".to_vec());
+        txn.compares.retain(|compare| compare.key == key);
+        let written = world.store.txn(txn).await;
+        assert!(matches!(written, Err(StoreError::Conflict { .. })), "{key}");
     }
-    assert_eq!(first + refused, 40);
+    // What others hold is a list: it is compared by the key that every binding of it writes.
+    let root = caller("root", "u-root", Reach::All);
+    let cx = Context {
+        caller: &root,
+        ..cx
+    };
+    let list = bound::settled(&cx, &mut Draft::default(), "u-team").await;
+    assert_eq!(
+        list.unwrap()
+            .grants_of(SubjectKind::Group, "u-team")
+            .count(),
+        0
+    );
+    let mut draft = Draft::default();
+    let read = bound::settled(&cx, &mut draft, "u-mia").await;
+    read.unwrap();
+    let made = world
+        .root(
+            "POST",
+            "bindings",
+            in_project("mias", "worker", "mia", "shop"),
+        )
+        .await;
+    assert_eq!(made.0, 201);
+    let written = world
+        .store
+        .txn(draft.txn.put("/palisade/x", b"{}".to_vec()))
+        .await;
+    assert!(matches!(written, Err(StoreError::Conflict { .. })));
 }
 
-// The same for the role that lets one write the kind at all.
+// The same for the role that lets one write the kind at all, and by a group.
 #[tokio::test]
-async fn a_role_that_is_taken_at_the_same_moment_writes_nothing() {
-    for _ in 0..40 {
-        let world = World::new().await;
-        let users = rule(GROUP, &["users"], &["create"]);
-        world.give("jane", "u-jane", "clerk", vec![users]).await;
-        let clerk = caller("jane", "u-jane", Reach::All);
-        let user = json!({"metadata": {"name": "x"}});
-        let (made, taken) = tokio::join!(
-            world.ask(&clerk, "POST", "users", &user),
-            world.root("DELETE", "bindings/clerk-jane", Value::Null),
-        );
-        assert_eq!(taken.0, 200, "{}", taken.1);
-        let keys = (User::key("x"), Binding::key("clerk-jane"));
-        match (made.0, order(&world, &keys.0, &keys.1).await) {
-            (201, (Some(made), Some(gone))) => assert!(made < gone),
-            (403, (None, Some(_))) => {}
-            other => panic!("{other:?}: {}", made.1),
-        }
+async fn what_lets_one_write_a_kind_is_compared_too() {
+    let world = World::with_projects().await;
+    let users = rule(GROUP, &["users"], &["create"]);
+    world
+        .give("jane", "u-jane", "clerk", vec![users.clone()])
+        .await;
+    let jane = caller("jane", "u-jane", Reach::All);
+    let cx = Context {
+        api: &world.api,
+        caller: &jane,
+        dry_run: DryRun::No,
+    };
+    let mut draft = Draft::default();
+    settle::prove::<User>(&cx, &mut draft, &Operation::Create)
+        .await
+        .unwrap();
+    let proof = [
+        Binding::key("clerk-jane"),
+        Role::key("clerk"),
+        User::key("jane"),
+    ];
+    assert_eq!(compared(&draft), proof);
+    for op in [
+        Operation::Delete("mia"),
+        Operation::Sub("mia", "password", "update"),
+    ] {
+        let refused = settle::prove::<User>(&cx, &mut Draft::default(), &op).await;
+        assert_eq!(refused.unwrap_err().status().code, 403, "{op:?}");
     }
+    let members = vec![Member {
+        name: "mia".to_owned(),
+        uid: "u-mia".to_owned(),
+    }];
+    let team = GroupSpec {
+        members,
+        ..GroupSpec::default()
+    };
+    world.put(Group::new("team", team), "u-team").await;
+    let spec = BindingSpec {
+        role: "clerk".to_owned(),
+        subject: subject(SubjectKind::Group, "team"),
+        ..BindingSpec::default()
+    };
+    world.put(Binding::new("teams", spec), "b-teams").await;
+    let mia = Caller {
+        groups: ["u-team".into()].into(),
+        ..caller("mia", "u-mia", Reach::All)
+    };
+    let cx = Context { caller: &mia, ..cx };
+    let mut draft = Draft::default();
+    settle::prove::<User>(&cx, &mut draft, &Operation::Create)
+        .await
+        .unwrap();
+    let proof = [
+        Binding::key("teams"),
+        Group::key("team"),
+        Role::key("clerk"),
+        User::key("mia"),
+    ];
+    assert_eq!(compared(&draft), proof);
+    // A group that was removed is nobody's, though the request said that its caller is in it.
+    assert_eq!(
+        world.root("DELETE", "groups/team", Value::Null).await.0,
+        200
+    );
+    let refused = settle::prove::<User>(&cx, &mut Draft::default(), &Operation::Create).await;
+    assert_eq!(refused.unwrap_err().status().code, 403);
 }
 
 // Another replica has written, and this one cannot follow: it cannot tell who holds what.

@@ -72,17 +72,6 @@ async fn namespaces_are_given_by_those_who_hold_them() {
     assert_eq!(world.ask(&clerk, "POST", "projects", &empty).await.0, 201);
 }
 
-fn binding_of(name: &str, role: &str, user: &str, project: &str) -> Binding {
-    let spec = BindingSpec {
-        role: role.to_owned(),
-        subject: subject(SubjectKind::User, user),
-        project: project.to_owned(),
-        project_uid: format!("u-{project}"),
-        ..BindingSpec::default()
-    };
-    Binding::new(name, spec)
-}
-
 #[tokio::test]
 async fn a_group_is_joined_by_those_who_hold_what_it_holds() {
     let world = World::with_projects().await;
