@@ -234,8 +234,9 @@ impl Policy {
             }
         }
         let held = roles.iter().filter_map(|role| self.roles.record(role));
-        let rules = held.flat_map(|role| self.roles.rules(role).map(|(.., rule)| rule));
-        rules.filter_map(about_bindings).collect()
+        held.flat_map(|role| self.roles.rules(role))
+            .filter_map(|(.., rule)| about_bindings(rule))
+            .collect()
     }
 
     /// Whether a role that is held in this very project allows it. What is held on its cluster does not count here: a

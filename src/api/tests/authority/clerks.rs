@@ -323,3 +323,37 @@ async fn who_is_disabled_does_not_wait_for_all_bindings_to_be_read() {
     let reads = memory.reads() - before;
     assert!(reads < 30, "{reads} keys were read");
 }
+
+#[tokio::test]
+async fn a_user_of_very_many_groups_is_for_those_who_may_bind_every_role() {
+    let world = World::with_projects().await;
+    let clerk = clerk(&world, &["users", "users/password"]).await;
+    let members = vec![Member {
+        name: "mia".to_owned(),
+        uid: "u-mia".to_owned(),
+    }];
+    for n in 0..65 {
+        let spec = GroupSpec {
+            members: members.clone(),
+            ..GroupSpec::default()
+        };
+        let name = format!("g{n}");
+        world
+            .put(Group::new(&name, spec), &format!("u-{name}"))
+            .await;
+    }
+    let password = json!({"password": "correct horse battery"});
+    let got = world
+        .ask(&clerk, "PUT", "users/mia/password", &password)
+        .await;
+    forbidden(&got, "in more than 64 groups");
+    let got = world
+        .root("PUT", "users/mia/password", password.clone())
+        .await;
+    assert_eq!(got.0, 200, "{}", got.1);
+    world.root("DELETE", "groups/g64", Value::Null).await;
+    let got = world
+        .ask(&clerk, "PUT", "users/mia/password", &password)
+        .await;
+    assert_eq!(got.0, 200, "{}", got.1);
+}
