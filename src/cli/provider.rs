@@ -96,7 +96,14 @@ fn list(config: &ConfigArg) -> Result<(), Failure> {
             (false, false) => "enabled",
         };
         let hosts = provider.ldap.hosts.iter();
-        let hosts: Vec<String> = hosts.map(ToString::to_string).collect();
+        let mut hosts: Vec<String> = hosts.map(ToString::to_string).collect();
+        hosts.extend(
+            provider
+                .ldap
+                .srv_domain
+                .iter()
+                .map(|domain| format!("SRV of {domain}")),
+        );
         let kind = kind(provider.ldap.directory);
         // Writing to a string cannot fail.
         let _ = writeln!(

@@ -85,7 +85,9 @@ and the gateway goes on as before ([operations.md](operations.md#reload)).
 
 fn shape_in_words(shape: Shape) -> String {
     match shape {
-        Shape::Address => "Address and port (`0.0.0.0:8443`, `[::]:8443`)".to_owned(),
+        Shape::Address | Shape::AddressOrNone => {
+            "Address and port (`0.0.0.0:8443`, `[::]:8443`)".to_owned()
+        }
         Shape::Url => "An `https://` URL of host and port".to_owned(),
         Shape::Collector => "An `http://` or `https://` URL of host and port".to_owned(),
         Shape::Domain => "A DNS name".to_owned(),

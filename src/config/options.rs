@@ -11,6 +11,8 @@ pub use providers::PROVIDER_OPTIONS;
 pub enum Shape {
     /// `ADDRESS:PORT`.
     Address,
+    /// `ADDRESS:PORT`, or nothing.
+    AddressOrNone,
     /// An `https://` URL without a path.
     Url,
     /// An `http://` or `https://` URL without a path.

@@ -1,7 +1,7 @@
 //! `providers`: what it means once it is checked.
 
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// All of them, by name: a DNS label, and not `local`.
 pub type Providers = BTreeMap<String, Provider>;
@@ -51,8 +51,12 @@ pub enum AccessMode {
 pub struct Ldap {
     /// What it is.
     pub directory: DirectoryKind,
-    /// Tried in this order.
+    /// Tried in this order; empty: DNS says which.
     pub hosts: Vec<Host>,
+    /// The domain whose servers DNS names.
+    pub srv_domain: Option<String>,
+    /// Asked in place of the system's name servers.
+    pub name_server: Option<SocketAddr>,
     /// How connections are protected.
     pub transport: Transport,
     /// PEM file with the authorities of its certificates; `None`: the public ones.
@@ -126,7 +130,7 @@ pub enum GroupLookup {
 }
 
 /// One server of a directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Host {
     /// Name or IPv4 address: what its certificate must be for.
     pub name: String,

@@ -251,6 +251,10 @@ pub struct Ldap {
     pub directory: Option<DirectoryKind>,
     /// Texts: `host` or `host:port`.
     pub hosts: Vec<String>,
+    /// DNS name, or empty.
+    pub srv_domain: String,
+    /// Address and port, or empty.
+    pub name_server: String,
     /// Word.
     pub transport: Transport,
     /// Path, or empty.
@@ -282,6 +286,8 @@ impl Default for Ldap {
         Self {
             directory: None,
             hosts: Vec::new(),
+            srv_domain: String::new(),
+            name_server: String::new(),
             transport: Transport::Ldaps,
             ca_file: String::new(),
             bind_dn: String::new(),

@@ -104,6 +104,7 @@ fn range(shape: Shape) -> Option<[String; 2]> {
         Shape::Duration(low, high) => Some([low, high].map(duration::format)),
         Shape::Size(low, high) => Some([low, high].map(size::format)),
         Shape::Address
+        | Shape::AddressOrNone
         | Shape::Url
         | Shape::Collector
         | Shape::Domain
@@ -129,6 +130,9 @@ fn shape(option: &Opt) -> Value {
     match option.shape {
         Shape::Address => {
             json!({"type": "string", "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$"})
+        }
+        Shape::AddressOrNone => {
+            json!({"type": "string", "pattern": or_empty(r"(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}")})
         }
         Shape::Url => json!({"type": "string", "pattern": or_empty("https://[^/?#@]+/?")}),
         Shape::Collector => {
@@ -262,6 +266,7 @@ mod tests {
                 }
                 Shape::Word(words) => assert_eq!(found["enum"], json!(words)),
                 Shape::Address
+                | Shape::AddressOrNone
                 | Shape::Url
                 | Shape::Collector
                 | Shape::Domain
@@ -313,7 +318,7 @@ mod tests {
                 words.iter().map(|word| json!(word)).collect(),
                 vec![json!("other"), json!("")],
             ),
-            Shape::Address => (
+            Shape::Address | Shape::AddressOrNone => (
                 vec![json!("127.0.0.1:9"), json!("[::1]:65535")],
                 vec![json!("8443"), json!("localhost:1"), json!("")],
             ),

@@ -1,6 +1,7 @@
 //! What the tests put around the gateway. The test crates include this module and use a part each.
 
 pub(crate) mod canary;
+pub(crate) mod chaos;
 pub(crate) mod client;
 pub(crate) mod cluster;
 #[cfg(feature = "otlp")]

@@ -324,6 +324,7 @@ impl From<Failure> for LoginError {
         match failure {
             Failure::Busy => Self::ProviderBusy,
             failure @ (Failure::File { .. }
+            | Failure::Dns { .. }
             | Failure::Connect { .. }
             | Failure::SearchAccount(_)
             | Failure::Broken { .. }

@@ -17,6 +17,7 @@ mod failure;
 mod filter;
 mod groups;
 mod pool;
+mod servers;
 mod standing;
 
 pub use failure::Failure;

@@ -2,7 +2,8 @@
 
 use super::Check;
 use crate::config::{
-    Access, AccessMode, DirectoryKind, GroupLookup, Host, Ldap, Provider, Providers, raw,
+    Access, AccessMode, BaseDomain, DirectoryKind, GroupLookup, Host, Ldap, Provider, Providers,
+    raw,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -105,6 +106,15 @@ impl Check<'_> {
             return None;
         };
         let hosts = self.hosts(&field("hosts"), raw);
+        let srv_domain = (!raw.srv_domain.is_empty())
+            .then(|| BaseDomain::parse(&raw.srv_domain))
+            .transpose();
+        let srv_domain = srv_domain.unwrap_or_else(|message| {
+            self.mistake(&field("srv_domain"), message);
+            None
+        });
+        let name_server = (!raw.name_server.is_empty())
+            .then(|| self.address(&field("name_server"), &raw.name_server));
         if !raw.login_filter.is_empty() {
             self.login_filter(&field("login_filter"), &raw.login_filter);
         }
@@ -116,6 +126,8 @@ impl Check<'_> {
         Some(Ldap {
             directory,
             hosts,
+            srv_domain: srv_domain.map(|domain| domain.as_str().to_owned()),
+            name_server,
             transport: raw.transport,
             ca_file: (!raw.ca_file.is_empty()).then(|| self.folder.join(&raw.ca_file)),
             bind_dn: raw.bind_dn.clone(),
@@ -141,11 +153,15 @@ impl Check<'_> {
     }
 
     fn hosts(&mut self, at: &str, raw: &raw::Ldap) -> Vec<Host> {
-        if raw.hosts.is_empty() {
-            self.mistake(
+        match (raw.hosts.is_empty(), raw.srv_domain.is_empty()) {
+            (true, true) => self.mistake(
                 at,
-                "is required: the directory's servers, in the order in which they are tried",
-            );
+                "is required: the directory's servers, in the order in which they are tried; or write srv_domain",
+            ),
+            (false, false) => {
+                self.mistake(at, "is written only without srv_domain, which has DNS say the servers");
+            }
+            (true, false) | (false, true) => {}
         }
         if raw.hosts.len() > MAX_HOSTS {
             self.mistake(

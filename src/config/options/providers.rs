@@ -66,12 +66,27 @@ pub const PROVIDER_OPTIONS: &[Opt] = &[
         "What the directory is: it says which attributes hold names, ids, groups and states.",
     )
     .reloads(),
-    required(
+    optional(
         "providers.<name>.ldap.hosts",
         Shape::Texts,
-        "Its servers as `host` or `host:port`, in the order in which they are tried; one that does not answer is \
+        "Required without `srv_domain`. Its servers as `host` or `host:port`, in the order in which they are tried; one that does not answer is \
          passed over for half a minute. Without a port: 636 with `ldaps`, else 389. Host names or IPv4 addresses, \
          for which the certificate must be good.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.ldap.srv_domain",
+        Shape::Domain,
+        "In place of `hosts`: the domain whose servers DNS names (SRV), asked again as often as DNS says. With Active \
+         Directory these are its domain controllers (`_ldap._tcp.dc._msdcs.<domain>`), else the servers of \
+         `_ldap._tcp.<domain>`; eight at most, the first by priority and weight. One that is not below the domain is \
+         not asked: DNS can be forged.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.ldap.name_server",
+        Shape::AddressOrNone,
+        "Asked for all names of the directory in place of the system's name servers; `10.0.0.53:53`.",
     )
     .reloads(),
     optional(

@@ -4,7 +4,11 @@ use super::{
     samba::{PASSWORD, Samba},
     world::World,
 };
-use crate::testkit::process::{Ran, eventually};
+use crate::testkit::{
+    chaos::{Chaos, Mood},
+    process::{Ran, eventually},
+};
+use std::time::{Duration, Instant};
 
 /// Whether a person's session is refused, with these words, within the patience of tests: far below the interval
 /// (5 s) and the look (5 s) that the configuration states, on a busy machine.
@@ -154,4 +158,32 @@ fn a_directory_that_is_down_keeps_its_word_for_a_while_and_then_nobody_can_tell(
     });
     assert!(back.is_some(), "it is back: {}", world.gateway.log());
     assert_eq!(world.whoami("people", "alice").1, both);
+}
+
+#[test]
+fn slow_cut_and_half_open_connections_hold_nobody_up_for_long() {
+    let mut world = World::start();
+    let chaos = Chaos::before((world.people.address, 636).into(), world.people.address);
+    // The first of its servers is behind the proxy.
+    let behind = format!("hosts: [{}, {}]", chaos.address, world.twin.address);
+    let direct = format!("hosts: [{}, {}]", world.people.address, world.twin.address);
+    let providers = world.providers().replacen(&direct, &behind, 1);
+    world.gateway.restart(|text| format!("{text}{providers}"));
+    for mood in [
+        Mood::Slow,
+        // In the handshake, in the bind, in an answer.
+        Mood::Cut(10),
+        Mood::Cut(3_000),
+        Mood::Hang(10),
+        Mood::Hang(3_000),
+        Mood::Calm,
+    ] {
+        chaos.set(mood);
+        let began = Instant::now();
+        world.login("people", "alice", PASSWORD).ok();
+        let took = began.elapsed();
+        // Two connections of one second each and their answers of two, at the very most, before the next server.
+        assert!(took < Duration::from_secs(12), "{mood:?}: {took:?}");
+        assert_eq!(world.whoami("people", "alice").0, "alice", "{mood:?}");
+    }
 }

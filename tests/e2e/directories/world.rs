@@ -50,7 +50,7 @@ impl World {
 
     /// Their configuration: accounts are read again at every look, and count for a quarter of a minute.
     pub(super) fn providers(&self) -> String {
-        let ad = |name: &str, transport: &str| {
+        let ad = |name: &str, transport: &str, lookup: &str| {
             format!(
                 "  {name}:
     access: {{groups: [staff], users: [many]}}
@@ -63,6 +63,7 @@ impl World {
       bind_dn: gate@{}
       bind_password_file: {}
       base_dn: {}
+      group_lookup: {lookup}
 ",
                 self.ad.address,
                 self.ad.certificate.ca.display(),
@@ -97,8 +98,8 @@ impl World {
         };
         [
             "providers:\n".to_owned(),
-            ad("corp", "ldaps"),
-            ad("corp-tls", "starttls"),
+            ad("corp", "ldaps", "auto"),
+            ad("corp-tls", "starttls", "in_chain"),
             people("people", "ldaps", "search", "primary: true\n    "),
             people("people-tls", "starttls", "member_of", ""),
         ]

@@ -7,7 +7,10 @@
 //!
 //! The crate sets no TCP_NODELAY, has no timeout for the name and no failover: the socket is made here.
 
-use super::failure::{BrokenError, ConnectError, Failure};
+use super::{
+    failure::{BrokenError, ConnectError, Failure},
+    servers::Servers,
+};
 use crate::config::{Host, Ldap as Settings, Transport};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, StdStream};
 use rustls::{
@@ -17,14 +20,16 @@ use rustls::{
 };
 use socket2::{SockRef, TcpKeepalive};
 use std::{
+    collections::HashMap,
     fs, io,
     io::Read as _,
+    net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     task::JoinHandle,
     time::{Instant, timeout},
 };
@@ -43,8 +48,8 @@ const MAX_CA: u64 = 2 << 20;
 pub(super) struct Connection {
     /// To be cloned for each operation.
     pub(super) ldap: Ldap,
-    /// Position among the hosts.
-    pub(super) host: usize,
+    /// Where it goes.
+    pub(super) host: Host,
     pub(super) since: Instant,
     driver: JoinHandle<()>,
 }
@@ -57,18 +62,14 @@ impl Drop for Connection {
 }
 
 /// The servers of one directory, and which of them did not answer lately.
+#[derive(Default)]
 pub(super) struct Hosts {
-    down: Mutex<Vec<Option<Instant>>>,
+    servers: Servers,
+    down: Mutex<HashMap<Host, Instant>>,
 }
 
 impl Hosts {
-    pub(super) fn new(settings: &Settings) -> Self {
-        Self {
-            down: Mutex::new(vec![None; settings.hosts.len()]),
-        }
-    }
-
-    /// A connection to the first that answers: in the configured order, those that lately did not at the end.
+    /// A connection to the first that answers: in their order, those that lately did not at the end.
     pub(super) async fn connect(&self, settings: &Settings) -> Result<Connection, Failure> {
         let tls = match settings.transport {
             Transport::Ldaps | Transport::Starttls => {
@@ -77,80 +78,78 @@ impl Hosts {
             }
             Transport::DangerPlaintext => None,
         };
+        let limit = settings.connect_timeout;
+        let named = timeout(limit, self.servers.list(settings)).await;
+        let mut hosts = named.unwrap_or_else(|_| Err(Failure::dns_timeout(settings, limit)))?;
+        self.sort(&mut hosts);
         let mut last = None;
-        for index in self.order() {
-            let Some(host) = settings.hosts.get(index) else {
-                continue;
-            };
-            let limit = settings.connect_timeout;
-            let connecting = Box::pin(connect_to(host, settings.transport, tls.clone()));
+        for host in hosts {
+            let connecting = Box::pin(connect_to(&self.servers, settings, &host, tls.clone()));
             let connected = timeout(limit, connecting).await;
             match connected.unwrap_or(Err(ConnectError::Timeout(limit))) {
                 Ok((ldap, driver)) => {
-                    self.set(index, None);
+                    self.down().remove(&host);
                     return Ok(Connection {
                         ldap,
-                        host: index,
+                        host,
                         since: Instant::now(),
                         driver,
                     });
                 }
                 Err(source) => {
-                    self.failed(index);
+                    self.failed(&host);
                     let host = host.to_string();
                     tracing::debug!(host, error = %source, "a directory server cannot be reached");
                     last = Some(Failure::Connect { host, source });
                 }
             }
         }
-        // The configuration has one host at least.
+        // There is one at least.
         Err(last.unwrap_or(Failure::Busy))
     }
 
     /// This one did not answer.
-    pub(super) fn failed(&self, index: usize) {
-        self.set(index, Some(Instant::now()));
+    pub(super) fn failed(&self, host: &Host) {
+        let mut down = self.down();
+        // What DNS named once is forgotten.
+        down.retain(|_, at| at.elapsed() < PASSED_OVER);
+        down.insert(host.clone(), Instant::now());
     }
 
-    fn set(&self, index: usize, down: Option<Instant>) {
-        let mut all = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = all.get_mut(index) {
-            *slot = down;
-        }
+    fn down(&self) -> MutexGuard<'_, HashMap<Host, Instant>> {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn order(&self) -> Vec<usize> {
-        let down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-        let lately = |at: &Option<Instant>| at.is_some_and(|at| at.elapsed() < PASSED_OVER);
-        let mut order: Vec<usize> = (0..down.len()).collect();
-        // Stable: the configured order holds within both.
-        order.sort_by_key(|index| down.get(*index).is_some_and(lately));
-        order
+    /// Stable: the order holds within both.
+    fn sort(&self, hosts: &mut [Host]) {
+        let down = self.down();
+        hosts.sort_by_key(|host| down.get(host).is_some_and(|at| at.elapsed() < PASSED_OVER));
     }
 }
 
 async fn connect_to(
+    servers: &Servers,
+    settings: &Settings,
     host: &Host,
-    transport: Transport,
     tls: Option<Arc<ClientConfig>>,
 ) -> Result<(Ldap, JoinHandle<()>), ConnectError> {
-    let stream = dial(host).await?;
+    let stream = dial(&servers.addresses(settings, host).await?).await?;
     stream.set_nodelay(true)?;
     SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-    let mut settings = LdapConnSettings::new().set_std_stream(StdStream::Tcp(stream.into_std()?));
+    let mut options = LdapConnSettings::new().set_std_stream(StdStream::Tcp(stream.into_std()?));
     if let Some(tls) = tls {
-        settings = settings.set_config(tls);
+        options = options.set_config(tls);
     }
-    let scheme = match transport {
+    let scheme = match settings.transport {
         Transport::Ldaps => "ldaps",
         Transport::Starttls => {
-            settings = settings.set_starttls(true);
+            options = options.set_starttls(true);
             "ldap"
         }
         Transport::DangerPlaintext => "ldap",
     };
     let url = format!("{scheme}://{host}");
-    let (connection, ldap) = LdapConnAsync::with_settings(settings, &url)
+    let (connection, ldap) = LdapConnAsync::with_settings(options, &url)
         .await
         .map_err(|error| ConnectError::Ldap(Box::new(error)))?;
     let driver = tokio::spawn(async move {
@@ -162,9 +161,9 @@ async fn connect_to(
 }
 
 /// Each address of the name in turn; the caller bounds the time.
-async fn dial(host: &Host) -> io::Result<TcpStream> {
+async fn dial(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut last = None;
-    for address in lookup_host((host.name.as_str(), host.port)).await? {
+    for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = Some(error),
@@ -256,23 +255,14 @@ pub(super) async fn bind(
     let bind = Box::pin(ldap.simple_bind(dn, password));
     match timeout(settings.timeout, bind).await {
         Ok(Ok(result)) => Ok(result),
-        Ok(Err(error)) => Err(broken(
-            connection,
-            settings,
-            BrokenError::Ldap(Box::new(error)),
-        )),
-        Err(_) => Err(broken(
-            connection,
-            settings,
-            BrokenError::Timeout(settings.timeout),
-        )),
+        Ok(Err(error)) => Err(broken(connection, BrokenError::Ldap(Box::new(error)))),
+        Err(_) => Err(broken(connection, BrokenError::Timeout(settings.timeout))),
     }
 }
 
-pub(super) fn broken(connection: &Connection, settings: &Settings, source: BrokenError) -> Failure {
-    let host = settings.hosts.get(connection.host);
+pub(super) fn broken(connection: &Connection, source: BrokenError) -> Failure {
     Failure::Broken {
-        host: host.map_or_else(String::new, ToString::to_string),
+        host: connection.host.to_string(),
         source,
     }
 }

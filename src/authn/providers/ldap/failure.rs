@@ -1,6 +1,7 @@
 //! Why a directory gave no answer. None of these is a no: whoever asked cannot tell.
 
 use super::entry::Malformed;
+use crate::config::Ldap as Settings;
 use ldap3::{LdapError, LdapResult};
 use std::{io, path::PathBuf, time::Duration};
 
@@ -13,6 +14,14 @@ pub enum Failure {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        why: String,
+    },
+    /// DNS does not say which servers there are.
+    #[error("DNS does not say what {name} is: {why}")]
+    Dns {
+        /// What was asked for.
+        name: String,
+        /// Why.
         why: String,
     },
     /// No server could be reached; this is what the last one said.
@@ -93,11 +102,19 @@ impl Failure {
             // busy, unavailable, unwillingToPerform: of this server
             Self::Answer { code, .. } => matches!(code, 51 | 52),
             Self::File { .. }
+            | Self::Dns { .. }
             | Self::Connect { .. }
             | Self::SearchAccount(_)
             | Self::TooMany { .. }
             | Self::Malformed(_)
             | Self::Busy => false,
+        }
+    }
+
+    pub(super) fn dns_timeout(settings: &Settings, limit: Duration) -> Self {
+        Self::Dns {
+            name: settings.srv_domain.clone().unwrap_or_default(),
+            why: format!("not within {} ms", limit.as_millis()),
         }
     }
 

@@ -69,7 +69,7 @@ pub(super) struct Pool {
 impl Pool {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
-            hosts: Hosts::new(&settings),
+            hosts: Hosts::default(),
             settings,
             slots: Default::default(),
             next: AtomicUsize::new(0),
@@ -82,7 +82,7 @@ impl Pool {
         &self.settings
     }
 
-    /// All entries that a query finds; none where its base is not there.
+    /// All entries that a query finds.
     pub(super) async fn search(&self, query: &Query<'_>) -> Result<Vec<Entry>, Failure> {
         let _turn = turn(&self.searches).await?;
         let mut again = true;
@@ -90,8 +90,7 @@ impl Pool {
             let (slot, connection) = self.searcher().await?;
             let found = timeout(WHOLE_SEARCH, Box::pin(self.ask(&connection, query))).await;
             let silent = || BrokenError::Timeout(WHOLE_SEARCH);
-            let found =
-                found.unwrap_or_else(|_| Err(broken(&connection, &self.settings, silent())));
+            let found = found.unwrap_or_else(|_| Err(broken(&connection, silent())));
             match found {
                 Err(failure) if failure.is_of_connection() => {
                     self.throw_away(slot, &connection).await;
@@ -117,7 +116,7 @@ impl Pool {
             match bind(&connection, &self.settings, dn, password).await {
                 // A server that died in between has not counted the try.
                 Err(failure) if failure.is_of_connection() => {
-                    self.hosts.failed(connection.host);
+                    self.hosts.failed(&connection.host);
                     if !std::mem::take(&mut again) {
                         return Err(failure);
                     }
@@ -168,9 +167,9 @@ impl Pool {
                 Ok(result) if !std::mem::take(&mut again) => {
                     return Err(Failure::answer("the bind of the search account", result));
                 }
-                Ok(_) => self.hosts.failed(connection.host),
+                Ok(_) => self.hosts.failed(&connection.host),
                 Err(failure) => {
-                    self.hosts.failed(connection.host);
+                    self.hosts.failed(&connection.host);
                     if !std::mem::take(&mut again) {
                         return Err(failure);
                     }
@@ -180,7 +179,7 @@ impl Pool {
     }
 
     async fn throw_away(&self, slot: usize, connection: &Arc<Connection>) {
-        self.hosts.failed(connection.host);
+        self.hosts.failed(&connection.host);
         let Some(place) = self.slots.get(slot) else {
             return;
         };
@@ -195,7 +194,7 @@ impl Pool {
 
     async fn ask(&self, connection: &Connection, query: &Query<'_>) -> Result<Vec<Entry>, Failure> {
         let limit = self.settings.timeout;
-        let lost = |error| broken(connection, &self.settings, source_of(error, limit));
+        let lost = |error| broken(connection, source_of(error, limit));
         let attributes: Vec<String> = query.attributes.iter().map(ToString::to_string).collect();
         let mut adapters: Vec<Box<dyn Adapter<'_, String, Vec<String>>>> =
             vec![Box::new(EntriesOnly::new())];
@@ -224,7 +223,9 @@ impl Pool {
         let result = stream.finish().await;
         match result.rc {
             0 => Ok(entries),
-            NO_SUCH_OBJECT => Ok(Vec::new()),
+            // One entry that is not there is an answer; a base that is not there is a mistake of the configuration,
+            // or a directory that is not whole: it must not make all accounts go away.
+            NO_SUCH_OBJECT if query.scope == Scope::Base => Ok(Vec::new()),
             _ => Err(Failure::answer(query.what, result)),
         }
     }

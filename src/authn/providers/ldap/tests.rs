@@ -5,13 +5,20 @@ use super::{
     *,
 };
 use crate::config::{GroupLookup, Host, Transport};
+use hickory_resolver::proto::{
+    op::{Message, OpCode},
+    rr::{
+        RData, Record, RecordType,
+        rdata::{A, SRV},
+    },
+};
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
 };
 
 /// Holds what no log may hold.
@@ -99,6 +106,8 @@ fn settings(folder: &std::path::Path, transport: Transport, hosts: &[&Fake]) -> 
     Settings {
         directory: DirectoryKind::Openldap,
         hosts: hosts.iter().map(|fake| fake.host.clone()).collect(),
+        srv_domain: None,
+        name_server: None,
         transport,
         ca_file: None,
         bind_dn: "cn=gate".to_owned(),
@@ -313,4 +322,67 @@ fn what_a_directory_takes_for_nobody_is_no_password() {
     for text in ["x", " x ", "密碼"] {
         assert!(!is_no_password(text), "{text:?}");
     }
+}
+
+/// A name server that knows these servers of `corp.example`, and that each of them is here.
+async fn name_server(servers: Vec<SRV>) -> std::net::SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = [0; 1500];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+            let asked = Message::from_vec(&buffer[..length]).unwrap();
+            let query = asked.queries[0].clone();
+            let mut answer = Message::response(asked.metadata.id, OpCode::Query);
+            let name = query.name().clone();
+            let record = |data| Record::from_rdata(name.clone(), 60, data);
+            if query.query_type() == RecordType::SRV {
+                answer.add_answers(servers.iter().cloned().map(|srv| record(RData::SRV(srv))));
+            } else if query.query_type() == RecordType::A {
+                answer.add_answer(record(RData::A(A::new(127, 0, 0, 1))));
+            }
+            answer.add_query(query);
+            socket
+                .send_to(&answer.to_vec().unwrap(), from)
+                .await
+                .unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn dns_names_the_servers_and_none_of_another_domain_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let answers = |tag| match tag {
+        BIND => Some(BIND_OK.to_vec()),
+        _ => Some(SEARCH_DONE.to_vec()),
+    };
+    let (near, far, foreign) = (
+        Fake::start(answers).await,
+        Fake::start(answers).await,
+        Fake::start(answers).await,
+    );
+    let srv = |priority, server: &Fake, name: &str| {
+        SRV::new(priority, 1, server.host.port, name.parse().unwrap())
+    };
+    let all = vec![
+        srv(20, &far, "dc2.corp.example."),
+        srv(10, &near, "DC1.Corp.Example."),
+        srv(0, &foreign, "dc1.corp.example.evil.test."),
+    ];
+    let by_dns = |name_server| Settings {
+        hosts: Vec::new(),
+        srv_domain: Some("corp.example".to_owned()),
+        name_server: Some(name_server),
+        ..settings(folder.path(), Transport::DangerPlaintext, &[])
+    };
+    let found = find(by_dns(name_server(all).await)).await;
+    assert!(matches!(found, Ok(None)), "{found:?}");
+    assert!(near.saw(PASSWORD) && far.saw_nothing() && foreign.saw_nothing());
+    // None that may be asked is no directory, and no "nobody".
+    let none = name_server(vec![srv(0, &foreign, "evil.test.")]).await;
+    let found = find(by_dns(none)).await;
+    assert!(matches!(found, Err(Failure::Dns { .. })), "{found:?}");
+    assert!(foreign.saw_nothing());
 }

@@ -122,6 +122,12 @@ fn what_a_directory_cannot_do_is_a_mistake() {
         ("login_filter: (uid=jane)", "must hold {login}"),
         ("login_filter: '(uid={login}'", "is not an LDAP filter"),
         ("group_lookup: search", "is auto or in_chain"),
+        (
+            "srv_domain: corp.example",
+            "hosts: is written only without srv_domain",
+        ),
+        ("srv_domain: corp", "is not a DNS name"),
+        ("name_server: ns1", "is not an address and a port"),
         ("timeout: 1h", "1h is not between 100ms and 1m"),
     ] {
         let told = told(&format!("{CORP}      {line}\n"));
