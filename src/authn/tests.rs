@@ -14,6 +14,8 @@ use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
+mod accounts;
+
 /// An index and the store's revision.
 struct World {
     index: Arc<Index>,
