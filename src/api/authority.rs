@@ -49,6 +49,15 @@ const MOST_SHOWN: usize = 3;
 /// Whoever answers for a cluster is shown what its users send there: to say who that is takes this role, or its like.
 const CLUSTER_OWNER: &str = "cluster-owner";
 
+/// How long what a write does to somebody's rights needs the verb `bind` or `escalate`.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lasts {
+    /// It gives something: whoever has the verb for an hour does not give for good.
+    ForGood,
+    /// It only takes something away.
+    Now,
+}
+
 /// Rules that a write gives to somebody.
 struct Given<'a> {
     rules: &'a [PolicyRule],
@@ -82,7 +91,10 @@ impl<'a> Authority<'a> {
         draft: &mut Draft,
         spec: &BindingSpec,
     ) -> Result<(), ApiError> {
-        if self.has_verb(draft, "bind", Some(&spec.role)).await? {
+        if self
+            .has_verb(draft, "bind", Some(&spec.role), spec.expires_at)
+            .await?
+        {
             return Ok(());
         }
         let role = flatten(self.cx, &spec.role, draft).await?;
@@ -97,14 +109,38 @@ impl<'a> Authority<'a> {
         Ok(())
     }
 
+    /// Whoever takes a binding away must hold what it gave; the verb `bind` is enough if they have it now.
+    pub(super) async fn may_take(
+        &self,
+        draft: &mut Draft,
+        spec: &BindingSpec,
+    ) -> Result<(), ApiError> {
+        let role = Some(&*spec.role);
+        if self
+            .has_verb(draft, "bind", role, self.end(Lasts::Now))
+            .await?
+        {
+            return Ok(());
+        }
+        self.must_hold(draft, spec).await
+    }
+
+    /// The end of what lasts so.
+    fn end(&self, lasts: Lasts) -> Option<Timestamp> {
+        match lasts {
+            Lasts::ForGood => None,
+            Lasts::Now => Some(self.now),
+        }
+    }
+
     /// The same for everything that a user or a group is bound to: what is given to whoever becomes one of them.
     pub(super) async fn must_hold_all_of(
         &self,
         draft: &mut Draft,
-        kind: SubjectKind,
-        uid: &str,
+        (kind, uid): (SubjectKind, &str),
+        lasts: Lasts,
     ) -> Result<(), ApiError> {
-        if self.has_verb(draft, "bind", None).await? {
+        if self.has_verb(draft, "bind", None, self.end(lasts)).await? {
             return Ok(());
         }
         let policy = bound::settled(self.cx, draft, uid).await?;
@@ -121,12 +157,13 @@ impl<'a> Authority<'a> {
         &self,
         draft: &mut Draft,
         user: &User,
+        lasts: Lasts,
     ) -> Result<(), ApiError> {
         let (name, uid) = (&user.metadata.name, &user.metadata.uid);
         if **uid == *self.cx.caller.user_uid {
             return Ok(());
         }
-        if self.has_verb(draft, "bind", None).await? {
+        if self.has_verb(draft, "bind", None, self.end(lasts)).await? {
             return Ok(());
         }
         // Who is stored and not known here is in groups that nobody can tell.
@@ -138,9 +175,10 @@ impl<'a> Authority<'a> {
                 "the user is in more than {MOST_GROUPS} groups, and that takes the verb \"bind\" on every role"
             )));
         }
-        self.must_hold_all_of(draft, SubjectKind::User, uid).await?;
+        self.must_hold_all_of(draft, (SubjectKind::User, uid), lasts)
+            .await?;
         for group in known.groups.iter() {
-            self.must_hold_all_of(draft, SubjectKind::Group, group)
+            self.must_hold_all_of(draft, (SubjectKind::Group, group), lasts)
                 .await?;
         }
         Ok(())
@@ -152,9 +190,9 @@ impl<'a> Authority<'a> {
         &self,
         draft: &mut Draft,
         project: &Project,
-        ground: &Ground,
+        (ground, lasts): (&Ground, Lasts),
     ) -> Result<(), ApiError> {
-        if self.has_verb(draft, "bind", None).await? {
+        if self.has_verb(draft, "bind", None, self.end(lasts)).await? {
             return Ok(());
         }
         let uid = &project.metadata.uid;
@@ -165,7 +203,8 @@ impl<'a> Authority<'a> {
         let bound = bound.take(MOST_BINDINGS + 1);
         let names = bound.map(|grant| grant.name().to_owned()).collect();
         for spec in self.load(names).await? {
-            if self.has_verb(draft, "bind", Some(&spec.role)).await? {
+            let role = Some(&*spec.role);
+            if self.has_verb(draft, "bind", role, spec.expires_at).await? {
                 continue;
             }
             let role = flatten(self.cx, &spec.role, draft).await?;
@@ -185,9 +224,11 @@ impl<'a> Authority<'a> {
         &self,
         draft: &mut Draft,
         role: &Role,
+        lasts: Lasts,
     ) -> Result<(), ApiError> {
+        let name = Some(&*role.metadata.name);
         if self
-            .has_verb(draft, "escalate", Some(&role.metadata.name))
+            .has_verb(draft, "escalate", name, self.end(lasts))
             .await?
         {
             return Ok(());
@@ -215,7 +256,10 @@ impl<'a> Authority<'a> {
         draft: &mut Draft,
         ground: &Ground,
     ) -> Result<(), ApiError> {
-        if self.has_verb(draft, "bind", Some(CLUSTER_OWNER)).await? {
+        if self
+            .has_verb(draft, "bind", Some(CLUSTER_OWNER), None)
+            .await?
+        {
             return Ok(());
         }
         let given = Given {
@@ -261,18 +305,20 @@ impl<'a> Authority<'a> {
         Ok(self.uncovered(draft, &given).await?.is_empty())
     }
 
-    /// Whether the caller has a verb on roles: on this one, or on all.
+    /// Whether the caller has a verb on roles: on this one, or on all; and has it for as long as what is given by it
+    /// lasts.
     async fn has_verb(
         &self,
         draft: &mut Draft,
         verb: &'static str,
         role: Option<&str>,
+        until: Option<Timestamp>,
     ) -> Result<bool, ApiError> {
         let rules = [own_rule(Role::PLURAL, verb, role)];
         let given = Given {
             rules: &rules,
             ground: &Ground::Global,
-            until: Some(self.now),
+            until,
         };
         Ok(self.uncovered(draft, &given).await?.is_empty())
     }
@@ -327,17 +373,15 @@ impl<'a> Authority<'a> {
         if spec.project_uid.is_empty() {
             return Ok(vec![Ground::Global]);
         }
-        // A project that is gone gives nothing.
         let found = projects::find(self.cx, &spec.project, draft).await?;
         let found = found.filter(|found| found.metadata.uid == spec.project_uid);
-        Ok(match found {
-            None => Vec::new(),
-            Some(found) => vec![Ground::Project {
-                name: spec.project.clone(),
-                uid: spec.project_uid.clone(),
-                cluster: found.spec.cluster,
-            }],
-        })
+        // One that the folder hides comes back, and nobody holds anything in it until then.
+        let cluster = found.map(|found| found.spec.cluster);
+        Ok(vec![Ground::Project {
+            name: spec.project.clone(),
+            uid: spec.project_uid.clone(),
+            cluster: cluster.unwrap_or_default(),
+        }])
     }
 
     async fn must_cover(&self, draft: &mut Draft, given: &Given<'_>) -> Result<(), ApiError> {

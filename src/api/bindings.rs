@@ -135,7 +135,7 @@ impl Resource for Binding {
         self.guard(cx, draft).await?;
         if self.spec != *was {
             // What it gave so far is taken away, and nobody takes away what they could not give.
-            old.object.guard(cx, draft).await?;
+            old.object.guard_removal(cx, draft).await?;
         }
         if was.role == admins::ADMIN && self.spec != *was {
             let object = ObjectRef::of::<Self>(&self.metadata.name);
@@ -150,7 +150,7 @@ impl Resource for Binding {
             let operation = Operation::Delete(&self.metadata.name);
             managed(self, cx, draft, &operation, "delete").await?;
         }
-        self.guard(cx, draft).await?;
+        self.guard_removal(cx, draft).await?;
         if self.spec.role == admins::ADMIN {
             let object = ObjectRef::of::<Self>(&self.metadata.name);
             admins::guard(cx, draft, &Loss::Binding(&self.metadata.name, None), object).await?;
@@ -172,6 +172,15 @@ impl Binding {
         let object = ObjectRef::of::<Self>(&self.metadata.name);
         let authority = Authority::of(cx, object);
         authority.must_hold(draft, &self.spec).await?;
+        bound::touch(draft, &self.spec);
+        Ok(())
+    }
+
+    /// Whoever takes it away must hold what it gave.
+    async fn guard_removal(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
+        let object = ObjectRef::of::<Self>(&self.metadata.name);
+        let authority = Authority::of(cx, object);
+        authority.may_take(draft, &self.spec).await?;
         bound::touch(draft, &self.spec);
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! written.
 
 use super::admins::{self, Loss};
-use super::authority::Authority;
+use super::authority::{Authority, Lasts};
 use super::bound;
 use super::cascade::{self, Hands};
 use super::draft::Draft;
@@ -59,7 +59,10 @@ impl Resource for Group {
         draft.check_text("spec.displayName", &self.spec.display_name);
         resolve(cx, &mut self.spec.members, &old.object.spec.members, draft).await?;
         if self.spec.members != old.object.spec.members {
-            self.guard(cx, draft).await?;
+            let was = &old.object.spec.members;
+            let adds = self.spec.members.iter().any(|member| !was.contains(member));
+            let lasts = if adds { Lasts::ForGood } else { Lasts::Now };
+            self.guard(cx, draft, lasts).await?;
         }
         let stays = |m: &Member| self.spec.members.contains(m);
         if !old.object.spec.members.iter().all(stays) {
@@ -71,7 +74,7 @@ impl Resource for Group {
     }
 
     async fn admit_removal(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
-        self.guard(cx, draft).await?;
+        self.guard(cx, draft, Lasts::Now).await?;
         bound::forget(draft, &self.metadata.uid);
         let object = ObjectRef::of::<Self>(&self.metadata.name);
         let loss = Loss::Members(&self.metadata.uid, &[]);
@@ -119,11 +122,16 @@ impl Group {
     }
 
     /// Who is in a group holds what the group is bound to: who says who is must hold it too.
-    async fn guard(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
+    async fn guard(
+        &self,
+        cx: &Context<'_>,
+        draft: &mut Draft,
+        lasts: Lasts,
+    ) -> Result<(), ApiError> {
         let authority = Authority::of(cx, ObjectRef::of::<Self>(&self.metadata.name));
         let uid = &self.metadata.uid;
         authority
-            .must_hold_all_of(draft, SubjectKind::Group, uid)
+            .must_hold_all_of(draft, (SubjectKind::Group, uid), lasts)
             .await
     }
 }

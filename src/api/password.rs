@@ -5,7 +5,7 @@
 //! is for admins to set (CVE-2025-23391).
 
 use super::access::Operation;
-use super::authority::Authority;
+use super::authority::{Authority, Lasts};
 use super::body;
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
@@ -71,7 +71,7 @@ async fn may_become(cx: &Context<'_>, name: &str) -> Result<Vec<Compare>, ApiErr
     settle::prove::<User>(cx, &mut draft, &op).await?;
     let authority = Authority::of(cx, object);
     authority
-        .must_hold_all_of_user(&mut draft, &user.object)
+        .must_hold_all_of_user(&mut draft, &user.object, Lasts::ForGood)
         .await?;
     Ok(draft.txn.compares)
 }

@@ -4,7 +4,7 @@
 //! project's namespaces writes one key, and is refused if an entry has a namespace in common with another project's); a
 //! namespace that is added to give its project's members more than whoever adds it holds (`authority`).
 
-use super::authority::{Authority, Ground};
+use super::authority::{Authority, Ground, Lasts};
 use super::cascade::{self, Hands};
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
@@ -109,7 +109,7 @@ impl Resource for Project {
             let authority = Authority::of(cx, ObjectRef::of::<Self>(&self.metadata.name));
             let cluster = Ground::Cluster(was.cluster.clone());
             authority
-                .must_hold_all_in(draft, &old.object, &cluster)
+                .must_hold_all_in(draft, &old.object, (&cluster, Lasts::ForGood))
                 .await?;
             self.check_namespaces(cx, draft).await?;
         }
@@ -124,7 +124,9 @@ impl Resource for Project {
             uid: uid.clone(),
             cluster: self.spec.cluster.clone(),
         };
-        authority.must_hold_all_in(draft, self, &ground).await?;
+        authority
+            .must_hold_all_in(draft, self, (&ground, Lasts::Now))
+            .await?;
         bound::forget(draft, uid);
         cascade::of_project(&Hands::of(cx.api), self)
             .await?
@@ -192,7 +194,7 @@ pub(super) async fn find(
     Ok(Some(stored.object))
 }
 
-/// The entries of the cluster's other projects: the folder's, and the stored ones that it does not hide.
+/// The entries of the cluster's other projects: the folder's, and the stored ones.
 async fn others(cx: &Context<'_>, project: &Project) -> Result<Vec<(String, Pattern)>, ApiError> {
     let folder = cx.api.authz.folder();
     let mut entries = Vec::new();
@@ -215,10 +217,8 @@ async fn others(cx: &Context<'_>, project: &Project) -> Result<Vec<(String, Patt
             .await?;
         for found in &listing.items {
             let stored = Stored::<Project>::decode(&found.key, &found.value, found.mod_revision)?;
-            let name = &stored.object.metadata.name;
-            if !folder.projects.contains_key(name) {
-                add(name, &stored.object.spec);
-            }
+            // Also what the folder hides: it comes back when the folder lets go of the name.
+            add(&stored.object.metadata.name, &stored.object.spec);
         }
         after = listing.items.last().map(|found| found.key.clone());
         if !listing.more {

@@ -1,7 +1,7 @@
 //! Roles: the built-in ones, which are read-only, and the operator's.
 
 use super::Api;
-use super::authority::Authority;
+use super::authority::{Authority, Lasts};
 use super::cascade::{self, Hands};
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
@@ -123,7 +123,7 @@ impl Resource for Role {
         }
         let object = ObjectRef::of::<Self>(&self.metadata.name);
         Authority::of(cx, object)
-            .must_hold_role(draft, self)
+            .must_hold_role(draft, self, Lasts::Now)
             .await?;
         write_guard(cx, draft).await?;
         cascade::of_role(&Hands::of(cx.api), self)
@@ -198,7 +198,7 @@ async fn admit(role: &Role, cx: &Context<'_>, draft: &mut Draft) -> Result<(), A
     draft.check_text("spec.description", &role.spec.description);
     let object = ObjectRef::of::<Role>(&role.metadata.name);
     Authority::of(cx, object)
-        .must_hold_role(draft, role)
+        .must_hold_role(draft, role, Lasts::ForGood)
         .await?;
     if role.spec.rules.len() > MAX_RULES {
         draft.wrong(Mistake::too_many(

@@ -2,7 +2,7 @@
 //! longer-lived than a token that asks. A session may make tokens that outlive it. The text is in the answer to the creation and nowhere else.
 
 use super::access::Operation;
-use super::authority::Authority;
+use super::authority::{Authority, Lasts};
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::groups::fill_uid;
@@ -209,7 +209,7 @@ async fn for_whom(token: &mut Token, cx: &Context<'_>, draft: &mut Draft) -> Res
     }
     let authority = Authority::of(cx, ObjectRef::of::<Token>(&token.metadata.name));
     authority
-        .must_hold_all_of_user(draft, &found.object)
+        .must_hold_all_of_user(draft, &found.object, Lasts::ForGood)
         .await?;
     fill_uid(
         draft,

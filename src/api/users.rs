@@ -1,7 +1,7 @@
 //! Users: people and machine users.
 
 use super::admins::{self, Loss};
-use super::authority::Authority;
+use super::authority::{Authority, Lasts};
 use super::bound;
 use super::cascade::{self, Hands};
 use super::draft::Draft;
@@ -108,7 +108,12 @@ impl Resource for User {
             draft.wrong(filled("spec.principals"));
         }
         self.status = old.object.status.clone();
-        self.guard(cx, draft).await?;
+        let lasts = if was.disabled && !self.spec.disabled {
+            Lasts::ForGood
+        } else {
+            Lasts::Now
+        };
+        self.guard(cx, draft, lasts).await?;
         if self.spec.disabled && !was.disabled {
             let object = ObjectRef::of::<Self>(&self.metadata.name);
             admins::guard(cx, draft, &Loss::User(&old.object.metadata.uid), object).await?;
@@ -117,7 +122,7 @@ impl Resource for User {
     }
 
     async fn admit_removal(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
-        self.guard(cx, draft).await?;
+        self.guard(cx, draft, Lasts::Now).await?;
         bound::forget(draft, &self.metadata.uid);
         let object = ObjectRef::of::<Self>(&self.metadata.name);
         admins::guard(cx, draft, &Loss::User(&self.metadata.uid), object).await?;
@@ -162,10 +167,15 @@ fn logins(throttled_until: Option<Timestamp>, now: Timestamp) -> Value {
 impl User {
     /// Nobody writes a user who holds more than they do themselves: who lets somebody in again gives what they hold,
     /// and who shuts them out takes it (CVE-2025-23391).
-    async fn guard(&self, cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
+    async fn guard(
+        &self,
+        cx: &Context<'_>,
+        draft: &mut Draft,
+        lasts: Lasts,
+    ) -> Result<(), ApiError> {
         let object = ObjectRef::of::<Self>(&self.metadata.name);
         let authority = Authority::of(cx, object);
-        authority.must_hold_all_of_user(draft, self).await
+        authority.must_hold_all_of_user(draft, self, lasts).await
     }
 }
 

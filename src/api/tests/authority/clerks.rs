@@ -357,3 +357,69 @@ async fn a_user_of_very_many_groups_is_for_those_who_may_bind_every_role() {
         .await;
     assert_eq!(got.0, 200, "{}", got.1);
 }
+
+// Whoever holds everything for two hours gives nothing for longer, and takes away what they like.
+#[tokio::test]
+async fn an_hour_of_the_verbs_bind_and_escalate_gives_nothing_for_good() {
+    let world = World::with_projects().await;
+    let end = in_hours(2);
+    let spec = BindingSpec {
+        role: "admin".to_owned(),
+        subject: subject(SubjectKind::User, "jane"),
+        expires_at: Some(end),
+        ..BindingSpec::default()
+    };
+    world
+        .put(Binding::new("for-a-while", spec), "b-while")
+        .await;
+    let jane = caller("jane", "u-jane", Reach::All);
+    let ask =
+        async |method: &str, path: &str, body: Value| world.ask(&jane, method, path, &body).await;
+    let admin = |name: &str, until: Option<Timestamp>| {
+        let mut wanted = binding(name, "admin", "jane");
+        if let Some(until) = until {
+            wanted["spec"]["expiresAt"] = until.to_string().into();
+        }
+        wanted
+    };
+    forbidden(
+        &ask("POST", "bindings", admin("more", None)).await,
+        "for good",
+    );
+    let later = ask("POST", "bindings", admin("more", Some(in_hours(3)))).await;
+    forbidden(&later, "that they do not hold");
+    let as_long = ask("POST", "bindings", admin("more", Some(end))).await;
+    assert_eq!(as_long.0, 201, "{}", as_long.1);
+    let role = json!({"metadata": {"name": "wide"}, "spec": {"scope": "cluster", "rules": [
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}});
+    forbidden(&ask("POST", "roles", role).await, "for good");
+    // What only takes away needs the right now.
+    let got = ask("DELETE", "bindings/janes", Value::Null).await;
+    assert_eq!(got.0, 200, "{}", got.1);
+    let mut mia = world.root("GET", "users/mia", Value::Null).await.1;
+    mia["spec"]["disabled"] = true.into();
+    let got = ask("PUT", "users/mia", mia).await;
+    assert_eq!(got.0, 200, "{}", got.1);
+}
+
+// A binding in a project that is not the one of that name now counts again when that one goes: it is nobody's to give.
+#[tokio::test]
+async fn what_counts_in_no_project_now_is_not_free_to_take() {
+    let world = World::with_projects().await;
+    let clerk = clerk(&world, &["bindings"]).await;
+    let spec = BindingSpec {
+        role: "owner".to_owned(),
+        subject: subject(SubjectKind::User, "mia"),
+        project: "shop".to_owned(),
+        project_uid: "u-another-shop".to_owned(),
+        ..BindingSpec::default()
+    };
+    world.put(Binding::new("old", spec), "b-old").await;
+    let mut old = world.root("GET", "bindings/old", Value::Null).await.1;
+    old["spec"]["subject"] = json!({"kind": "User", "name": "jane"});
+    let got = world.ask(&clerk, "PUT", "bindings/old", &old).await;
+    forbidden(
+        &got,
+        "it gives rights that they do not hold in project \"shop\"",
+    );
+}
