@@ -320,6 +320,26 @@ async fn a_watch_goes_on_where_it_ended_and_a_past_that_is_forgotten_is_read_ane
     gate.stop().await;
 }
 
+// P13, P14: whoever may write such objects can make a page of them that is more than is read.
+#[tokio::test]
+async fn a_page_that_is_too_large_is_read_in_smaller_ones() {
+    let fake = FakeCluster::start().await;
+    let note = "x".repeat(250 << 10);
+    for number in 0..80 {
+        let name = format!("large-{number}");
+        let metadata = json!({"name": name, "annotations": {"note": note}});
+        fake.put(
+            &format!("clusterroles/{name}"),
+            json!({"metadata": metadata, "rules": []}),
+        );
+    }
+    let gate = Gate::start().await;
+    gate.cluster_at("fake", &fake.server(), &fake.ca_pem).await;
+    until_in_step(&gate).await;
+    assert!(fake.get(VIEWER).is_some());
+    gate.stop().await;
+}
+
 #[tokio::test]
 async fn a_long_list_is_read_in_pages() {
     let fake = FakeCluster::start().await;

@@ -13,7 +13,7 @@ use super::content::{Key, Seen, Wire, or_default};
 use crate::{
     clusters::{
         MANAGED_BY, MANAGER,
-        client::{Client, Follow, escape},
+        client::{Client, ClientError, Follow, escape},
         keeper::share,
         kube::PAGE,
         object::ObjectKind,
@@ -253,13 +253,19 @@ impl Watcher {
             #[serde(default)]
             r#continue: String,
         }
-        let start = format!("{}limit={PAGE}", self.source.path());
-        let mut path = start.clone();
+        let mut size = PAGE;
+        let mut next = String::new();
         let mut all = Vec::new();
         loop {
+            let path = format!("{}limit={size}{next}", self.source.path());
             let page: List = match self.client.get(&path).await {
                 Ok(page) => page,
-                Err(error) if error.code() == Some(StatusCode::GONE) && path != start => {
+                // Whoever may write such objects can make a page of any size; one alone always fits.
+                Err(ClientError::TooLarge { .. }) if size > 1 => {
+                    size = (size / 8).max(1);
+                    continue;
+                }
+                Err(error) if error.code() == Some(StatusCode::GONE) && !next.is_empty() => {
                     // The pages took longer than the cluster keeps a version: from the beginning.
                     return Err("a list took too long; it starts anew".to_owned());
                 }
@@ -277,8 +283,7 @@ impl Watcher {
             if page.metadata.r#continue.is_empty() {
                 return Ok((all, page.metadata.resource_version));
             }
-            let next = escape(&page.metadata.r#continue);
-            path = format!("{start}&continue={next}");
+            next = format!("&continue={}", escape(&page.metadata.r#continue));
         }
     }
 
