@@ -116,6 +116,13 @@ impl Book {
         }
     }
 
+    /// Whether a namespace is taken for another project's than it is now: it was looked up between two plans that are
+    /// the same.
+    pub(super) fn has_moved(&self) -> bool {
+        let mut all = self.namespaces.iter();
+        all.any(|(name, namespace)| namespace.project != self.plan.project_of(name))
+    }
+
     /// A namespace is there: its [`Book::keys_in`] are to be looked at.
     pub(super) fn put_namespace(&mut self, name: &str, life: Life) {
         let fresh = life == Life::New || self.is_fresh(name);

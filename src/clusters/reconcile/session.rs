@@ -229,7 +229,7 @@ impl Session {
             return;
         };
         let plan = registry.plan(&entry.cluster);
-        if !plan.is_same(self.book.plan()) {
+        if !plan.is_same(self.book.plan()) || self.book.has_moved() {
             self.book.replan(plan);
             self.queue.hurry(now);
             self.look_at_everything(Cause::Policy);

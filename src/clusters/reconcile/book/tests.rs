@@ -233,6 +233,29 @@ fn a_role_that_shrinks_shrinks_and_one_that_goes_takes_its_bindings_along_first(
     );
 }
 
+// A policy that drops a namespace and takes it back at once makes the same plan again; who looked between the two must
+// not stay with what was true then.
+#[test]
+fn a_namespace_that_was_looked_up_between_two_same_plans_is_noticed() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let held = Arc::new(AtomicBool::new(true));
+    let (now, before) = (Arc::clone(&held), plan(Roles::default(), &["shop"]));
+    let holder = Arc::clone(&before.holder);
+    let live = Plan {
+        holder: Arc::new(move |namespace| {
+            let holds = now.load(Ordering::SeqCst);
+            holds.then(|| holder(namespace)).flatten()
+        }),
+        ..before
+    };
+    let mut book = book(live, &Cluster::of([]), &[("shop-a", Life::Old)]);
+    assert!(!book.has_moved());
+    held.store(false, Ordering::SeqCst);
+    book.put_namespace("shop-a", Life::Old);
+    held.store(true, Ordering::SeqCst);
+    assert!(book.has_moved());
+}
+
 #[test]
 fn a_namespace_that_changes_hands_is_never_without_and_never_in_both() {
     let all = roles(&[], &[("owner", "*")]);
