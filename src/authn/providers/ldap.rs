@@ -19,6 +19,7 @@ mod groups;
 mod pool;
 mod servers;
 mod standing;
+mod starttls;
 
 pub use failure::Failure;
 pub use groups::{MAX_DEPTH, MAX_GROUPS};

@@ -2,7 +2,7 @@
 //!
 //! What an attacker would try: to have a password sent without TLS. A connection is handed out only when TLS stands
 //! (or the configuration says `danger_plaintext`): StartTLS that fails is no connection, and what came before it is
-//! thrown away (L5 of docs/attacks.md). Referrals are never followed, so no password goes to a server that
+//! refused (L5 of docs/attacks.md, [`starttls`]). Referrals are never followed, so no password goes to a server that
 //! the configuration does not name.
 //!
 //! The crate sets no TCP_NODELAY, has no timeout for the name and no failover: the socket is made here.
@@ -10,6 +10,7 @@
 use super::{
     failure::{BrokenError, ConnectError, Failure},
     servers::Servers,
+    starttls,
 };
 use crate::config::{Host, Ldap as Settings, Transport};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, StdStream};
@@ -133,21 +134,22 @@ async fn connect_to(
     host: &Host,
     tls: Option<Arc<ClientConfig>>,
 ) -> Result<(Ldap, JoinHandle<()>), ConnectError> {
-    let stream = dial(&servers.addresses(settings, host).await?).await?;
+    let mut stream = dial(&servers.addresses(settings, host).await?).await?;
     stream.set_nodelay(true)?;
     SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    let scheme = match settings.transport {
+        Transport::Ldaps => "ldaps",
+        Transport::Starttls => {
+            starttls::agree(&mut stream).await?;
+            // From here on TLS is what comes first.
+            "ldaps"
+        }
+        Transport::DangerPlaintext => "ldap",
+    };
     let mut options = LdapConnSettings::new().set_std_stream(StdStream::Tcp(stream.into_std()?));
     if let Some(tls) = tls {
         options = options.set_config(tls);
     }
-    let scheme = match settings.transport {
-        Transport::Ldaps => "ldaps",
-        Transport::Starttls => {
-            options = options.set_starttls(true);
-            "ldap"
-        }
-        Transport::DangerPlaintext => "ldap",
-    };
     let url = format!("{scheme}://{host}");
     let (connection, ldap) = LdapConnAsync::with_settings(options, &url)
         .await

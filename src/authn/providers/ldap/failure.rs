@@ -75,12 +75,32 @@ pub enum ConnectError {
     /// The name, or TCP.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// TLS, or StartTLS.
+    /// The server did not agree to StartTLS.
+    #[error(transparent)]
+    StartTls(#[from] StartTlsError),
+    /// TLS.
     #[error(transparent)]
     Ldap(Box<LdapError>),
     /// It took too long.
     #[error("not within {} ms", .0.as_millis())]
     Timeout(Duration),
+}
+
+/// Why TLS does not come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartTlsError {
+    /// RFC 4511, appendix A.
+    #[error("the server answered StartTLS with {0}")]
+    Refused(u8),
+    /// No answer to what was asked.
+    #[error("the server's answer to StartTLS makes no sense")]
+    Malformed,
+    /// Whatever it says.
+    #[error("the server's answer to StartTLS has more than {0} bytes")]
+    TooLong(usize),
+    /// Somebody has put something in before TLS.
+    #[error("there is something behind the server's answer to StartTLS")]
+    Behind,
 }
 
 /// Why a connection gave no answer.
