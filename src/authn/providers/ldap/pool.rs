@@ -35,7 +35,8 @@ const MAX_LIFE: Duration = Duration::from_mins(10);
 const SEARCHES: usize = 32;
 /// Passwords that are tried at the same time, each on a connection of its own.
 const BINDS: usize = 16;
-/// How long a login waits for its turn: longer, and the person has given up.
+/// How long a login waits for its turn, and for a connection that somebody else is making: longer, and the person has
+/// given up. Making one has limits of its own (`connect_timeout`, `timeout`).
 const TURN: Duration = Duration::from_secs(5);
 /// Entries of one page: what Active Directory gives at most is 1,000.
 const PAGE: i32 = 500;
@@ -133,7 +134,8 @@ impl Pool {
             return Err(Failure::Busy);
         };
         // Held while it is made: who comes meanwhile waits for the same one.
-        let mut place = place.lock().await;
+        let place = timeout(TURN, place.lock()).await;
+        let mut place = place.map_err(|_| Failure::Busy)?;
         if let Some(found) = &*place
             && found.since.elapsed() < MAX_LIFE
             && !found.ldap.clone().is_closed()
@@ -183,7 +185,10 @@ impl Pool {
         let Some(place) = self.slots.get(slot) else {
             return;
         };
-        let mut place = place.lock().await;
+        // Who holds it for that long makes another one, and has thrown this one away.
+        let Ok(mut place) = timeout(TURN, place.lock()).await else {
+            return;
+        };
         if place
             .as_ref()
             .is_some_and(|found| Arc::ptr_eq(found, connection))
@@ -235,5 +240,31 @@ async fn turn(places: &Semaphore) -> Result<tokio::sync::SemaphorePermit<'_>, Fa
     match timeout(TURN, places.acquire()).await {
         Ok(Ok(turn)) => Ok(turn),
         Ok(Err(_)) | Err(_) => Err(Failure::Busy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::settings, *};
+    use crate::config::Transport;
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever_for_a_connection_that_another_is_making() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = Pool::new(settings(folder.path(), Transport::Ldaps, &[]));
+        let mut making = Vec::new();
+        for slot in &pool.slots {
+            making.push(slot.lock().await);
+        }
+        let query = Query {
+            what: "accounts",
+            base: "dc=a",
+            scope: Scope::Subtree,
+            filter: "(uid=jane)",
+            attributes: &[],
+            most: 1,
+        };
+        let found = timeout(TURN * 2, pool.search(&query)).await;
+        assert!(matches!(found, Ok(Err(Failure::Busy))), "{found:?}");
     }
 }

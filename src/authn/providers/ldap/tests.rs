@@ -32,7 +32,7 @@ const SEARCH: u8 = 0x63;
 const EXTENDED: u8 = 0x77;
 
 /// A server on loopback that answers each message by its tag, or not at all.
-struct Fake {
+pub(super) struct Fake {
     host: Host,
     /// All that it got.
     seen: Arc<Mutex<Vec<u8>>>,
@@ -100,7 +100,11 @@ async fn serve(
 }
 
 /// Settings for these servers, with files in a folder.
-fn settings(folder: &std::path::Path, transport: Transport, hosts: &[&Fake]) -> Settings {
+pub(super) fn settings(
+    folder: &std::path::Path,
+    transport: Transport,
+    hosts: &[&Fake],
+) -> Settings {
     let secret = folder.join("secret");
     std::fs::write(&secret, format!("{PASSWORD}\n")).unwrap();
     Settings {
