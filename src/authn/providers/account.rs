@@ -4,6 +4,7 @@ use super::super::identity::{AuthnError, Refusal, Unknowable};
 use crate::{
     config::{Access, AccessMode},
     objects::{DecodeError, Member},
+    status::clock,
 };
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
@@ -24,6 +25,9 @@ pub const PREFIX: &str = "/palisade/accounts/";
 const SCHEMA: u32 = 1;
 /// Accounts that requests want to have read again, at the same time; what finds no room comes with the schedule.
 const MAX_WANTED: usize = 1_000;
+
+/// How far the clock of whoever wrote a record may be ahead: beyond that its time says nothing, and it is read anew.
+const AHEAD: Duration = Duration::from_mins(1);
 
 /// The key of an account's record. Ids are UUIDs: no slash, nothing to escape.
 pub fn record_key(provider: &str, id: &str) -> String {
@@ -212,6 +216,25 @@ struct Seen {
     wanted: AtomicBool,
 }
 
+impl Seen {
+    /// The provider said so at this moment; what is newer counts, unless no clock can have shown it yet.
+    fn at(&self, at: Timestamp, now: Timestamp) {
+        let (at, latest) = (at.as_second(), latest(now));
+        let next = |known: i64| {
+            if known > latest { at } else { known.max(at) }
+        };
+        let _ = self
+            .checked_at
+            .fetch_update(Relaxed, Relaxed, |known| Some(next(known)));
+    }
+}
+
+/// The last second that a clock which is right enough can show now.
+fn latest(now: Timestamp) -> i64 {
+    let ahead = i64::try_from(AHEAD.as_secs()).unwrap_or(0);
+    now.as_second().saturating_add(ahead)
+}
+
 impl Account {
     /// The provider's name.
     pub fn provider(&self) -> &str {
@@ -252,15 +275,20 @@ impl Account {
         Ok(())
     }
 
-    /// Time since the provider said so; a clock that was set back makes it none.
-    pub(super) fn age(&self, now: Timestamp) -> Duration {
-        let seconds = now.as_second() - self.seen.checked_at.load(Relaxed);
+    /// Time since the provider said so. A time that is yet to come says nothing: a clock was wrong, and nobody knows
+    /// how old the word is.
+    pub(in crate::authn) fn age(&self, now: Timestamp) -> Duration {
+        let checked_at = self.seen.checked_at.load(Relaxed);
+        if checked_at > latest(now) {
+            return Duration::MAX;
+        }
+        let seconds = now.as_second() - checked_at;
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
 
     /// The provider said the same at this moment.
     pub fn confirm(&self, at: Timestamp) {
-        self.seen.checked_at.fetch_max(at.as_second(), Relaxed);
+        self.seen.at(at, clock::now());
     }
 
     /// It is being read, or was: a request may ask for it again.
@@ -333,8 +361,7 @@ impl Accounts {
     ) -> Arc<Account> {
         let scope = self.scope_in(&mut self.scopes(), provider);
         let seen = old.map_or_else(Arc::default, |old| Arc::clone(&old.seen));
-        seen.checked_at
-            .fetch_max(record.checked_at.as_second(), Relaxed);
+        seen.at(record.checked_at, clock::now());
         let account = Account {
             scope,
             id: id.into(),

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::{
-    authn::providers::{GroupRef, Record, Rules, Standing, record_key},
+    authn::providers::{Account, Accounts, GroupRef, Record, Rules, Standing, record_key},
     config::{Access, AccessMode},
     objects::Principal,
+    status::clock,
 };
 use std::{collections::HashMap, time::Duration};
 
@@ -156,6 +157,30 @@ fn a_providers_word_counts_up_to_its_age() {
         assert!(known.index.user("corp:jane").is_some());
         assert_eq!(token, Some(AuthnError::Unavailable(Unknowable::Unreadable)));
     }
+}
+
+// T10: who wrote it had a wrong clock, so nobody knows how old it is.
+#[test]
+fn a_time_that_is_yet_to_come_is_no_age() {
+    let at = |seconds: i64| clock::now() + SignedDuration::from_secs(seconds);
+    let accounts = Accounts::default();
+    let make = |seconds, old: Option<&Arc<Account>>| {
+        let record = Record::new(jane(), "jane", Vec::new(), at(seconds));
+        accounts.account(("corp", ID), record, 1, old)
+    };
+    // Two clocks are never quite the same.
+    assert_eq!(make(30, None).age(at(0)), Duration::ZERO);
+    let ahead = make(86_400, None);
+    assert_eq!(ahead.age(at(0)), Duration::MAX);
+    // What is said now counts, in memory and as it is stored.
+    let written = make(-10, Some(&ahead));
+    assert!((10..20).contains(&written.age(at(0)).as_secs()));
+    let ahead = make(86_400, None);
+    ahead.confirm(at(0));
+    assert!(ahead.age(at(5)) < Duration::from_secs(10));
+    // What is older than what is known changes nothing.
+    ahead.confirm(at(-100));
+    assert!(make(-200, Some(&ahead)).age(at(5)) < Duration::from_secs(10));
 }
 
 fn token_of(world: &World) -> Option<AuthnError> {
