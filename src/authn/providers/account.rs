@@ -17,7 +17,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 /// Keys of records. They sort before those of the users: a replica that starts reads them first.
 pub const PREFIX: &str = "/palisade/accounts/";
@@ -28,6 +28,8 @@ const MAX_WANTED: usize = 1_000;
 
 /// How far the clock of whoever wrote a record may be ahead: beyond that its time says nothing, and it is read anew.
 const AHEAD: Duration = Duration::from_mins(1);
+/// How long an account that could not be read is left alone: it would be asked for again with every request.
+const LEFT_ALONE: Duration = Duration::from_secs(30);
 
 /// The key of an account's record. Ids are UUIDs: no slash, nothing to escape.
 pub fn record_key(provider: &str, id: &str) -> String {
@@ -214,6 +216,8 @@ struct Seen {
     checked_at: AtomicI64,
     /// A request has asked for it to be read again.
     wanted: AtomicBool,
+    /// When it could last not be read, it alone.
+    failed: Mutex<Option<Instant>>,
 }
 
 impl Seen {
@@ -226,6 +230,10 @@ impl Seen {
         let _ = self
             .checked_at
             .fetch_update(Relaxed, Relaxed, |known| Some(next(known)));
+    }
+
+    fn failed(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -289,6 +297,17 @@ impl Account {
     /// The provider said the same at this moment.
     pub fn confirm(&self, at: Timestamp) {
         self.seen.at(at, clock::now());
+    }
+
+    /// It could not be read, it alone: for a while it is not tried.
+    pub(super) fn put_off(&self) {
+        *self.seen.failed() = Some(Instant::now());
+    }
+
+    /// Whether it may be tried.
+    pub(super) fn may_be_read(&self) -> bool {
+        let failed = self.seen.failed();
+        failed.is_none_or(|at| at.elapsed() >= LEFT_ALONE)
     }
 
     /// It is being read, or was: a request may ask for it again.

@@ -356,4 +356,4 @@ fn said(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::authn) mod tests;

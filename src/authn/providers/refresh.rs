@@ -21,15 +21,15 @@ use crate::{
 };
 use jiff::Timestamp;
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
     sync::mpsc,
-    task::{JoinError, JoinSet},
-    time::sleep,
+    task::JoinSet,
+    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -37,6 +37,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const LOOK: Duration = Duration::from_secs(5);
 /// How long the first request that wants an account read again waits for others to be read with it.
 const GATHER: Duration = Duration::from_millis(50);
+/// How long a provider that did not answer is left alone: requests would have it tried some twenty times a second.
+/// Below [`LOOK`]: the next look tries it.
+const PAUSE: Duration = Duration::from_secs(3);
+/// Accounts that could not be read, of one round, of which the log says more than their number.
+const MAX_NAMED: usize = 10;
+/// Accounts that could not be read, after which a round ends: where none can be read (the search account has lost a
+/// right), finding out one by one would be twice as many questions as there are accounts. The next round goes without
+/// these ([`Account::put_off`]).
+const MAX_ALONE: usize = 200;
 /// Accounts whose groups are read at the same time from one directory.
 const AT_ONCE: usize = 4;
 
@@ -56,9 +65,78 @@ pub struct Refresher {
 /// What runs.
 #[derive(Default)]
 struct Running {
-    /// Providers that are being asked.
-    busy: Mutex<HashSet<Box<str>>>,
+    /// Providers that are not to be asked.
+    held: Mutex<HashMap<Box<str>, Held>>,
     tasks: TaskTracker,
+}
+
+/// Why a provider is not to be asked.
+enum Held {
+    /// It is being asked.
+    Busy,
+    /// It did not answer then.
+    Failed(Instant),
+}
+
+impl Running {
+    fn held(&self) -> MutexGuard<'_, HashMap<Box<str>, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The turn of a provider that may be asked now.
+    fn turn(
+        self: &Arc<Self>,
+        provider: Arc<Provider>,
+        accounts: Vec<Arc<Account>>,
+    ) -> Result<Turn, Vec<Arc<Account>>> {
+        let mut held = self.held();
+        match held.get(&provider.name) {
+            Some(Held::Busy) => return Err(accounts),
+            Some(Held::Failed(at)) if at.elapsed() < PAUSE => return Err(accounts),
+            Some(Held::Failed(_)) | None => {}
+        }
+        held.insert(provider.name.clone(), Held::Busy);
+        drop(held);
+        Ok(Turn {
+            running: Arc::clone(self),
+            provider,
+            accounts,
+            answered: false,
+        })
+    }
+}
+
+/// A provider's turn to be asked. However it ends, the next may begin.
+struct Turn {
+    running: Arc<Running>,
+    provider: Arc<Provider>,
+    accounts: Vec<Arc<Account>>,
+    answered: bool,
+}
+
+impl Turn {
+    fn end(mut self, answered: bool) {
+        self.answered = answered;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let provider = &*self.provider.name;
+            tracing::error!(
+                provider,
+                "reading accounts again has panicked; it goes on with the next look"
+            );
+        }
+        answered(&self.accounts);
+        let mut held = self.running.held();
+        if self.answered {
+            held.remove(&self.provider.name);
+        } else {
+            held.insert(self.provider.name.clone(), Held::Failed(Instant::now()));
+        }
+    }
 }
 
 impl Refresher {
@@ -69,8 +147,11 @@ impl Refresher {
         };
         let running = Arc::new(Running::default());
         let work = async {
+            // One for all of it: begun anew with each account that is wanted it would never come.
+            let mut look = interval_at(Instant::now() + LOOK, LOOK);
+            look.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                let mut due = self.next(&mut wanted).await;
+                let mut due = self.next(&mut wanted, &mut look).await;
                 for (provider, accounts) in std::mem::take(&mut due) {
                     self.begin(&running, &provider, accounts, &end);
                 }
@@ -85,6 +166,7 @@ impl Refresher {
     async fn next(
         &self,
         wanted: &mut mpsc::Receiver<Arc<Account>>,
+        look: &mut Interval,
     ) -> BTreeMap<Box<str>, Vec<Arc<Account>>> {
         let mut due: Vec<Arc<Account>> = Vec::new();
         tokio::select! {
@@ -95,7 +177,7 @@ impl Refresher {
                     due.push(more);
                 }
             }
-            () = sleep(LOOK) => {
+            _ = look.tick() => {
                 let index = Arc::clone(&self.index);
                 let now = clock::now();
                 // Every account is looked at: not on a thread that serves requests.
@@ -109,6 +191,10 @@ impl Refresher {
         }
         let mut by_provider: BTreeMap<Box<str>, Vec<Arc<Account>>> = BTreeMap::new();
         for account in due {
+            if !account.may_be_read() {
+                account.answered();
+                continue;
+            }
             let of_one = by_provider.entry(account.provider().into()).or_default();
             of_one.push(account);
         }
@@ -123,58 +209,130 @@ impl Refresher {
         accounts: Vec<Arc<Account>>,
         end: &CancellationToken,
     ) {
-        let busy = || running.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        let provider = self
-            .providers
-            .get(name)
-            .filter(|_| busy().insert(name.into()));
-        let Some(provider) = provider else {
-            // They are found again by the next look.
+        let Some(provider) = self.providers.get(name) else {
             answered(&accounts);
             return;
         };
-        let (refresher, end, of_all) = (self.clone(), end.clone(), Arc::clone(running));
+        let turn = match running.turn(provider, accounts) {
+            Ok(turn) => turn,
+            Err(accounts) => {
+                // They are found again by the next look.
+                answered(&accounts);
+                return;
+            }
+        };
+        let (refresher, end) = (self.clone(), end.clone());
         running.tasks.spawn(async move {
-            let work = refresher.read_all(&provider, &accounts);
-            let _ = end.run_until_cancelled(work).await;
-            answered(&accounts);
-            let mut busy = of_all.busy.lock().unwrap_or_else(PoisonError::into_inner);
-            busy.remove(&provider.name);
+            let work = refresher.read_all(&turn.provider, &turn.accounts);
+            let read = end.run_until_cancelled(work).await;
+            turn.end(read == Some(true));
         });
     }
 
-    /// In batches; a directory that fails one is not asked for the next.
-    async fn read_all(&self, provider: &Provider, accounts: &[Arc<Account>]) {
-        for batch in accounts.chunks(BATCH) {
-            if let Err(failure) = self.read_batch(provider, batch).await {
-                self.ends.inc(RefreshEnd::Failed);
-                let (name, failure) = (&*provider.name, failure.chain());
-                tracing::warn!(
-                    provider = name,
-                    failure,
-                    "accounts could not be read again; what the provider said last counts for a while"
-                );
-                return;
+    /// In batches, and whether the directory answered: one that fails a batch is not asked for the next. An account
+    /// that cannot be read fails alone: it stays as it was, and what the provider said of it last grows old.
+    async fn read_all(&self, provider: &Provider, accounts: &[Arc<Account>]) -> bool {
+        let mut alone = 0;
+        let mut batches: Vec<&[Arc<Account>]> = accounts.chunks(BATCH).rev().collect();
+        while alone < MAX_ALONE
+            && let Some(batch) = batches.pop()
+        {
+            let failure = match self.read_batch(provider, batch, &mut alone).await {
+                Ok(()) => continue,
+                Err(failure) => failure,
+            };
+            if failure.is_of_one_account() {
+                if let [account] = batch {
+                    self.fail_alone(account, &failure.chain(), &mut alone);
+                } else {
+                    // Which of them it is, halves tell in a few questions.
+                    let (first, second) = batch.split_at(batch.len() / 2);
+                    batches.extend([second, first]);
+                }
+                continue;
             }
+            self.ends.inc(RefreshEnd::Failed);
+            let (name, failure) = (&*provider.name, failure.chain());
+            tracing::warn!(
+                provider = name,
+                failure,
+                "accounts could not be read again; what the provider said last counts for a while"
+            );
+            return false;
+        }
+        if alone > MAX_NAMED {
+            let provider = &*provider.name;
+            tracing::warn!(
+                provider,
+                accounts = alone,
+                "so many accounts could not be read again"
+            );
+        }
+        alone < MAX_ALONE
+    }
+
+    /// One account could not be read; `alone` counts those of this round.
+    fn fail_alone(&self, account: &Account, failure: &str, alone: &mut usize) {
+        self.ends.inc(RefreshEnd::Failed);
+        account.put_off();
+        *alone += 1;
+        if *alone <= MAX_NAMED {
+            let (provider, user) = (account.provider(), &*account.record.user.name);
+            tracing::warn!(
+                provider,
+                user,
+                failure,
+                "an account could not be read again; what the provider said of it last counts for a while"
+            );
         }
     }
 
-    async fn read_batch(&self, provider: &Provider, batch: &[Arc<Account>]) -> Result<(), Failure> {
+    async fn read_batch(
+        &self,
+        provider: &Provider,
+        batch: &[Arc<Account>],
+        alone: &mut usize,
+    ) -> Result<(), Failure> {
         let ids: Vec<&str> = batch.iter().map(|account| &*account.id).collect();
         let mut found = provider.directory.by_ids(&ids).await?;
         let mut reading = JoinSet::new();
-        for account in batch {
-            if reading.len() >= AT_ONCE {
-                read(reading.join_next().await)?;
+        let mut by_task = HashMap::new();
+        let mut waiting = batch.iter();
+        loop {
+            while reading.len() < AT_ONCE
+                && let Some(account) = waiting.next()
+            {
+                let (refresher, of_task) = (self.clone(), Arc::clone(account));
+                let (directory, found) =
+                    (Arc::clone(&provider.directory), found.remove(&account.id));
+                let task = reading
+                    .spawn(async move { refresher.read_one(&directory, &of_task, found).await });
+                by_task.insert(task.id(), account);
             }
-            let (refresher, account) = (self.clone(), Arc::clone(account));
-            let (directory, found) = (Arc::clone(&provider.directory), found.remove(&account.id));
-            reading.spawn(async move { refresher.read_one(&directory, &account, found).await });
+            let Some(done) = reading.join_next_with_id().await else {
+                return Ok(());
+            };
+            let (task, failure) = match done {
+                Ok((_, Ok(()))) => continue,
+                Ok((task, Err(failure))) => (task, Ok(failure)),
+                Err(lost) => (lost.id(), Err(lost)),
+            };
+            let Some(account) = by_task.get(&task) else {
+                continue;
+            };
+            match failure {
+                Ok(failure) if failure.is_of_one_account() => {
+                    self.fail_alone(account, &failure.chain(), alone);
+                }
+                Ok(failure) => {
+                    // It may be this one that the directory is so slow with: the next round goes without it.
+                    account.put_off();
+                    return Err(failure);
+                }
+                // It panicked: the text says where.
+                Err(lost) => self.fail_alone(account, &lost.to_string(), alone),
+            }
         }
-        while let Some(done) = reading.join_next().await {
-            read(Some(done))?;
-        }
-        Ok(())
     }
 
     async fn read_one(
@@ -254,11 +412,5 @@ fn is_due(account: &Account, now: Timestamp) -> bool {
     account.age(now) >= due
 }
 
-/// What became of one account; a task that was lost has read nothing.
-fn read(done: Option<Result<Result<(), Failure>, JoinError>>) -> Result<(), Failure> {
-    match done {
-        Some(Ok(done)) => done,
-        Some(Err(_)) => Err(Failure::Busy),
-        None => Ok(()),
-    }
-}
+#[cfg(test)]
+mod tests;

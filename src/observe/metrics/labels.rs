@@ -206,7 +206,7 @@ pub enum RefreshEnd {
     Same,
     /// It said something else.
     Changed,
-    /// It did not answer, for a batch of accounts.
+    /// It did not answer for a batch of accounts, or what it said of one could not be read.
     Failed,
 }
 

@@ -131,6 +131,24 @@ impl Failure {
         }
     }
 
+    /// Whether it is about what was asked for, and another account may do better. What the connection or the directory
+    /// as a whole fails with, it fails with for everybody.
+    pub fn is_of_one_account(&self) -> bool {
+        match self {
+            Self::TooMany { .. } | Self::Malformed(_) => true,
+            // operationsError (Active Directory: nobody is bound), protocolError, authMethodNotSupported,
+            // strongerAuthRequired, referral, noSuchObject (the base), invalidCredentials,
+            // insufficientAccessRights, busy, unavailable, unwillingToPerform
+            Self::Answer { code, .. } => !matches!(code, 1 | 2 | 7 | 8 | 10 | 32 | 49..=53),
+            Self::File { .. }
+            | Self::Dns { .. }
+            | Self::Connect { .. }
+            | Self::SearchAccount(_)
+            | Self::Broken { .. }
+            | Self::Busy => false,
+        }
+    }
+
     pub(super) fn dns_timeout(settings: &Settings, limit: Duration) -> Self {
         Self::Dns {
             name: settings.srv_domain.clone().unwrap_or_default(),

@@ -91,7 +91,7 @@ enum Cut {
 fn split(bytes: &[u8], tag: u8) -> Result<(&[u8], &[u8]), Cut> {
     let (length, head) = match bytes {
         [found, ..] if *found != tag => return Err(Cut::Odd),
-        [_, length @ ..0x80, ..] => (usize::from(*length), 2),
+        [_, length @ ..=0x7f, ..] => (usize::from(*length), 2),
         [_, size @ 0x81..=0x84, rest @ ..] => {
             let size = usize::from(size & 0x7f);
             let needs = 2 + size;

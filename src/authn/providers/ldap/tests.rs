@@ -32,7 +32,7 @@ const SEARCH: u8 = 0x63;
 const EXTENDED: u8 = 0x77;
 
 /// A server on loopback that answers each message by its tag, or not at all.
-pub(super) struct Fake {
+pub(in crate::authn) struct Fake {
     host: Host,
     /// All that it got.
     seen: Arc<Mutex<Vec<u8>>>,
@@ -100,7 +100,7 @@ async fn serve(
 }
 
 /// Settings for these servers, with files in a folder.
-pub(super) fn settings(
+pub(in crate::authn) fn settings(
     folder: &std::path::Path,
     transport: Transport,
     hosts: &[&Fake],
