@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::error::{ApiError, ObjectRef, shown};
 use super::query::DryRun;
 use super::resource::{ATTEMPTS, Context, Fixed, Resource, busy, refuse_fixed, to_write};
-use super::settle;
+use super::{Reach, settle};
 use crate::objects::Kind;
 use crate::store::StoreError;
 use serde::Deserialize;
@@ -66,10 +66,12 @@ pub(super) async fn delete<K: Resource>(
         dry_run: if tried { DryRun::Yes } else { cx.dry_run },
         ..*cx
     };
-    // What is stored under a name of the folder does not count, and can go; what hangs on the name hangs on
-    // the folder's object.
+    // What is stored under a name of the folder does not count, and can go.
     let hidden = match K::fixed(cx.api, name) {
-        Some(Fixed::Folder(..)) => cx.load::<K>(name).await?.is_some(),
+        // Nothing proves here what the stored one gave: it is for those who reach all of the kind.
+        Some(Fixed::Folder(..)) => {
+            cx.caller.reach == Reach::All && cx.load::<K>(name).await?.is_some()
+        }
         Some(Fixed::BuiltIn(_)) | None => false,
     };
     if !hidden {

@@ -186,3 +186,23 @@ async fn a_namespace_is_in_one_project_wherever_the_projects_stand() {
     );
     gate.stop().await;
 }
+
+// An owner sees a binding of their project that the folder hides; to remove it is not theirs, for no guard is asked.
+#[tokio::test]
+async fn what_the_folder_hides_is_not_an_owners_to_remove() {
+    let (gate, _fake, root, _ann) = gate().await;
+    gate.project("store", "fake", &["store"]).await;
+    let eva = gate.user("eva").await;
+    gate.bind_project("project-owner", "eva", "store").await;
+    let hidden = json!({"apiVersion": "palisade.dev/v1alpha1", "kind": "Binding", "metadata": {"name": "workers"},
+        "spec": {"role": "project-viewer", "subject": {"kind": "User", "name": "root"}, "project": "store"}});
+    let made = send(&gate, Method::POST, "/bindings", &root, &hidden).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    let _reloader = with_folder(&gate, &tenant("[shop]")).await;
+    let path = "/bindings/workers";
+    let refused = send(&gate, Method::DELETE, path, &eva, &json!({})).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.text());
+    let gone = send(&gate, Method::DELETE, path, &root, &json!({})).await;
+    assert_eq!(gone.status, StatusCode::OK, "{}", gone.text());
+    gate.stop().await;
+}
