@@ -2,7 +2,7 @@
 //!
 //! The gateway judged the request by what this replica knew when it came. Another replica may have taken the right away
 //! a moment before. So whatever the store has is waited for before a write, and the request is judged once more: by a
-//! policy in which everything is that was acknowledged before the request came. What changes after that is compared in
+//! policy in which everything is that was acknowledged before the request came, and so is its token. What changes after that is compared in
 //! the write's own transaction (`authority`). A replica that cannot follow the store writes nothing (503).
 
 use super::access::Operation;
@@ -12,9 +12,12 @@ use super::draft::Draft;
 use super::error::{ApiError, ObjectRef};
 use super::resource::Context;
 use super::{Api, Caller, Reach, access, grants};
+use crate::authn::{Authn, AuthnError, TokenId};
 use crate::authz::RequestInfo;
 use crate::objects::Kind;
+use crate::status::clock;
 use http::request::Parts;
+use std::sync::Arc;
 
 /// The caller of a write, as the policy of this moment lets them through.
 pub(super) async fn caller<K: Kind>(
@@ -26,6 +29,19 @@ pub(super) async fn caller<K: Kind>(
     let revision = api.store.revision().await?;
     if api.follower.wait_for(revision, APPLY_WAIT).await.is_err() {
         return Err(ApiError::Behind);
+    }
+    // A body may come slowly, and who was shown out meanwhile writes nothing more. Whoever acts as somebody else has
+    // their own token.
+    let still = TokenId::parse(&caller.token_id).map(|id| {
+        let authn = Authn::new(Arc::clone(&api.index));
+        authn.still(id, clock::now())
+    });
+    match still {
+        Some(Ok(())) => {}
+        Some(Err(AuthnError::Unavailable(_))) => return Err(ApiError::Behind),
+        Some(Err(AuthnError::Refused(_) | AuthnError::Ambiguous(_))) | None => {
+            return Err(access::forbidden::<K>(caller, op));
+        }
     }
     let target = head.uri.path_and_query();
     let target = target.map_or("/", |target| target.as_str());

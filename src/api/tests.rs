@@ -130,13 +130,15 @@ impl World {
                 reach,
             }),
         });
-        Self {
+        let world = Self {
             api,
             store,
             following,
             _stop: stop.drop_guard(),
             _folder: folder,
-        }
+        };
+        world.know_session();
+        world
     }
 
     /// Writes an object past the API.
@@ -162,6 +164,42 @@ impl World {
         };
         self.put_with(user, uid, private).await;
         uid.to_owned()
+    }
+
+    /// The session of all callers, and its user, as this replica knows them: nobody authenticates here, but writes ask
+    /// whether the session still stands. The store does not have them, so that no list shows them.
+    fn know_session(&self) {
+        let keeper = User::new("keeper", crate::objects::UserSpec::default());
+        self.know(keeper, "u-keeper", crate::objects::UserPrivate::default());
+        let spec = crate::objects::TokenSpec {
+            user: Member {
+                name: "keeper".to_owned(),
+                uid: "u-keeper".to_owned(),
+            },
+            kind: TokenKind::Ses,
+            expires_at: Some(in_hours(16)),
+            ..Default::default()
+        };
+        let private = crate::objects::TokenPrivate {
+            sha256: "00".repeat(32),
+            ..Default::default()
+        };
+        let token = crate::objects::Token::new(SESSION, spec);
+        self.know(token, "t-session", private);
+    }
+
+    fn know<K: Kind>(&self, mut object: K, uid: &str, private: K::Private) {
+        object.meta_mut().uid = uid.to_owned();
+        let key = K::key(&object.meta().name);
+        let known = crate::store::KeyValue {
+            key,
+            value: Stored::new(object, private).encode().into(),
+            create_revision: 1,
+            mod_revision: 1,
+            version: 1,
+        };
+        let put = crate::store::follow::Change::Put(known);
+        self.api.index.apply(&put).unwrap();
     }
 
     /// Gives a user a role of scope global, past the API.
@@ -308,6 +346,9 @@ fn built_in(name: &str, scope: RoleScope) -> Role {
     Role::new(name, spec)
 }
 
+/// The session of all callers here.
+const SESSION: &str = "abcdefgh01234567";
+
 /// A caller with a session.
 fn caller(handle: &str, uid: &str, reach: Reach) -> Caller {
     Caller {
@@ -315,7 +356,7 @@ fn caller(handle: &str, uid: &str, reach: Reach) -> Caller {
         handle: handle.into(),
         groups: Box::default(),
         acting: None,
-        token_id: "abcdefgh01234567".into(),
+        token_id: SESSION.into(),
         token_kind: TokenKind::Ses,
         token_clusters: None,
         token_expires_at: in_hours(16),

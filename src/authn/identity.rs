@@ -193,6 +193,24 @@ impl Authn {
         if !bool::from(token.sha256.ct_eq(&presented.sha256)) || token.kind != presented.kind {
             return refused(Refusal::WrongSecret);
         }
+        let user = self.user_of(&token, now)?;
+        token.last_use.touch(now);
+        Ok(Identity { user, token })
+    }
+
+    /// Whether the token of this id still lets its user in: for a request that has taken its time since it was
+    /// authenticated.
+    pub fn still(&self, id: TokenId, now: Timestamp) -> Result<(), AuthnError> {
+        match self.index.token(id) {
+            Some(Slot::Known(token)) => self.user_of(&token, now).map(drop),
+            Some(Slot::Unreadable) => Err(AuthnError::Unavailable(Unknowable::Unreadable)),
+            None => Err(AuthnError::Refused(Refusal::UnknownToken)),
+        }
+    }
+
+    /// The user whom a token lets in.
+    fn user_of(&self, token: &TokenEntry, now: Timestamp) -> Result<Arc<UserEntry>, AuthnError> {
+        let refused = |why| Err(AuthnError::Refused(why));
         if now >= token.expires_at {
             return refused(Refusal::Expired);
         }
@@ -210,8 +228,7 @@ impl Authn {
         if token.kind == TokenKind::Ses && token.password_epoch != user.password_epoch {
             return refused(Refusal::PasswordChanged);
         }
-        token.last_use.touch(now);
-        Ok(Identity { user, token })
+        Ok(user)
     }
 
     /// The user with this handle, whoever asks. Proves nothing: what may be done with it is for `authz`.

@@ -332,6 +332,30 @@ async fn nobody_gives_for_longer_than_they_hold() {
     forbidden(&got, "for good");
 }
 
+// R4: a body may come slowly; who was logged out, or whose session ended, meanwhile writes nothing more.
+#[tokio::test]
+async fn a_session_that_is_gone_writes_nothing() {
+    let world = World::with_projects().await;
+    let root = caller("root", "u-root", Reach::All);
+    let body = json!({"metadata": {"name": "made"}});
+    let key = crate::objects::Token::key(SESSION);
+    let gone = crate::store::follow::Change::Delete { key, revision: 1 };
+    world.api.index.apply(&gone).unwrap();
+    let got = world.ask(&root, "POST", "groups", &body).await;
+    assert_eq!(got.0, 403, "{}", got.1);
+    // The same as somebody else: it is their own session that counts.
+    let acting = Caller {
+        acting: Some("mia".into()),
+        ..root
+    };
+    let got = world.ask(&acting, "POST", "groups", &body).await;
+    assert_eq!(got.0, 403, "{}", got.1);
+    world.know_session();
+    let root = caller("root", "u-root", Reach::All);
+    let got = world.ask(&root, "POST", "groups", &body).await;
+    assert_eq!(got.0, 201, "{}", got.1);
+}
+
 #[tokio::test]
 async fn a_right_that_is_gone_gives_nothing() {
     let world = World::with_projects().await;
