@@ -121,6 +121,10 @@ pub struct Sessions {
     pub lifetime: Duration,
     /// From login, however often it is renewed.
     pub max_age: Duration,
+    /// Of a browser: from the last page that was asked for.
+    pub browser_idle: Duration,
+    /// Of a browser: from login, however much it is used.
+    pub browser_max_age: Duration,
 }
 
 /// How long a token of a person may last.

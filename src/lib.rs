@@ -1,7 +1,7 @@
 //! Palisade: an authenticating gateway in front of many Kubernetes clusters.
 //!
 //! Modules in reading order; a part may know only those that stand below it (tests/it holds the order):
-//! `cli`, `serve` → `gateway`, `api` → `clusters` → `proxy` → `authz` → `authn` → `request` → `objects` →
+//! `cli`, `serve` → `gateway`, `web`, `api` → `clusters` → `proxy` → `authz` → `authn` → `request` → `objects` →
 //! `store`, `config`, `observe` → `status`.
 
 pub mod api;
@@ -18,3 +18,4 @@ pub mod request;
 pub mod serve;
 pub mod status;
 pub mod store;
+pub mod web;

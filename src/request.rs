@@ -9,6 +9,7 @@
 //! Nothing here uses a URL type that normalises.
 
 pub mod conn;
+pub mod cookies;
 pub mod head;
 pub mod id;
 pub mod impersonation;

@@ -16,8 +16,10 @@ mod password;
 mod provider;
 mod session;
 
+pub use attempt::Done;
 pub use error::{LoginError, NoHandle, Refused};
 pub use password::Proof;
+pub use session::New;
 
 use super::{Body, answer};
 use crate::{
@@ -26,12 +28,11 @@ use crate::{
         throttle::{Limit, Source, Throttle},
     },
     config::{BaseDomain, Sessions, live::Live},
-    objects::LOCAL,
+    objects::{LOCAL, TokenKind},
     observe::metrics::{cells::Table, labels::LoginEnd},
     status::clock,
     store::{Store, follow::Follower, seal::Keyring},
 };
-use attempt::Done;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -77,22 +78,51 @@ pub struct Login {
     pub base_domain: Live<Option<BaseDomain>>,
 }
 
+/// A login with a password, from a terminal or from a page.
+pub struct PasswordLogin {
+    /// Where the account is.
+    pub provider: String,
+    /// As it was typed.
+    pub username: String,
+    /// As it was typed.
+    pub password: Zeroized,
+    /// What an earlier login gave the client to keep.
+    pub device: Option<String>,
+    /// What it is to give.
+    pub wanted: Wanted,
+}
+
+/// The session that a login is to give.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// `ses` for a terminal, `web` for a browser.
+    pub kind: TokenKind,
+    /// What the person logs in from: shown in their list of tokens.
+    pub client: String,
+    /// Where that is.
+    pub from: IpAddr,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct PasswordLogin {
+struct PasswordBody {
     provider: String,
     username: String,
     password: Zeroized,
-    /// What the person logs in from: shown in their list of tokens.
     #[serde(default)]
     client: String,
-    /// What an earlier login gave the client to keep.
     #[serde(default)]
     device: Option<String>,
 }
 
 /// Text that is wiped when it is dropped.
-struct Zeroized(Zeroizing<String>);
+pub struct Zeroized(Zeroizing<String>);
+
+impl From<Zeroizing<String>> for Zeroized {
+    fn from(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+}
 
 impl<'de> Deserialize<'de> for Zeroized {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -159,6 +189,8 @@ pub enum Deed {
     Renewal,
     /// A session ends.
     Logout,
+    /// Its user ends a session or token on the page that lists them.
+    SessionEnd,
 }
 
 impl Seen {
@@ -191,7 +223,7 @@ impl Login {
             "/v1/login/password" => {
                 post()?;
                 let body = read(&head.headers, body).await;
-                self.password(Source::of(peer), body, seen).await
+                self.password(peer, body, seen).await
             }
             "/v1/login/renew" => {
                 post()?;
@@ -224,51 +256,59 @@ impl Login {
 
     async fn password(
         &self,
-        source: Source,
+        peer: IpAddr,
         body: Result<Zeroizing<Vec<u8>>, LoginError>,
         seen: &mut Seen,
     ) -> Result<Response<Body>, LoginError> {
         let login = body.and_then(|body| {
             // The parser's own words could hold the password.
-            serde_json::from_slice::<PasswordLogin>(&body).map_err(|_| {
+            serde_json::from_slice::<PasswordBody>(&body).map_err(|_| {
                 LoginError::Body(
                     "JSON with provider, username, password and, if wanted, client and device",
                 )
             })
         });
+        let login = login.map(|body| PasswordLogin {
+            provider: body.provider,
+            username: body.username,
+            password: body.password,
+            device: body.device,
+            wanted: Wanted {
+                kind: TokenKind::Ses,
+                client: body.client,
+                from: peer,
+            },
+        });
+        let done = self.by_password(login, seen).await?;
+        Ok(logged_in(&done))
+    }
+
+    /// Logs in with a password: the one way for terminals and for pages. What could not be read is counted too.
+    pub async fn by_password(
+        &self,
+        login: Result<PasswordLogin, LoginError>,
+        seen: &mut Seen,
+    ) -> Result<Done, LoginError> {
+        let source = |login: &PasswordLogin| Source::of(login.wanted.from);
         let mut tried = None;
         let done = match login {
             Ok(login) if login.provider == LOCAL => {
-                let done = self.log_in(&login, source, seen).await;
+                let done = self.log_in(&login, source(&login), seen).await;
                 tried = self.index.user(&login.username);
                 done
             }
             Ok(login) => match self.providers.get(&login.provider) {
                 Some(provider) => {
                     let notes = (&mut *seen, &mut tried);
-                    self.log_in_at(&provider, &login, source, notes).await
+                    self.log_in_at(&provider, &login, source(&login), notes)
+                        .await
                 }
                 None => Err(LoginError::Provider),
             },
             Err(error) => Err(error),
         };
         self.note(tried, &done, seen);
-        let Done {
-            session,
-            user,
-            device,
-        } = done?;
-        let body = LoggedIn {
-            token: session.text.expose(),
-            expires_at: session.expires_at,
-            renewable_until: session.renewable_until,
-            user: Who {
-                name: &user.handle,
-                uid: &user.uid,
-            },
-            device: &device,
-        };
-        Ok(answer::json(StatusCode::CREATED, answer::JSON, &body))
+        done
     }
 
     /// The one place that is told how each login with a password ended.
@@ -341,8 +381,8 @@ impl Login {
         let authn = Authn::new(Arc::clone(&self.index));
         let identity = authn.authenticate(&credential, clock::now())?;
         match identity.token_kind() {
-            crate::objects::TokenKind::Ses => Ok(identity),
-            crate::objects::TokenKind::Pat => Err(LoginError::NotASession),
+            TokenKind::Ses => Ok(identity),
+            TokenKind::Pat | TokenKind::Web => Err(LoginError::NotASession),
         }
     }
 
@@ -352,6 +392,26 @@ impl Login {
             tracing::warn!(%behind, "answering before this replica has seen its own write");
         }
     }
+}
+
+/// What a terminal is told.
+fn logged_in(done: &Done) -> Response<Body> {
+    let Done {
+        session,
+        user,
+        device,
+    } = done;
+    let body = LoggedIn {
+        token: session.text.expose(),
+        expires_at: session.expires_at,
+        renewable_until: session.renewable_until,
+        user: Who {
+            name: &user.handle,
+            uid: &user.uid,
+        },
+        device,
+    };
+    answer::json(StatusCode::CREATED, answer::JSON, &body)
 }
 
 /// What is counted.

@@ -1,9 +1,9 @@
 //! Reviews of oneself. `SelfSubjectReview`: who the gateway takes the caller for (`kubectl auth whoami`). Its
 //! body is not read: it says nothing, and kubectl sends it as protobuf.
 
+use super::Api;
 use super::caller::Caller;
 use super::route::AUTHENTICATION;
-use super::{Api, tokens};
 use crate::status::clock;
 use serde_json::{Map, Value, json};
 
@@ -22,7 +22,7 @@ pub(super) fn review(api: &Api, caller: &Caller, version: &str) -> Value {
         tell("acting-user", vec![acting.to_string()]);
     }
     tell("token-id", vec![caller.token_id.to_string()]);
-    let kind = tokens::kind_name(caller.token_kind);
+    let kind = caller.token_kind.as_str();
     tell("token-kind", vec![kind.to_owned()]);
     let end = clock::whole_seconds(caller.token_expires_at);
     tell("token-expires-at", vec![end.to_string()]);

@@ -39,6 +39,8 @@ const SOON: Duration = Duration::from_secs(10);
 const SESSIONS: Sessions = Sessions {
     lifetime: Duration::from_hours(16),
     max_age: Duration::from_hours(7 * 24),
+    browser_idle: Duration::from_hours(1),
+    browser_max_age: Duration::from_hours(12),
 };
 const BASE: &str = "/apis/palisade.dev/v1alpha1";
 

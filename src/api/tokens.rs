@@ -35,7 +35,10 @@ impl Resource for Token {
         Column::shown("Name", "The token's public id"),
         Column::shown("User", "Whose it is"),
         Column::shown("Display Name", "What it is for"),
-        Column::shown("Kind", "pat: made by hand; ses: made by a login"),
+        Column::shown(
+            "Kind",
+            "pat: made by hand; ses: made by a login; web: a browser's session",
+        ),
         Column::shown("Clusters", "What it is good for"),
         Column::shown("Expires", "Time until it is refused"),
         Column::shown("Last Used", "Time since a request came with it"),
@@ -47,7 +50,7 @@ impl Resource for Token {
     fn field(&self, path: &str) -> Cow<'_, str> {
         match path {
             "spec.user.name" => (&self.spec.user.name).into(),
-            "spec.kind" => kind_name(self.spec.kind).into(),
+            "spec.kind" => self.spec.kind.as_str().into(),
             _ => Cow::Borrowed(""),
         }
     }
@@ -62,7 +65,7 @@ impl Resource for Token {
             self.metadata.name.as_str().into(),
             self.spec.user.name.as_str().into(),
             table::or_none(&self.spec.display_name),
-            kind_name(self.spec.kind).into(),
+            self.spec.kind.as_str().into(),
             clusters,
             table::until(self.spec.expires_at, now),
             table::since(self.status.last_used, now),
@@ -120,14 +123,6 @@ impl Resource for Token {
     }
 }
 
-/// `pat`, `ses`.
-pub(super) fn kind_name(kind: TokenKind) -> &'static str {
-    match kind {
-        TokenKind::Pat => "pat",
-        TokenKind::Ses => "ses",
-    }
-}
-
 /// Makes a token.
 pub(super) async fn create(cx: &Context<'_>, bytes: &[u8]) -> Result<Token, ApiError> {
     let wanted: Token = body::object(bytes)?;
@@ -172,7 +167,8 @@ fn name(token: &mut Token, text: &TokenText, draft: &mut Draft) {
     draft.check_text("spec.displayName", &token.spec.display_name);
     if token.spec.kind != TokenKind::Pat {
         let detail = "sessions are made by a login";
-        draft.wrong(Mistake::invalid("spec.kind", "ses", detail));
+        let kind = token.spec.kind.as_str();
+        draft.wrong(Mistake::invalid("spec.kind", kind, detail));
     }
     if token.spec.renewable_until.is_some() {
         draft.wrong(Mistake::forbidden(
@@ -230,7 +226,8 @@ fn lifetime(token: &mut Token, cx: &Context<'_>, draft: &mut Draft) {
         .unwrap_or(Timestamp::MAX);
     let bound = match cx.caller.token_kind {
         TokenKind::Ses => longest,
-        TokenKind::Pat => longest.min(cx.caller.token_expires_at),
+        // A browser's session calls no API; should one ever, it gets the narrow bound.
+        TokenKind::Pat | TokenKind::Web => longest.min(cx.caller.token_expires_at),
     };
     let usual = now
         .saturating_add(limits.token_life)

@@ -6,10 +6,18 @@
 //! candidate is refused with 400 whatever they hold: another parser behind the gateway might prefer the
 //! other one (H7, S8 of docs/attacks.md). Where upstream is lenient (leading blanks before the token) the
 //! gateway is not (T3).
+//!
+//! A browser's session is another kind of token, from another place: [`Credential::from_cookie`] takes it from
+//! its cookie alone, for the gateway's pages, and nothing else from there. What a browser sends by itself is
+//! therefore never a credential of a path that a foreign page could make it call (S9).
 
 use super::{
     identity::{AuthnError, Refusal},
     token::{ParsedToken, TokenText},
+};
+use crate::{
+    objects::TokenKind,
+    request::cookies::{Twice, cookie},
 };
 use base64::{
     Engine as _, alphabet,
@@ -45,7 +53,22 @@ pub enum WebSocket {
 }
 
 impl Credential {
-    /// Finds the one credential of a request.
+    /// The browser session in the cookie of this name; none: there is no such cookie.
+    ///
+    /// [`AuthnError::Ambiguous`] if there are two, [`AuthnError::Refused`] if it is no browser session.
+    pub fn from_cookie(headers: &HeaderMap, name: &str) -> Result<Option<Self>, AuthnError> {
+        let cookie = cookie(headers, name)
+            .map_err(|Twice| AuthnError::Ambiguous("two cookies of one name"))?;
+        let Some(text) = cookie else {
+            return Ok(None);
+        };
+        match TokenText::parse(text) {
+            Ok(token) if token.kind == TokenKind::Web => Ok(Some(Self { token })),
+            Ok(_) | Err(_) => Err(AuthnError::Refused(Refusal::Malformed)),
+        }
+    }
+
+    /// Finds the one credential of a request to anything but a page.
     ///
     /// [`AuthnError::Ambiguous`] if there is more than one candidate, [`AuthnError::Refused`] if there is
     /// none or it cannot be one of the gateway's tokens.
@@ -94,6 +117,7 @@ fn from_protocol(encoded: &str) -> Result<Credential, AuthnError> {
 
 fn parse(token: &str) -> Result<Credential, AuthnError> {
     match TokenText::parse(token) {
+        Ok(token) if token.kind == TokenKind::Web => Err(AuthnError::Refused(Refusal::OfABrowser)),
         Ok(token) => Ok(Credential { token }),
         Err(_) => Err(AuthnError::Refused(Refusal::Malformed)),
     }
@@ -141,7 +165,6 @@ impl<'a> Protocols<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::TokenKind;
     use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
     use http::HeaderName;
 
@@ -208,6 +231,63 @@ mod tests {
         ] {
             let answer = extract(&[(AUTHORIZATION, &value)], WebSocket::No);
             assert_eq!(answer, expected, "{value:?}");
+        }
+    }
+
+    // S9: what a browser holds is no bearer token, and what is one is nothing in a browser's cookie.
+    #[test]
+    fn a_browser_session_counts_from_its_cookie_alone_and_nothing_else_does() {
+        let text = |kind| TokenText::generate(kind).unwrap().expose().to_owned();
+        let web = text(TokenKind::Web);
+        let bearer = [(AUTHORIZATION, &*format!("Bearer {web}"))];
+        let refused = Answer::Unauthorized(Refusal::OfABrowser);
+        assert_eq!(extract(&bearer, WebSocket::No), refused);
+        let protocol = format!(
+            "{BEARER_PROTOCOL_PREFIX}{}, x",
+            URL_SAFE_NO_PAD.encode(&web)
+        );
+        let protocol = [(SEC_WEBSOCKET_PROTOCOL, &*protocol)];
+        assert_eq!(extract(&protocol, WebSocket::Asked), refused);
+        let from_cookie = |cookies: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in cookies {
+                headers.append(http::header::COOKIE, value.parse().unwrap());
+            }
+            Credential::from_cookie(&headers, "__Host-palisade")
+        };
+        let good = format!("a=b; __Host-palisade={web}");
+        assert!(from_cookie(&[&good]).unwrap().is_some());
+        assert!(
+            from_cookie(&["a=b", &good]).unwrap().is_some(),
+            "HTTP/2 parts them"
+        );
+        for none in [
+            "",
+            "a=b",
+            "palisade=x",
+            "__host-palisade=x",
+            "x__Host-palisade=x",
+        ] {
+            assert!(from_cookie(&[none]).unwrap().is_none(), "{none}");
+        }
+        let malformed = AuthnError::Refused(Refusal::Malformed);
+        for kind in [TokenKind::Pat, TokenKind::Ses] {
+            let cookie = format!("__Host-palisade={}", text(kind));
+            assert_eq!(from_cookie(&[&cookie]).err(), Some(malformed), "{kind:?}");
+        }
+        for odd in ["", "\"x\"", &web[..73], &format!("{web} {web}")] {
+            let cookie = format!("__Host-palisade={odd}");
+            assert_eq!(from_cookie(&[&cookie]).err(), Some(malformed), "{odd}");
+        }
+        for two in [
+            vec![&*good, &*good],
+            vec![&*format!("{good};__Host-palisade=x")],
+        ] {
+            let answer = from_cookie(&two).err();
+            assert!(
+                matches!(answer, Some(AuthnError::Ambiguous(_))),
+                "{answer:?}"
+            );
         }
     }
 

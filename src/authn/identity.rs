@@ -40,6 +40,9 @@ pub enum Refusal {
     /// Not the text of a token.
     #[error("malformed token")]
     Malformed,
+    /// A browser's session where a bearer token belongs.
+    #[error("a browser's session is no bearer token")]
+    OfABrowser,
     /// No token has this id (revoked, or never made).
     #[error("unknown or revoked token")]
     UnknownToken,
@@ -225,7 +228,7 @@ impl Authn {
             return refused(Refusal::NoUser);
         }
         user.judge(now)?;
-        if token.kind == TokenKind::Ses && token.password_epoch != user.password_epoch {
+        if token.kind.is_session() && token.password_epoch != user.password_epoch {
             return refused(Refusal::PasswordChanged);
         }
         Ok(user)

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 /// What every token starts with.
 const PREFIX: &str = "pal_";
-/// Characters of a kind: `pat`, `ses`.
+/// Characters of a kind: `pat`, `ses`, `web`.
 const KIND_LEN: usize = 3;
 /// Characters of an id: 36^16 ids, so that random ones never meet.
 const ID_LEN: usize = 16;
@@ -94,7 +94,7 @@ impl TokenText {
         let id = random_id()?;
         let mut text = Zeroizing::new(String::with_capacity(TEXT_LEN));
         text.push_str(PREFIX);
-        text.push_str(kind_text(kind));
+        text.push_str(kind.as_str());
         text.push('_');
         text.push_str(id.as_str());
         text.push('_');
@@ -206,17 +206,10 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     out
 }
 
-fn kind_text(kind: TokenKind) -> &'static str {
-    match kind {
-        TokenKind::Pat => "pat",
-        TokenKind::Ses => "ses",
-    }
-}
-
 fn parse_kind(text: &[u8]) -> Option<TokenKind> {
-    [TokenKind::Pat, TokenKind::Ses]
+    [TokenKind::Pat, TokenKind::Ses, TokenKind::Web]
         .into_iter()
-        .find(|&kind| kind_text(kind).as_bytes() == text)
+        .find(|kind| kind.as_str().as_bytes() == text)
 }
 
 /// Appends a 256-bit number, most significant digit first, and leaves zeros in its place.
@@ -263,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_generated_token_reads_back() {
-        for kind in [TokenKind::Pat, TokenKind::Ses] {
+        for kind in [TokenKind::Pat, TokenKind::Ses, TokenKind::Web] {
             let token = TokenText::generate(kind).unwrap();
             assert_eq!(token.expose().len(), 74);
             let parsed = TokenText::parse(token.expose()).unwrap();

@@ -163,6 +163,9 @@ impl Check<'_> {
             sessions: Sessions {
                 lifetime: self.duration("sessions.lifetime", &raw.sessions.lifetime),
                 max_age: self.duration("sessions.max_age", &raw.sessions.max_age),
+                browser_idle: self.duration("sessions.browser_idle", &raw.sessions.browser_idle),
+                browser_max_age: self
+                    .duration("sessions.browser_max_age", &raw.sessions.browser_max_age),
             },
             tokens: Tokens {
                 default_lifetime: self
@@ -270,6 +273,12 @@ impl Check<'_> {
     fn relations(&mut self, config: &Config) {
         if config.sessions.max_age < config.sessions.lifetime {
             self.mistake("sessions.max_age", "must not be below sessions.lifetime");
+        }
+        if config.sessions.browser_max_age < config.sessions.browser_idle {
+            self.mistake(
+                "sessions.browser_max_age",
+                "must not be below sessions.browser_idle",
+            );
         }
         if config.tokens.max_lifetime < config.tokens.default_lifetime {
             self.mistake(

@@ -201,6 +201,19 @@ pub const OPTIONS: &[Opt] = &[
     )
     .reloads(),
     optional(
+        "sessions.browser_idle",
+        seconds(60, 7 * DAY),
+        "How long a login in a browser (the gateway's own pages) is good without a page being asked for.",
+    )
+    .reloads(),
+    optional(
+        "sessions.browser_max_age",
+        seconds(60, 7 * DAY),
+        "How long a login in a browser is good however much it is used. A working day: each morning begins with \
+         a login. Not below `sessions.browser_idle`.",
+    )
+    .reloads(),
+    optional(
         "tokens.default_lifetime",
         seconds(60, 366 * DAY),
         "Life of a token for which no expiry was asked. Not above `tokens.max_lifetime`.",

@@ -113,6 +113,10 @@ pub struct Sessions {
     pub lifetime: String,
     /// Duration.
     pub max_age: String,
+    /// Duration.
+    pub browser_idle: String,
+    /// Duration.
+    pub browser_max_age: String,
 }
 
 impl Default for Sessions {
@@ -120,6 +124,8 @@ impl Default for Sessions {
         Self {
             lifetime: "16h".to_owned(),
             max_age: "7d".to_owned(),
+            browser_idle: "1h".to_owned(),
+            browser_max_age: "12h".to_owned(),
         }
     }
 }

@@ -5,8 +5,9 @@
 
 use super::body::Body;
 use crate::{
-    request::RequestId,
+    request::{RequestId, Target},
     status::{Details, Reason, Status},
+    web,
 };
 use http::{HeaderValue, Response, StatusCode, header};
 
@@ -32,6 +33,30 @@ impl Fault {
     }
 }
 
+/// Who reads an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A client of Kubernetes.
+    Status,
+    /// kubectl where only text reaches a person.
+    Discovery,
+    /// A person in a browser.
+    Page,
+}
+
+impl Shape {
+    /// By where a request goes; `path` is the one that its addressee sees.
+    pub(super) fn of(target: &Target, path: &str) -> Self {
+        match target {
+            Target::Web => Self::Page,
+            Target::Cluster(_) | Target::Own | Target::Login if is_discovery(path) => {
+                Self::Discovery
+            }
+            Target::Cluster(_) | Target::Own | Target::Login => Self::Status,
+        }
+    }
+}
+
 /// An error as a client sees it.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -45,6 +70,8 @@ pub struct Answer {
     pub retry_after: Option<u32>,
     /// What it is about.
     pub details: Option<Details>,
+    /// The methods that there are, of a 405.
+    pub allow: Option<&'static str>,
 }
 
 impl Answer {
@@ -56,17 +83,36 @@ impl Answer {
             message: message.into(),
             retry_after: None,
             details: None,
+            allow: None,
         }
     }
 
-    /// The response; `discovery` says that the path is one where only text reaches a person.
-    pub fn into_response(self, id: RequestId, discovery: bool) -> Response<Body> {
+    /// The response of a page, for a person to read.
+    fn into_page(self, id: RequestId) -> Response<Body> {
+        let page = web::error_page(self.code, &self.message, &id.to_string());
+        let mut response = page.map(Body::own);
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(allowed) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        response
+    }
+
+    /// The response, in the shape that its reader takes.
+    pub fn into_response(self, id: RequestId, shape: Shape) -> Response<Body> {
+        if shape == Shape::Page {
+            return self.into_page(id);
+        }
         let message = match self.code {
             // Exec plugins and kubectl show a 401's message in parentheses: the id would only disturb.
             StatusCode::UNAUTHORIZED => self.message,
             _ => format!("{} (request {id})", self.message),
         };
-        let text = discovery && (self.code == StatusCode::FORBIDDEN || self.code.is_server_error());
+        let text = shape == Shape::Discovery
+            && (self.code == StatusCode::FORBIDDEN || self.code.is_server_error());
         let (code, body, content_type) = if text {
             let code = if self.code.is_server_error() {
                 StatusCode::BAD_GATEWAY
@@ -117,13 +163,14 @@ impl From<Status> for Answer {
             message: status.message,
             retry_after,
             details: status.details,
+            allow: None,
         }
     }
 }
 
 /// Whether kubectl reads answers of this path as discovery: exactly `/version`, `/openapi/…`, `/api`,
 /// `/api/V`, `/apis`, `/apis/G`, `/apis/G/V`, of the gateway's own API or below a cluster's path.
-pub(super) fn is_discovery(path: &str) -> bool {
+fn is_discovery(path: &str) -> bool {
     let below = path
         .strip_prefix("/k8s/clusters/")
         .and_then(|rest| rest.split_once('/'));

@@ -13,6 +13,7 @@ use crate::{
     proxy::ProxyError,
     request::{HeadError, ImpersonationError},
     status::Reason,
+    web::WebError,
 };
 use http::StatusCode;
 
@@ -49,6 +50,9 @@ pub enum Error {
     /// Logging in.
     #[error("login")]
     Login(#[from] LoginError),
+    /// A page.
+    #[error("page")]
+    Web(#[from] WebError),
 }
 
 impl Error {
@@ -68,6 +72,7 @@ impl Error {
             | Self::Authz(_)
             | Self::Api(_)
             | Self::Login(_)
+            | Self::Web(_)
             | Self::Proxy(ProxyError::Identity | ProxyError::Target) => Fault::Gateway,
             Self::Cluster(_) | Self::Proxy(_) => Fault::Upstream,
         }
@@ -113,6 +118,10 @@ impl Error {
             Self::Proxy(error) => proxy(error),
             Self::Api(error) => error.status().into(),
             Self::Login(error) => error.status().into(),
+            Self::Web(error) => Answer {
+                allow: error.allowed(),
+                ..error.status().into()
+            },
         }
     }
 }
@@ -183,6 +192,7 @@ fn authn(error: &AuthnError) -> Answer {
         AuthnError::Refused(
             Refusal::Missing
             | Refusal::Scheme
+            | Refusal::OfABrowser
             | Refusal::Malformed
             | Refusal::UnknownToken
             | Refusal::WrongSecret

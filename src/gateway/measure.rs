@@ -71,7 +71,7 @@ impl Measure {
             Target::Cluster(_) => Route::Cluster,
             Target::Own => Route::OwnApi,
             Target::Login => Route::Login,
-            Target::Root => Route::Other,
+            Target::Web => Route::Web,
         };
         if self.route == Route::Login {
             self.verb = Verb::Login;
@@ -115,7 +115,8 @@ impl Measure {
             | Error::Impersonation(_)
             | Error::Audit(_)
             | Error::Api(_)
-            | Error::Login(_) => {}
+            | Error::Login(_)
+            | Error::Web(_) => {}
         }
     }
 
@@ -217,7 +218,7 @@ fn authentication(error: &AuthnError) -> Authentication {
         AuthnError::Ambiguous(_) => Authentication::Ambiguous,
         AuthnError::Refused(refusal) => match refusal {
             Refusal::Missing => Authentication::Missing,
-            Refusal::Scheme => Authentication::Scheme,
+            Refusal::Scheme | Refusal::OfABrowser => Authentication::Scheme,
             Refusal::Malformed => Authentication::Malformed,
             Refusal::UnknownToken => Authentication::UnknownToken,
             Refusal::WrongSecret => Authentication::WrongSecret,

@@ -20,10 +20,10 @@ use crate::{
         Head, HeadError, Impersonation, ImpersonationError, Router, Target, Upgrade, conn::ConnInfo,
     },
     status::clock,
+    web::Web,
 };
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderName, Method, Request, Response, header};
 use hyper::body::{Body as _, Incoming};
 use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -52,6 +52,8 @@ pub struct Parts {
     pub api: Api,
     /// Logging in.
     pub login: Arc<Login>,
+    /// The pages.
+    pub web: Web,
     /// Upgraded streams that still run; a stop waits for them.
     pub streams: TaskTracker,
     /// Ends those that the stop does not wait for any longer.
@@ -97,7 +99,7 @@ impl Gateway {
             Err(error) => {
                 let answer = error.answer();
                 record.fail(&error, &answer);
-                (answer.into_response(id, record.discovery), None)
+                (answer.into_response(id, record.shape), None)
             }
         };
         let quoted = record.id_value.clone();
@@ -134,10 +136,13 @@ impl Gateway {
         record.head(&head, &target, self.meter(&target));
         let impersonation = Impersonation::read(head.headers())?; // 400: headers that nobody can obey
         let purpose = match target {
-            Target::Root | Target::Login if impersonation.is_some() => {
+            Target::Web | Target::Login if impersonation.is_some() => {
                 return Err(ImpersonationError::NotHere.into());
             }
-            Target::Root => return Ok((root(), None)),
+            Target::Web => {
+                self.parts.audit.admit()?; // 503: what cannot be recorded is not begun
+                return Box::pin(self.page(conn, head, body, record)).await;
+            }
             Target::Login => {
                 self.parts.audit.admit()?; // 503: what cannot be recorded is not begun
                 // Boxed, as all that is rare: a request's future is as large as its largest branch, and
@@ -193,7 +198,7 @@ impl Gateway {
     fn meter(&self, target: &Target) -> Arc<Meter> {
         match target {
             Target::Cluster(cluster) => self.parts.clusters.meter(&cluster.name),
-            Target::Own | Target::Login | Target::Root => {
+            Target::Own | Target::Login | Target::Web => {
                 Arc::clone(&self.parts.metrics.meters.gateway)
             }
         }
@@ -239,6 +244,22 @@ impl Gateway {
             .await?;
         Ok((response.map(Body::own), None))
     }
+
+    /// Pages are for anybody; a browser's session counts nowhere else.
+    async fn page(
+        &self,
+        conn: &ConnInfo,
+        head: Head,
+        body: Incoming,
+        record: &mut Record,
+    ) -> Result<Served, Error> {
+        let peer = conn.peer.ip();
+        let web = &self.parts.web;
+        let response = web
+            .handle(peer, whole(head, body), &mut record.login)
+            .await?;
+        Ok((response.map(Body::own), None))
+    }
 }
 
 /// A HEAD's answer says how long the body would be, and has none. HTTP/2 servers do not see to it by
@@ -273,20 +294,4 @@ fn websocket(head: &Head) -> WebSocket {
     } else {
         WebSocket::No
     }
-}
-
-/// What a browser or a curious person sees at `/`.
-fn root() -> Response<Body> {
-    let text = "Palisade, a gateway in front of Kubernetes clusters. Log in with: palisade login\n";
-    let mut response = Response::new(Body::full(Bytes::from_static(text.as_bytes())));
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    response
 }

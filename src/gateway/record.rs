@@ -5,7 +5,7 @@
 //! lived and how much it carried; a stream has an event at its start as well.
 
 use super::{
-    answer::{Answer, Fault, is_discovery},
+    answer::{Answer, Fault, Shape},
     error::Error,
     measure::Measure,
 };
@@ -68,8 +68,8 @@ pub(super) struct Record {
     exit: Option<Exit>,
     /// Whether the answer's body came to its end.
     pub(super) ended: bool,
-    /// Whether the path is one on which kubectl shows text alone.
-    pub(super) discovery: bool,
+    /// Who reads what went wrong.
+    pub(super) shape: Shape,
 }
 
 /// The gateway's own refusal or failure.
@@ -128,7 +128,7 @@ impl Record {
             received: 0,
             exit: None,
             ended: false,
-            discovery: false,
+            shape: Shape::Status,
         })
     }
 
@@ -149,7 +149,7 @@ impl Record {
             self.words.keep(Word::Cluster, &name);
             rest = cluster.rest(head);
         }
-        self.discovery = is_discovery(rest.split('?').next().unwrap_or_default());
+        self.shape = Shape::of(target, rest.split('?').next().unwrap_or_default());
     }
 
     /// What the addressee will make of it.
@@ -213,7 +213,8 @@ impl Record {
             | Error::Cluster(_)
             | Error::Proxy(_)
             | Error::Api(_)
-            | Error::Login(_) => FailureKind::Other,
+            | Error::Login(_)
+            | Error::Web(_) => FailureKind::Other,
         };
         self.failure = Some(Failure {
             kind,
@@ -289,7 +290,7 @@ impl Record {
             return;
         }
         let entry = self.end();
-        if entry.who.is_some() || entry.login.deed.is_some() {
+        if entry.who.is_some() || entry.login.who.is_some() || entry.login.deed.is_some() {
             self.audit.record(entry);
         } else {
             self.audit

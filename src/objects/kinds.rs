@@ -204,6 +204,27 @@ pub enum TokenKind {
     Pat,
     /// Made by a login; renewed while it is used.
     Ses,
+    /// A browser's session on the gateway's own pages: good there alone, and from a cookie alone.
+    Web,
+}
+
+impl TokenKind {
+    /// As it stands in objects.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pat => "pat",
+            Self::Ses => "ses",
+            Self::Web => "web",
+        }
+    }
+
+    /// Whether a login made it, so that a change of the password ends it.
+    pub fn is_session(self) -> bool {
+        match self {
+            Self::Pat => false,
+            Self::Ses | Self::Web => true,
+        }
+    }
 }
 
 /// What is wanted of a token.
@@ -213,7 +234,7 @@ pub struct TokenSpec {
     /// Whose it is. Empty in a create request means: mine.
     #[serde(default)]
     pub user: Member,
-    /// `pat` or `ses`.
+    /// `pat`, `ses` or `web`.
     #[serde(default)]
     pub kind: TokenKind,
     /// For people to read.
@@ -237,6 +258,9 @@ pub struct TokenStatus {
     /// The secret text: in the answer to the create request alone, never stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// The address that the login came from (sessions only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<std::net::IpAddr>,
     /// The minute in which it was last used, as far as the replica that answers knows; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<Timestamp>,

@@ -28,8 +28,8 @@ pub enum Target {
     Own,
     /// Login: no credential needed.
     Login,
-    /// `/`: says what this is.
-    Root,
+    /// The gateway's own pages, for browsers.
+    Web,
 }
 
 /// A request to a cluster: which one, and where its own target begins.
@@ -85,8 +85,8 @@ impl Router {
         if path.starts_with(LOGIN) {
             return Target::Login;
         }
-        if path == "/" {
-            return Target::Root;
+        if is_page(path) {
+            return Target::Web;
         }
         Target::Own
     }
@@ -96,6 +96,15 @@ impl Router {
         let name = host?.strip_suffix(suffix)?;
         (!name.is_empty()).then_some(name)
     }
+}
+
+/// Exactly the pages, byte for byte: another spelling of one is none.
+fn is_page(path: &str) -> bool {
+    matches!(
+        path,
+        "/" | "/login" | "/logout" | "/authorize" | "/device" | "/sessions"
+    ) || path.starts_with("/login/")
+        || path.starts_with("/assets/")
 }
 
 #[cfg(test)]
@@ -109,7 +118,7 @@ mod tests {
         let target = Router::new(domain).route(&head);
         let rest = match &target {
             Target::Cluster(cluster) => cluster.rest(&head),
-            Target::Own | Target::Login | Target::Root => head.raw_target().into(),
+            Target::Own | Target::Login | Target::Web => head.raw_target().into(),
         };
         let rest = rest.into_owned();
         (target, rest)
@@ -151,7 +160,26 @@ mod tests {
             assert_eq!(route(None, "gate", raw).0, Target::Own, "{raw}");
         }
         assert_eq!(route(None, "gate", "/v1/login/password").0, Target::Login);
-        assert_eq!(route(None, "gate", "/").0, Target::Root);
+        for page in [
+            "/",
+            "/login",
+            "/login/local",
+            "/device?user_code=x",
+            "/assets/a/../b",
+        ] {
+            assert_eq!(route(None, "gate", page).0, Target::Web, "{page}");
+        }
+        for none in [
+            "//",
+            "/Login",
+            "/login%2f",
+            "/device/",
+            "/loginx",
+            "/x/../login",
+            "/./",
+        ] {
+            assert_eq!(route(None, "gate", none).0, Target::Own, "{none}");
+        }
     }
 
     // P12: a cluster's host name serves that cluster alone, whatever the path says.
@@ -162,6 +190,8 @@ mod tests {
             "/",
             "/k8s/clusters/other/api",
             "/v1/login/password",
+            "/login",
+            "/device",
             "/apis",
         ] {
             let (target, rest) = route(domain, "prod.gate.example:6443", raw);

@@ -175,7 +175,7 @@ async fn change(
         for item in page? {
             let stored = Stored::<Token>::decode(&item.key, &item.value, item.mod_revision)?;
             match (stored.object.spec.kind, tokens) {
-                (TokenKind::Ses, _) => sessions += 1,
+                (TokenKind::Ses | TokenKind::Web, _) => sessions += 1,
                 (TokenKind::Pat, Tokens::Revoke) => revoked += 1,
                 (TokenKind::Pat, Tokens::Keep) => {
                     kept += 1;

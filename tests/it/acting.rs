@@ -552,7 +552,7 @@ async fn a_login_is_nobody_elses() {
         let request = with(get(&gate, path, &token), &[("Impersonate-User", "jane")]);
         let answer = h1(&gate, origin_form(empty(request))).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
-        assert!(answer.message().contains("logs in as somebody else"));
+        assert!(answer.text().contains("logs in as somebody else"));
     }
     gate.stop().await;
 }

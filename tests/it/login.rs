@@ -10,7 +10,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 
-const PASSWORD: &str = "a quiet green lamp";
+pub(crate) const PASSWORD: &str = "a quiet green lamp";
 /// Where the program connects from.
 const HOME: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const STREET: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -18,7 +18,7 @@ const HOTEL: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
 impl Desk {
     /// With a user `jane`, who has this password.
-    async fn with_jane() -> Self {
+    pub(crate) async fn with_jane() -> Self {
         let desk = Self::new().await;
         let line = "user add jane --password-stdin";
         let made = desk.run_as_root(line, PASSWORD).await;

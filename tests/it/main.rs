@@ -33,4 +33,5 @@ mod streams;
 #[expect(dead_code, reason = "each test crate uses a part of the kit")]
 mod testkit;
 mod tls;
+mod web;
 mod wire;

@@ -16,9 +16,9 @@ use std::{
 };
 
 /// From the top down.
-const ORDER: [&str; 14] = [
-    "cli", "serve", "gateway", "api", "clusters", "proxy", "authz", "authn", "request", "objects",
-    "store", "config", "observe", "status",
+const ORDER: [&str; 15] = [
+    "cli", "serve", "gateway", "web", "api", "clusters", "proxy", "authz", "authn", "request",
+    "objects", "store", "config", "observe", "status",
 ];
 
 /// One mistake.

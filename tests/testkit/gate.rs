@@ -152,6 +152,18 @@ impl Gate {
         self.token(handle, &[], SignedDuration::from_hours(1)).await
     }
 
+    /// A user who logs in with this password.
+    pub(crate) async fn person(&self, handle: &str, password: &str) {
+        let passwords = palisade::authn::passwords::Passwords::new(1, 8).unwrap();
+        let hash = passwords.hash(Zeroizing::new(password.to_owned())).await;
+        let private = UserPrivate {
+            password: Some(hash.unwrap().to_string()),
+            ..UserPrivate::default()
+        };
+        self.put(User::new(handle, UserSpec::default()), private)
+            .await;
+    }
+
     pub(crate) async fn uid(&self, handle: &str) -> String {
         self.get::<User>(handle).await.object.metadata.uid
     }

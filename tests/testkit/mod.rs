@@ -1,5 +1,6 @@
 //! What the tests put around the gateway. The test crates include this module and use a part each.
 
+pub(crate) mod browser;
 pub(crate) mod canary;
 pub(crate) mod chaos;
 pub(crate) mod client;

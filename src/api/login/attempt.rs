@@ -17,11 +17,13 @@ use jiff::Timestamp;
 use std::{sync::Arc, time::Instant};
 
 /// A login that succeeded.
-pub(super) struct Done {
-    pub(super) session: session::New,
-    pub(super) user: Arc<UserEntry>,
+pub struct Done {
+    /// What it gave.
+    pub session: session::New,
+    /// To whom.
+    pub user: Arc<UserEntry>,
     /// The proof that the client keeps for the next time.
-    pub(super) device: String,
+    pub device: String,
 }
 
 /// Whose password was right, and on which device that was known before.
@@ -43,7 +45,7 @@ impl Login {
             // Before the session is made: a client that hangs up now is recorded all the same.
             seen.deed = Some(Deed::Login);
             seen.tried = Some(Arc::clone(&user));
-            match self.create(&user, &login.client, now).await {
+            match self.create(&user, &login.wanted, now).await {
                 Ok(session) => {
                     let (uid, epoch) = (&user.uid, user.password_epoch);
                     let device = Device::seal(&self.keyring, device, uid, epoch, now)?;

@@ -6,7 +6,7 @@ use crate::{
         passwords::{Asker, PasswordError, check_rules},
         throttle::Account,
     },
-    objects::{Kind as _, LOCAL, Stored, Token, TokenKind, User},
+    objects::{Kind as _, LOCAL, Stored, Token, User},
     store::{Compare, Revision, StoreError, Txn},
 };
 use std::time::Instant;
@@ -66,7 +66,7 @@ impl Login {
             txn = txn.when(key, mod_revision);
         }
         let tokens = self.index.tokens_of(handle, &stored.object.metadata.uid);
-        let sessions = tokens.iter().filter(|token| token.kind == TokenKind::Ses);
+        let sessions = tokens.iter().filter(|token| token.kind.is_session());
         for session in sessions.take(MAX_CLEARED) {
             txn = txn.delete(Token::key(session.id.as_str()));
         }

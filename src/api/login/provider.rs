@@ -164,7 +164,7 @@ impl Login {
             // Before the session is made: a client that hangs up now is recorded all the same.
             seen.deed = Some(Deed::Login);
             seen.tried = Some(Arc::clone(&user));
-            match self.create(&user, &login.client, now).await {
+            match self.create(&user, &login.wanted, now).await {
                 Ok(session) => {
                     let (uid, epoch) = (&user.uid, user.password_epoch);
                     let device = Device::seal(&self.keyring, *device, uid, epoch, now)?;

@@ -1,8 +1,8 @@
 //! Sessions in the store: make, lengthen, end.
 
-use super::{ATTEMPTS, Login, LoginError};
+use super::{ATTEMPTS, Login, LoginError, Wanted};
 use crate::{
-    authn::{AuthnError, Refusal, TokenId, TokenText, UserEntry},
+    authn::{AuthnError, Identity, Refusal, TokenId, TokenText, UserEntry},
     objects::{Kind as _, Member, Stored, Token, TokenKind, TokenPrivate, TokenSpec, User},
     status::clock,
     store::{StoreError, Txn},
@@ -10,7 +10,7 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// Sessions of one user at most: the next login ends the one that would end first. A person has a few
+/// Sessions of one kind that one user has at most: the next login ends the one that would end first. A person has a few
 /// machines; the bound keeps a login in a loop from filling the store.
 const MAX_SESSIONS: usize = 100;
 /// Old sessions that one login clears away: far below the store's bound on a transaction.
@@ -21,10 +21,13 @@ const MAX_CLIENT: usize = 100;
 const WORTH_WRITING: SignedDuration = SignedDuration::from_secs(60);
 
 /// A session that was just made.
-pub(super) struct New {
-    pub(super) text: TokenText,
-    pub(super) expires_at: Timestamp,
-    pub(super) renewable_until: Timestamp,
+pub struct New {
+    /// The secret.
+    pub text: TokenText,
+    /// Without a renewal.
+    pub expires_at: Timestamp,
+    /// With all of them.
+    pub renewable_until: Timestamp,
 }
 
 impl Login {
@@ -32,21 +35,33 @@ impl Login {
     pub(super) async fn create(
         &self,
         user: &UserEntry,
-        client: &str,
+        wanted: &Wanted,
         now: Timestamp,
     ) -> Result<New, LoginError> {
-        let text = TokenText::generate(TokenKind::Ses)?;
+        self.create_with(user, wanted, now, Txn::new()).await
+    }
+
+    /// The same, together with what `also` says: all of it or nothing.
+    pub(super) async fn create_with(
+        &self,
+        user: &UserEntry,
+        wanted: &Wanted,
+        now: Timestamp,
+        also: Txn,
+    ) -> Result<New, LoginError> {
+        let text = TokenText::generate(wanted.kind)?;
         let now = clock::whole_seconds(now);
-        let sessions = self.sessions.get();
-        let expires_at = later(now, sessions.lifetime);
-        let renewable_until = later(now, sessions.max_age).max(expires_at);
+        let (lifetime, max_age) = self.lives(wanted.kind);
+        let expires_at = later(now, lifetime);
+        let renewable_until = later(now, max_age).max(expires_at);
         let spec = TokenSpec {
             user: Member {
                 name: user.handle.to_string(),
                 uid: user.uid.to_string(),
             },
-            kind: TokenKind::Ses,
-            display_name: client
+            kind: wanted.kind,
+            display_name: wanted
+                .client
                 .chars()
                 .filter(|c| !c.is_control())
                 .take(MAX_CLIENT)
@@ -59,16 +74,17 @@ impl Login {
         let mut token = Token::new(id.as_str(), spec);
         token.metadata.uid = uuid::Uuid::new_v4().to_string();
         token.metadata.creation_timestamp = Some(now);
+        token.status.address = Some(wanted.from);
         let private = TokenPrivate {
             sha256: text.sha256_hex(),
             password_epoch: user.password_epoch,
         };
         let key = Token::key(id.as_str());
-        let mut txn = Txn::new()
+        let mut txn = also
             .when(User::key(&user.handle), user.revision)
             .when(key.clone(), 0)
             .put(key, Stored::new(token, private).encode());
-        for old in self.superfluous(user, now) {
+        for old in self.superfluous(user, wanted.kind, now) {
             txn = txn.delete(Token::key(old.as_str()));
         }
         let revision = self.store.txn(txn).await?;
@@ -81,9 +97,9 @@ impl Login {
     }
 
     /// Sessions that a login clears away: those that ended, and those beyond the bound.
-    fn superfluous(&self, user: &UserEntry, now: Timestamp) -> Vec<TokenId> {
+    fn superfluous(&self, user: &UserEntry, kind: TokenKind, now: Timestamp) -> Vec<TokenId> {
         let mut sessions = self.index.tokens_of(&user.handle, &user.uid);
-        sessions.retain(|token| token.kind == TokenKind::Ses);
+        sessions.retain(|token| token.kind == kind);
         sessions.sort_by_key(|token| token.expires_at);
         let beyond = (sessions.len() + 1).saturating_sub(MAX_SESSIONS);
         let sessions = sessions.iter().enumerate();
@@ -98,12 +114,29 @@ impl Login {
             .collect()
     }
 
+    /// How long a session of this kind is good without a renewal, and with all of them.
+    fn lives(&self, kind: TokenKind) -> (Duration, Duration) {
+        let sessions = self.sessions.get();
+        match kind {
+            TokenKind::Web => (sessions.browser_idle, sessions.browser_max_age),
+            TokenKind::Ses | TokenKind::Pat => (sessions.lifetime, sessions.max_age),
+        }
+    }
+
+    /// Lengthens a browser's session because it is used. If that fails it lasts as long as it did.
+    pub async fn touch(&self, identity: &Identity, now: Timestamp) {
+        let (idle, _) = self.lives(identity.token_kind());
+        let gain = identity.expires_at().duration_until(later(now, idle));
+        if gain < WORTH_WRITING {
+            return;
+        }
+        if let Err(error) = self.extend(identity.token_id(), now).await {
+            tracing::warn!(token = %identity.token_id(), %error, "a browser's session was not lengthened");
+        }
+    }
+
     /// Lengthens a session; gives its end.
-    pub(super) async fn extend(
-        &self,
-        id: TokenId,
-        now: Timestamp,
-    ) -> Result<Timestamp, LoginError> {
+    pub async fn extend(&self, id: TokenId, now: Timestamp) -> Result<Timestamp, LoginError> {
         let key = Token::key(id.as_str());
         let gone = || LoginError::Authn(AuthnError::Refused(Refusal::UnknownToken));
         let ended = || LoginError::Authn(AuthnError::Refused(Refusal::Expired));
@@ -118,7 +151,8 @@ impl Login {
             if now >= end {
                 return Err(ended());
             }
-            let wanted = later(clock::whole_seconds(now), self.sessions.get().lifetime).min(latest);
+            let (lifetime, _) = self.lives(spec.kind);
+            let wanted = later(clock::whole_seconds(now), lifetime).min(latest);
             let gain = end.duration_until(wanted);
             let worth_writing = gain >= WORTH_WRITING || wanted == latest;
             if !gain.is_positive() || !worth_writing {
@@ -138,8 +172,18 @@ impl Login {
         Err(LoginError::Conflict)
     }
 
+    /// Deletes sessions or tokens.
+    pub async fn end_all(&self, ids: &[TokenId]) -> Result<(), LoginError> {
+        for ids in ids.chunks(MAX_CLEARED) {
+            let keys = ids.iter().map(|id| Token::key(id.as_str()));
+            let revision = self.store.txn(keys.fold(Txn::new(), Txn::delete)).await?;
+            self.applied(revision).await;
+        }
+        Ok(())
+    }
+
     /// Deletes a session.
-    pub(super) async fn end(&self, id: TokenId) -> Result<(), LoginError> {
+    pub async fn end(&self, id: TokenId) -> Result<(), LoginError> {
         let txn = Txn::new().delete(Token::key(id.as_str()));
         let revision = self.store.txn(txn).await?;
         self.applied(revision).await;

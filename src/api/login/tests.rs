@@ -24,6 +24,14 @@ mod timing;
 
 const PASSWORD: &str = "correct horse battery";
 
+fn terminal(client: &str) -> Wanted {
+    Wanted {
+        kind: TokenKind::Ses,
+        client: client.to_owned(),
+        from: IpAddr::from([192, 0, 2, 1]),
+    }
+}
+
 struct World {
     login: Login,
     /// Where requests come from.
@@ -59,7 +67,12 @@ impl World {
             follower,
             index,
             passwords: passwords::Passwords::new(2, 8).unwrap(),
-            sessions: Live::fixed(Sessions { lifetime, max_age }),
+            sessions: Live::fixed(Sessions {
+                lifetime,
+                max_age,
+                browser_idle: Duration::from_hours(1),
+                browser_max_age: Duration::from_hours(12),
+            }),
             base_domain: Live::fixed(None),
         };
         let world = Self {
@@ -475,7 +488,10 @@ async fn a_session_is_not_made_for_a_user_who_was_changed_meanwhile() {
         .change(current(PASSWORD), "a better password")
         .await
         .unwrap();
-    let answer = world.login.create(&before, "", clock::now()).await;
+    let answer = world
+        .login
+        .create(&before, &terminal(""), clock::now())
+        .await;
     assert!(matches!(
         answer,
         Err(LoginError::Store(StoreError::Conflict { .. }))
@@ -492,7 +508,7 @@ async fn sessions_of_one_user_are_bounded() {
         let now = start + SignedDuration::from_secs(i);
         let new = world
             .login
-            .create(&jane, "a\nclient\u{7}", now)
+            .create(&jane, &terminal("a\nclient\u{7}"), now)
             .await
             .unwrap();
         tokens.push(new.text.expose().to_owned());

@@ -121,8 +121,8 @@ pub(super) fn token() -> Parts {
                 (
                     "kind",
                     choice(
-                        "pat (made by hand) or ses (made by a login).",
-                        &["pat", "ses"],
+                        "pat (made by hand), ses (made by a login) or web (a browser's session).",
+                        &["pat", "ses", "web"],
                     ),
                 ),
                 ("displayName", text("For people to read.")),
@@ -149,6 +149,10 @@ pub(super) fn token() -> Parts {
                 (
                     "token",
                     text("The secret text, in the answer to the creation alone."),
+                ),
+                (
+                    "address",
+                    text("Sessions only: the address that the login came from."),
                 ),
                 (
                     "lastUsed",

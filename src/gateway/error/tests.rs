@@ -4,13 +4,14 @@ use super::*;
 use crate::{
     api::{ObjectRef, login},
     authn::{Unknowable, passwords, providers::ldap::Failure, throttle},
-    gateway::answer::Fault,
+    gateway::answer::{Fault, Shape},
     objects::User,
     observe::audit::NotAudited,
     proxy::dial::DialError,
     request::RequestId,
     status::Details,
     store::StoreError,
+    web,
 };
 use http_body_util::BodyExt as _;
 use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
@@ -178,10 +179,7 @@ fn impersonation_errors() -> Vec<(&'static str, Error)> {
         ),
         ("many `--as-group`", ImpersonationError::TooManyGroups),
         ("many `--as-user-extra`", ImpersonationError::TooManyExtras),
-        (
-            "`--as` on login or the front page",
-            ImpersonationError::NotHere,
-        ),
+        ("`--as` on login or on a page", ImpersonationError::NotHere),
     ];
     all.map(|(when, error)| (when, error.into())).into()
 }
@@ -444,6 +442,39 @@ fn login_errors() -> Vec<(&'static str, Error)> {
         .collect()
 }
 
+fn web_errors() -> Vec<(&'static str, Error)> {
+    use web::WebError as E;
+    let all = vec![
+        ("no such page", E::NoSuchPage),
+        ("another method", E::Method("GET, HEAD")),
+        ("a form that cannot be read", E::Form("whole")),
+        ("a large form", E::TooLarge),
+        ("a slow form", E::Timeout),
+        ("a form that another site sent", E::CrossSite),
+        ("a form of another browser or session", E::Stale),
+        (
+            "two cookies of one name",
+            E::Authn(AuthnError::Ambiguous("two cookies of one name")),
+        ),
+        (
+            "whose session it is cannot be told",
+            E::Authn(AuthnError::Unavailable(Unknowable::Loading)),
+        ),
+        (
+            "the store does not answer",
+            E::Login(login::LoginError::Store(uncertain())),
+        ),
+        ("a page cannot be written", E::Render(askama::Error::Fmt)),
+        (
+            "no random numbers",
+            E::Randomness(crate::authn::NoRandomness),
+        ),
+    ];
+    all.into_iter()
+        .map(|(when, error)| (when, error.into()))
+        .collect()
+}
+
 fn silent() -> Failure {
     Failure::SearchAccount("invalid credentials".to_owned())
 }
@@ -479,6 +510,7 @@ fn markdown() -> String {
         ),
         ("Of the gateway's own API", api_errors()),
         ("Of `/v1/login/…`", login_errors()),
+        ("Of the pages", web_errors()),
     ] {
         write!(
             text,
@@ -540,8 +572,8 @@ fn an_unknown_cluster_reads_like_a_foreign_one() {
 // Discovery paths show kubectl text, and only text; a 401 stays a Status everywhere.
 #[tokio::test]
 async fn discovery_refusals_are_text() {
-    let collect = async |error: Error, discovery| {
-        let response = error.answer().into_response(RequestId::new(), discovery);
+    let collect = async |error: Error, shape| {
+        let response = error.answer().into_response(RequestId::new(), shape);
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         (
@@ -551,20 +583,20 @@ async fn discovery_refusals_are_text() {
         )
     };
     let down = || Error::from(ProxyError::Down(Arc::default()));
-    let (code, kind, body) = collect(down(), true).await;
+    let (code, kind, body) = collect(down(), Shape::Discovery).await;
     assert_eq!((code, &*kind), (502, "text/plain; charset=utf-8"));
     assert!(body.starts_with(b"the cluster cannot be reached"));
-    let (code, kind, _) = collect(down(), false).await;
+    let (code, kind, _) = collect(down(), Shape::Status).await;
     assert_eq!((code, &*kind), (503, "application/json"));
     let unknown = || Error::from(AuthnError::Refused(Refusal::UnknownToken));
-    let (code, kind, body) = collect(unknown(), true).await;
+    let (code, kind, body) = collect(unknown(), Shape::Discovery).await;
     assert_eq!((code, &*kind), (401, "application/json"));
     assert!(!String::from_utf8_lossy(&body).contains("request "));
 }
 
 #[test]
 fn no_two_rows_of_a_table_are_the_same() {
-    for errors in [gateway_errors(), api_errors(), login_errors()] {
+    for errors in [gateway_errors(), api_errors(), login_errors(), web_errors()] {
         let whens: BTreeSet<_> = errors.iter().map(|(when, _)| *when).collect();
         assert_eq!(whens.len(), errors.len());
     }

@@ -107,6 +107,7 @@ impl Entry {
             Some(Deed::Login) => Some("login"),
             Some(Deed::Renewal) => Some("renewal"),
             Some(Deed::Logout) => Some("logout"),
+            Some(Deed::SessionEnd) => Some("session-end"),
             None => {
                 let password = is(Word::Group, GROUP)
                     && is(Word::Resource, "users")

@@ -68,6 +68,7 @@ impl Note {
             }
             Self::Deed => {
                 "`login` (also one that was refused for its name or password), `renewal`, `logout`, \
+                 `session-end` (somebody ended a session or token of theirs on the page that lists them), \
                  `password-change`"
             }
             Self::Tried => {

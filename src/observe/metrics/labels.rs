@@ -38,7 +38,7 @@ pub enum Verb {
     Path,
     /// A call under `/v1/login/`.
     Login,
-    /// Refused before it was known what it asks for, or the page at `/`.
+    /// Refused before it was known what it asks for, or one of the gateway's own pages.
     None,
 }
 
@@ -154,7 +154,9 @@ pub enum Route {
     OwnApi,
     /// Logging in.
     Login,
-    /// The page at `/`, and messages that could not be read.
+    /// One of the gateway's own pages.
+    Web,
+    /// Messages that could not be read.
     Other,
 }
 
@@ -166,7 +168,7 @@ pub enum Authentication {
     Accepted,
     /// There was none.
     Missing,
-    /// Not a bearer token.
+    /// Not a bearer token; or a browser's session, which is none.
     Scheme,
     /// Not the text of a token.
     Malformed,

@@ -26,6 +26,7 @@ use crate::{
         state::{State, make_folder},
     },
     store::follow::{Batch, Follower},
+    web::Web,
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -217,6 +218,11 @@ impl Wiring<'_> {
             authz: Arc::clone(&self.views.authz),
             clusters: Arc::clone(&self.views.registry),
             api: self.api(clusters, Arc::clone(&login)),
+            web: Web {
+                login: Arc::clone(&login),
+                authn: Authn::new(Arc::clone(&self.views.index)),
+                external_url: self.config.part(|config| config.external_url.clone()),
+            },
             login,
             streams,
             cut,

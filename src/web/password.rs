@@ -1,0 +1,229 @@
+//! Choosing where to log in, logging in with a password, logging out.
+
+use super::{
+    Body, Web, WebError, cookies,
+    form::Form,
+    next::Next,
+    page::{Frame, render, sentence},
+    visit::{Visit, see_other},
+};
+use crate::{
+    api::login::{Deed, Done, LoginError, PasswordLogin},
+    authn::TokenId,
+    objects::LOCAL,
+    request::cookies::cookie,
+};
+use askama::Template;
+use http::{HeaderValue, Response, StatusCode, header};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// How long a browser is kept known to an account: as long as the proof is good.
+const KNOWN_FOR: Duration = Duration::from_hours(180 * 24);
+
+/// A place to log in.
+pub(super) struct Place {
+    name: String,
+    display_name: String,
+    about: &'static str,
+    /// Of the form, if choosing it is one.
+    token: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct Choose<'a> {
+    frame: Frame,
+    purpose: Option<&'static str>,
+    providers: Vec<Place>,
+    next: &'a str,
+    query: String,
+}
+
+#[derive(Template)]
+#[template(path = "password.html")]
+struct Ask<'a> {
+    frame: Frame,
+    purpose: Option<&'static str>,
+    provider: Place,
+    token: String,
+    next: &'a str,
+    query: String,
+    username: &'a str,
+    error: Option<String>,
+    others: bool,
+}
+
+impl Web {
+    /// `/login`: where is your account?
+    pub(super) fn choose(&self, visit: &mut Visit<'_>) -> Result<Response<Body>, WebError> {
+        let next = Next::or_front(visit.parameter("next").as_deref());
+        let providers = self.places();
+        if let [only] = providers.as_slice() {
+            let to = see_other(&format!("/login/{}?{}", only.name, next.query()));
+            return Ok(visit.answer(to));
+        }
+        let page = Choose {
+            frame: self.frame(visit),
+            purpose: next.purpose(),
+            providers,
+            next: next.as_str(),
+            query: next.query(),
+        };
+        let page = render(StatusCode::OK, &page)?;
+        Ok(visit.answer(page))
+    }
+
+    /// `/login/<provider>`: the form for name and password.
+    pub(super) fn ask(
+        &self,
+        name: &str,
+        visit: &mut Visit<'_>,
+    ) -> Result<Response<Body>, WebError> {
+        let place = self.place(name).ok_or(WebError::NoSuchPage)?;
+        let next = Next::or_front(visit.parameter("next").as_deref());
+        let page = self.password_page(place, visit, &next, ("", None));
+        let page = render(StatusCode::OK, &page)?;
+        Ok(visit.answer(page))
+    }
+
+    /// The form comes back.
+    pub(super) async fn log_in(
+        &self,
+        name: &str,
+        visit: &mut Visit<'_>,
+        form: &Form,
+    ) -> Result<Response<Body>, WebError> {
+        let place = self.place(name).ok_or(WebError::NoSuchPage)?;
+        // Whoever was logged in here has nothing to do with it.
+        visit.seen.who = None;
+        visit.check_login(form, &action(name))?;
+        let next = Next::or_front(Some(form.get("next")));
+        let known = cookie(&visit.head.headers, cookies::KNOWN).ok().flatten();
+        let login = PasswordLogin {
+            provider: name.to_owned(),
+            username: form.get("username").to_owned(),
+            password: Zeroizing::new(form.get("password").to_owned()).into(),
+            device: known.map(ToOwned::to_owned),
+            wanted: visit.wanted(),
+        };
+        match Box::pin(self.login.by_password(Ok(login), visit.seen)).await {
+            Ok(done) => Ok(self.logged_in(visit, &done, &next).await),
+            Err(error) => {
+                let (status, wait) = refused(&error);
+                let said = sentence(&error.status().message);
+                let page =
+                    self.password_page(place, visit, &next, (form.get("username"), Some(said)));
+                let mut page = render(status, &page)?;
+                if let Some(wait) = wait {
+                    page.headers_mut().insert(header::RETRY_AFTER, wait);
+                }
+                Ok(visit.answer(page))
+            }
+        }
+    }
+
+    /// Gives the browser its session: always a new one, and the one before is over (G7).
+    pub(super) async fn logged_in(
+        &self,
+        visit: &mut Visit<'_>,
+        done: &Done,
+        next: &Next,
+    ) -> Response<Body> {
+        let old = visit.identity.take().map(|identity| identity.token_id());
+        if let Some(old) = old {
+            self.end_quietly(old).await;
+        }
+        let session = done.session.text.expose();
+        visit.set(cookies::set(cookies::SESSION, session, None));
+        visit.set(cookies::set(cookies::KNOWN, &done.device, Some(KNOWN_FOR)));
+        visit.answer(see_other(next.as_str()))
+    }
+
+    /// `/logout`
+    pub(super) async fn log_out(
+        &self,
+        visit: &mut Visit<'_>,
+        form: &Form,
+    ) -> Result<Response<Body>, WebError> {
+        let next = Next::or_front(Some(form.get("next")));
+        if let Some(identity) = &visit.identity {
+            visit.check(form, "/logout")?;
+            visit.seen.deed = Some(Deed::Logout);
+            self.login.end(identity.token_id()).await?;
+            tracing::info!(user = identity.handle(), token = %identity.token_id(), "logout");
+            visit.set(cookies::clear(cookies::SESSION));
+        }
+        Ok(visit.answer(see_other(next.as_str())))
+    }
+
+    async fn end_quietly(&self, old: TokenId) {
+        if let Err(error) = self.login.end(old).await {
+            tracing::warn!(token = %old, %error, "the session before a login goes on until it ends by itself");
+        }
+    }
+
+    fn password_page<'p>(
+        &self,
+        provider: Place,
+        visit: &Visit<'_>,
+        next: &'p Next,
+        (username, error): (&'p str, Option<String>),
+    ) -> Ask<'p> {
+        Ask {
+            frame: self.frame(visit),
+            purpose: next.purpose(),
+            token: visit.login_token(&action(&provider.name)),
+            provider,
+            next: next.as_str(),
+            query: next.query(),
+            username,
+            error,
+            others: self.places().len() > 1,
+        }
+    }
+
+    /// Where people log in.
+    pub(super) fn places(&self) -> Vec<Place> {
+        let of = |name: &str, display_name: &str| Place {
+            name: name.to_owned(),
+            display_name: match display_name {
+                "" => name.to_owned(),
+                shown => shown.to_owned(),
+            },
+            about: "With user name and password",
+            token: None,
+        };
+        let all = self.login.providers.all();
+        let others = all.values();
+        let others = others.map(|it| of(&it.name, &it.config.display_name));
+        std::iter::once(of(LOCAL, "Local account"))
+            .chain(others)
+            .collect()
+    }
+
+    fn place(&self, name: &str) -> Option<Place> {
+        self.places().into_iter().find(|place| place.name == name)
+    }
+}
+
+/// Where the form of a provider goes.
+fn action(provider: &str) -> String {
+    format!("/login/{provider}")
+}
+
+/// What a refused login is answered with, if the form is shown again: one code for a wrong name and a wrong password
+/// (G5).
+fn refused(error: &LoginError) -> (StatusCode, Option<HeaderValue>) {
+    let status = error.status();
+    let wait = status.details.as_ref().map(|it| it.retry_after_seconds);
+    let wait = wait.filter(|&seconds| seconds > 0).map(HeaderValue::from);
+    match status.code {
+        // Not 401: there is no scheme that a browser could ask for the password with.
+        401 => (StatusCode::FORBIDDEN, wait),
+        code => {
+            let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            (code, wait)
+        }
+    }
+}

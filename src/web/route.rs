@@ -1,0 +1,63 @@
+//! Which page a path is, and what may be done there.
+
+use super::WebError;
+use http::Method;
+
+/// A page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route<'p> {
+    /// `/`
+    Front,
+    /// `/login`: where is your account?
+    Login,
+    /// `/login/<provider>`
+    Provider(&'p str),
+    /// `/logout`
+    Logout,
+    /// `/sessions`
+    Sessions,
+    /// `/assets/<name>`
+    Asset(&'p str),
+}
+
+impl<'p> Route<'p> {
+    /// Reads a raw path. Nothing is decoded: no name here has a character that needs it.
+    pub(super) fn parse(path: &'p str) -> Option<Self> {
+        if let Some(name) = path.strip_prefix("/assets/") {
+            return Some(Self::Asset(name));
+        }
+        if let Some(rest) = path.strip_prefix("/login/") {
+            let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+            return match rest {
+                "" => None,
+                name if name.bytes().all(plain) => Some(Self::Provider(name)),
+                _ => None,
+            };
+        }
+        match path {
+            "/" => Some(Self::Front),
+            "/login" => Some(Self::Login),
+            "/logout" => Some(Self::Logout),
+            "/sessions" => Some(Self::Sessions),
+            _ => None,
+        }
+    }
+
+    /// Whether the page takes the method: the request's own and no other, whatever a form or a header says
+    /// (CVE-2026-88804).
+    pub(super) fn takes(self, method: &Method) -> Result<(), WebError> {
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        let (good, allowed) = match self {
+            Self::Front | Self::Login | Self::Asset(_) => (reads, "GET, HEAD"),
+            Self::Logout => (*method == Method::POST, "POST"),
+            Self::Provider(_) | Self::Sessions => {
+                (reads || *method == Method::POST, "GET, HEAD, POST")
+            }
+        };
+        if good {
+            Ok(())
+        } else {
+            Err(WebError::Method(allowed))
+        }
+    }
+}
