@@ -11,7 +11,7 @@ use super::resource::{self, Context, Resource};
 use super::settle;
 use super::table::{self, Column};
 use super::{Api, Caller, Reach, body};
-use crate::authn::{Slot, TokenId, TokenText};
+use crate::authn::{TokenId, TokenText};
 use crate::objects::{
     Cluster, Kind, NameError, Stored, Token, TokenKind, TokenPrivate, TokenStatus, User,
 };
@@ -80,11 +80,7 @@ impl Resource for Token {
 
     fn show(&mut self, api: &Api, _: &Caller) {
         let id = TokenId::parse(&self.metadata.name);
-        let slot = id.and_then(|id| api.index.token(id));
-        self.status.last_used = slot.and_then(|slot| match slot {
-            Slot::Known(token) => token.last_use.get(),
-            Slot::Unreadable => None,
-        });
+        self.status.last_used = id.and_then(|id| api.index.last_use(id));
     }
 
     fn is_own(&self, _: &Api, caller: &Caller) -> bool {

@@ -2,7 +2,7 @@
 
 use super::{
     credential::Credential,
-    index::{Index, Slot, TokenEntry, UserEntry},
+    index::{Index, Slot, TokenEntry, TokenFacts, UserEntry},
     token::TokenId,
 };
 use crate::{
@@ -116,7 +116,8 @@ impl AuthnError {
 #[derive(Clone)]
 pub struct Identity {
     user: Arc<UserEntry>,
-    token: Arc<TokenEntry>,
+    token: TokenFacts,
+    clusters: Option<Arc<[Box<str>]>>,
 }
 
 impl Identity {
@@ -152,7 +153,7 @@ impl Identity {
 
     /// Names of the clusters that the token is good for; `None`: all, and the gateway's own API.
     pub fn token_clusters(&self) -> Option<&[Box<str>]> {
-        self.token.clusters.as_deref()
+        self.clusters.as_deref()
     }
 
     /// From this instant on the token is refused.
@@ -184,58 +185,35 @@ impl Authn {
             return Err(AuthnError::Unavailable(Unknowable::Loading));
         }
         let presented = &credential.token;
-        let token = match self.index.token(presented.id) {
-            Some(Slot::Known(token)) => token,
-            Some(Slot::Unreadable) => {
-                return Err(AuthnError::Unavailable(Unknowable::Unreadable));
+        self.index.token(presented.id, |slot| {
+            let token = readable(slot)?;
+            // The hash first: who does not know the secret learns nothing of the token, not even that it
+            // has expired.
+            let is_right = bool::from(token.sha256.ct_eq(&presented.sha256));
+            if !is_right || token.facts.kind != presented.kind {
+                return refused(Refusal::WrongSecret);
             }
-            None => return refused(Refusal::UnknownToken),
-        };
-        // The hash first: who does not know the secret learns nothing of the token, not even that it
-        // has expired.
-        if !bool::from(token.sha256.ct_eq(&presented.sha256)) || token.kind != presented.kind {
-            return refused(Refusal::WrongSecret);
-        }
-        let user = self.user_of(&token, now)?;
-        token.last_use.touch(now);
-        Ok(Identity { user, token })
+            let user = user_of(token, now)?;
+            token.last_use.touch(now);
+            Ok(Identity {
+                user,
+                token: token.facts,
+                clusters: token.clusters.clone(),
+            })
+        })
     }
 
     /// Whether the token of this id still lets its user in: for a request that has taken its time since it was
     /// authenticated.
     pub fn still(&self, id: TokenId, now: Timestamp) -> Result<(), AuthnError> {
-        match self.index.token(id) {
-            Some(Slot::Known(token)) => self.user_of(&token, now).map(drop),
-            Some(Slot::Unreadable) => Err(AuthnError::Unavailable(Unknowable::Unreadable)),
-            None => Err(AuthnError::Refused(Refusal::UnknownToken)),
-        }
-    }
-
-    /// The user whom a token lets in.
-    fn user_of(&self, token: &TokenEntry, now: Timestamp) -> Result<Arc<UserEntry>, AuthnError> {
-        let refused = |why| Err(AuthnError::Refused(why));
-        if now >= token.expires_at {
-            return refused(Refusal::Expired);
-        }
-        let user = match self.index.user_slot(&token.user_name) {
-            Some(Slot::Known(user)) => user,
-            Some(Slot::Unreadable) => {
-                return Err(AuthnError::Unavailable(Unknowable::Unreadable));
-            }
-            None => return refused(Refusal::NoUser),
-        };
-        if user.uid != token.user_uid {
-            return refused(Refusal::NoUser);
-        }
-        user.judge(now)?;
-        if token.kind.is_session() && token.password_epoch != user.password_epoch {
-            return refused(Refusal::PasswordChanged);
-        }
-        Ok(user)
+        self.index.token(id, |slot| {
+            let token = readable(slot)?;
+            user_of(token, now).map(drop)
+        })
     }
 
     /// The user with this handle, whoever asks. Proves nothing: what may be done with it is for `authz`.
-    pub fn user(&self, handle: &str) -> Option<Slot<UserEntry>> {
+    pub fn user(&self, handle: &str) -> Option<Slot<Arc<UserEntry>>> {
         self.index.user_slot(handle)
     }
 
@@ -244,4 +222,29 @@ impl Authn {
         let local = self.index.group_uid(name);
         local.or_else(|| self.index.foreign_group_uid(name))
     }
+}
+
+fn readable(slot: Option<&Slot<TokenEntry>>) -> Result<&TokenEntry, AuthnError> {
+    match slot {
+        Some(Slot::Known(token)) => Ok(token),
+        Some(Slot::Unreadable) => Err(AuthnError::Unavailable(Unknowable::Unreadable)),
+        None => Err(AuthnError::Refused(Refusal::UnknownToken)),
+    }
+}
+
+/// The user whom a token lets in.
+fn user_of(token: &TokenEntry, now: Timestamp) -> Result<Arc<UserEntry>, AuthnError> {
+    let refused = |why| Err(AuthnError::Refused(why));
+    if now >= token.facts.expires_at {
+        return refused(Refusal::Expired);
+    }
+    let user = token.user();
+    let Some(user) = &*user else {
+        return refused(Refusal::NoUser);
+    };
+    user.judge(now)?;
+    if token.facts.kind.is_session() && token.facts.password_epoch != user.password_epoch {
+        return refused(Refusal::PasswordChanged);
+    }
+    Ok(Arc::clone(user))
 }

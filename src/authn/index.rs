@@ -1,7 +1,9 @@
 //! Tokens, users, local groups and accounts at providers in memory, as the requests read them.
 //!
 //! Reads are lock-free (papaya) and cost an `Arc` clone; one writer at a time applies the store's changes,
-//! each touching only the entries that it is about. What could go wrong: a value that cannot be read (a
+//! each touching only the entries that it is about. Of a request only the way from a token to its user counts: the
+//! token's entry leads to the user's at once ([`tokens`]), because with a million tokens each step to another piece of
+//! memory is one that no cache holds. What could go wrong: a value that cannot be read (a
 //! newer schema, a damaged file). It is then neither absent nor what it was before: its slot says
 //! [`Slot::Unreadable`], and whoever needs it is told "cannot tell" (503).
 
@@ -9,13 +11,13 @@ use super::{
     identity::{AuthnError, Unknowable},
     providers::{self, Account, Accounts, Record, Rules},
     throttle::Source,
-    token::{TokenId, from_hex},
-    usage::{self, LastUse},
+    token::TokenId,
+    usage,
 };
 use crate::{
     objects::{
-        DecodeError, Group, Kind as _, LOCAL, Member, Principal, Stored, Token, TokenKind,
-        USER_PREFIX, User,
+        DecodeError, Group, Kind as _, LOCAL, Member, Principal, Stored, Token, USER_PREFIX, User,
+        UserPrivate, UserSpec,
     },
     store::follow::{Batch, Change},
 };
@@ -30,43 +32,18 @@ use std::{
 };
 use zeroize::Zeroizing;
 
+mod tokens;
+
+use tokens::Tokens;
+pub use tokens::{TokenEntry, TokenFacts};
+
 /// What the index holds under a name.
+#[derive(Clone)]
 pub enum Slot<T> {
     /// The entry.
-    Known(Arc<T>),
+    Known(T),
     /// There is something that this build cannot read.
     Unreadable,
-}
-
-impl<T> Clone for Slot<T> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Known(entry) => Self::Known(Arc::clone(entry)),
-            Self::Unreadable => Self::Unreadable,
-        }
-    }
-}
-
-/// A token, as far as authentication needs it. No `Debug`: it holds the hash.
-pub struct TokenEntry {
-    /// Public id.
-    pub id: TokenId,
-    /// `pat` or `ses`.
-    pub kind: TokenKind,
-    /// SHA-256 of the secret.
-    pub(super) sha256: [u8; 32],
-    /// Handle of its user.
-    pub user_name: Box<str>,
-    /// Uid of its user.
-    pub user_uid: Box<str>,
-    /// Clusters that it is good for; `None`: all.
-    pub clusters: Option<Box<[Box<str>]>>,
-    /// The end of its life.
-    pub expires_at: Timestamp,
-    /// Epoch of the user's password at the login (sessions).
-    pub password_epoch: u64,
-    /// When it was last used.
-    pub last_use: LastUse,
 }
 
 /// A user, as far as authentication needs it. No `Debug`: it holds the password's hash.
@@ -110,6 +87,8 @@ enum Home {
     Account(Arc<Account>),
     /// At a provider, and what it said is not there or cannot be read.
     Unknown(Principal),
+    /// The user itself cannot be read.
+    Unreadable,
 }
 
 impl Home {
@@ -121,13 +100,14 @@ impl Home {
     /// With what the provider last said of the user's account; of no other account.
     fn with(&self, account: Option<&Arc<Account>>) -> Self {
         let is = |account: &&Arc<Account>| match self {
-            Self::Local => false,
+            Self::Local | Self::Unreadable => false,
             Self::Account(own) => own.provider() == account.provider() && own.id == account.id,
             Self::Unknown(own) => own.provider == account.provider() && *own.id == *account.id,
         };
         match (account.filter(is), self) {
             (Some(account), _) => Self::Account(Arc::clone(account)),
             (None, Self::Local) => Self::Local,
+            (None, Self::Unreadable) => Self::Unreadable,
             (None, Self::Unknown(own)) => Self::Unknown(own.clone()),
             (None, Self::Account(own)) => Self::Unknown(Principal {
                 provider: own.provider().to_owned(),
@@ -138,6 +118,20 @@ impl Home {
 }
 
 impl UserEntry {
+    /// Somebody of whom nothing can be told.
+    fn unreadable(user: &Member) -> Self {
+        let nothing = Stored::new(
+            User::new(&user.name, UserSpec::default()),
+            UserPrivate::default(),
+        );
+        let (groups, home) = (Arc::default(), Home::Unreadable);
+        let entry = user_entry(&user.name, nothing, 0, (groups, home));
+        Self {
+            uid: user.uid.as_str().into(),
+            ..entry
+        }
+    }
+
     /// Whether the user counts at this moment: is not disabled here, nor at the provider, as far as that is
     /// known in memory.
     pub fn judge(&self, now: Timestamp) -> Result<(), AuthnError> {
@@ -147,7 +141,9 @@ impl UserEntry {
         match &self.home {
             Home::Local => Ok(()),
             Home::Account(account) => account.judge(now),
-            Home::Unknown(_) => Err(AuthnError::Unavailable(Unknowable::Unreadable)),
+            Home::Unknown(_) | Home::Unreadable => {
+                Err(AuthnError::Unavailable(Unknowable::Unreadable))
+            }
         }
     }
 
@@ -155,7 +151,7 @@ impl UserEntry {
     pub fn account(&self) -> Option<&Arc<Account>> {
         match &self.home {
             Home::Account(account) => Some(account),
-            Home::Local | Home::Unknown(_) => None,
+            Home::Local | Home::Unknown(_) | Home::Unreadable => None,
         }
     }
 
@@ -181,9 +177,9 @@ fn header_value(text: String) -> Option<HeaderValue> {
 /// The in-memory index.
 #[derive(Default)]
 pub struct Index {
-    tokens: papaya::HashMap<TokenId, Slot<TokenEntry>>,
+    tokens: Tokens,
     /// By handle: a deletion in the store names nothing else.
-    users: papaya::HashMap<Box<str>, Slot<UserEntry>>,
+    users: papaya::HashMap<Box<str>, Slot<Arc<UserEntry>>>,
     /// Names of local groups by uid.
     group_names: papaya::HashMap<Box<str>, Box<str>>,
     /// Uids of local groups by name.
@@ -202,7 +198,7 @@ struct Writer {
     groups: BTreeMap<Box<str>, LocalGroup>,
     /// By name and uid: a member whose uid is not the user's is nobody.
     groups_of: BTreeMap<Member, BTreeSet<Box<str>>>,
-    tokens_of: BTreeMap<Member, BTreeSet<TokenId>>,
+    seats: tokens::Seats,
     /// By what their keys end with.
     accounts: BTreeMap<Box<str>, Arc<Account>>,
     account_of: BTreeMap<Member, Arc<Account>>,
@@ -268,28 +264,33 @@ impl Index {
 
     /// What a newer build wrote in another form says nothing here.
     fn apply_uses(&self, value: &[u8]) {
-        let tokens = self.tokens.pin();
         for (id, minute) in usage::read(value).unwrap_or_default() {
-            let slot = TokenId::parse(&id).and_then(|id| tokens.get(&id));
-            if let Some(Slot::Known(token)) = slot {
-                token.last_use.learn(minute);
+            if let Some(id) = TokenId::parse(&id) {
+                self.token(id, |slot| {
+                    if let Some(Slot::Known(token)) = slot {
+                        token.last_use.learn(minute);
+                    }
+                });
             }
         }
     }
 
     /// Uses of tokens that the store does not have yet. Looks at every token.
     pub(super) fn unsaved_uses(&self) -> Vec<(TokenId, u32)> {
-        let tokens = self.tokens.pin();
-        let unsaved = |(id, slot): (&TokenId, &Slot<TokenEntry>)| match slot {
-            Slot::Known(token) => token.last_use.unsaved().map(|minute| (*id, minute)),
-            Slot::Unreadable => None,
-        };
-        tokens.iter().filter_map(unsaved).collect()
+        self.tokens.unsaved_uses()
     }
 
-    /// The token with this id.
-    pub fn token(&self, id: TokenId) -> Option<Slot<TokenEntry>> {
-        self.tokens.pin().get(&id).cloned()
+    /// Shows `look` the token with this id.
+    pub fn token<R>(&self, id: TokenId, look: impl FnOnce(Option<&Slot<TokenEntry>>) -> R) -> R {
+        self.tokens.get(id, look)
+    }
+
+    /// When the token with this id was last used.
+    pub fn last_use(&self, id: TokenId) -> Option<Timestamp> {
+        self.token(id, |slot| match slot {
+            Some(Slot::Known(token)) => token.last_use.get(),
+            Some(Slot::Unreadable) | None => None,
+        })
     }
 
     /// The user with this handle, if there is one that can be read.
@@ -301,7 +302,7 @@ impl Index {
     }
 
     /// The user with this handle.
-    pub fn user_slot(&self, handle: &str) -> Option<Slot<UserEntry>> {
+    pub fn user_slot(&self, handle: &str) -> Option<Slot<Arc<UserEntry>>> {
         self.users.pin().get(handle).cloned()
     }
 
@@ -336,15 +337,13 @@ impl Index {
     /// Accounts whose users hold a token that has not ended. Looks at every account.
     pub(super) fn accounts_in_use(&self, now: Timestamp) -> Vec<Arc<Account>> {
         let writer = self.writer();
-        let tokens = self.tokens.pin();
-        let lives = |id: &TokenId| match tokens.get(id) {
-            Some(Slot::Known(token)) => now < token.expires_at,
-            Some(Slot::Unreadable) | None => false,
-        };
         let of_users = writer.account_of.iter();
         let in_use = of_users.filter(|(user, _)| {
-            let tokens = writer.tokens_of.get(*user);
-            tokens.is_some_and(|ids| ids.iter().any(lives))
+            let mut ids = writer.seats.tokens_of(user);
+            ids.any(|id| {
+                let facts = self.tokens.facts(id);
+                facts.is_some_and(|token| now < token.expires_at)
+            })
         });
         in_use.map(|(_, account)| Arc::clone(account)).collect()
     }
@@ -355,21 +354,13 @@ impl Index {
     }
 
     /// All readable tokens of a user. For the rare commands that end sessions, not for requests.
-    pub fn tokens_of(&self, handle: &str, uid: &str) -> Vec<Arc<TokenEntry>> {
-        let user = member(handle, uid);
-        let ids = self
-            .writer()
-            .tokens_of
-            .get(&user)
-            .cloned()
-            .unwrap_or_default();
-        let tokens = self.tokens.pin();
-        ids.iter()
-            .filter_map(|id| match tokens.get(id)? {
-                Slot::Known(token) => Some(Arc::clone(token)),
-                Slot::Unreadable => None,
-            })
-            .collect()
+    pub fn tokens_of(&self, handle: &str, uid: &str) -> Vec<TokenFacts> {
+        let ids: Vec<TokenId> = {
+            let writer = self.writer();
+            writer.seats.tokens_of(&member(handle, uid)).collect()
+        };
+        let facts = ids.into_iter().filter_map(|id| self.tokens.facts(id));
+        facts.collect()
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
@@ -391,31 +382,25 @@ impl Index {
         let decoded = value
             .map(|(bytes, at)| Stored::<Token>::decode(key, bytes, at))
             .transpose();
-        let (slot, failure) = match decoded {
+        let (new, failure) = match decoded {
             Ok(None) => (None, None),
-            Ok(Some(stored)) => (Some(token_slot(id, stored)), None),
+            Ok(Some(stored)) => (Some(tokens::read(stored)), None),
             Err(error) => (Some(Slot::Unreadable), Some(error)),
         };
         let mut writer = self.writer();
-        let tokens = self.tokens.pin();
-        if let Some(Slot::Known(old)) = tokens.get(&id) {
-            let user = member(&old.user_name, &old.user_uid);
-            remove_from(&mut writer.tokens_of, &user, &id);
-        }
-        match slot {
-            Some(slot) => {
-                if let Slot::Known(new) = &slot {
-                    if let Some(Slot::Known(old)) = tokens.get(&id) {
-                        new.last_use.take_over(&old.last_use);
-                    }
-                    let user = member(&new.user_name, &new.user_uid);
-                    writer.tokens_of.entry(user).or_default().insert(id);
-                }
-                tokens.insert(id, slot);
+        let users = self.users.pin();
+        let new = new.map(|slot| match slot {
+            Slot::Known(new) => {
+                let seat = writer.seats.take(&new.user, id, |user| {
+                    let slot = users.get(user.name.as_str());
+                    slot.and_then(|slot| seated(user, slot))
+                });
+                Slot::Known((new, seat))
             }
-            None => {
-                tokens.remove(&id);
-            }
+            Slot::Unreadable => Slot::Unreadable,
+        });
+        if let Some(left) = self.tokens.put(id, new) {
+            writer.seats.leave(&left, id);
         }
         failure.map_or(Ok(()), Err)
     }
@@ -428,10 +413,10 @@ impl Index {
     ) -> Result<(), DecodeError> {
         let decoded = value.map(|(bytes, at)| (Stored::<User>::decode(key, bytes, at), at));
         let writer = self.writer();
-        let users = self.users.pin();
         match decoded {
             None => {
-                users.remove(name);
+                self.users.pin().remove(name);
+                writer.seats.fill(name, |_| None);
                 Ok(())
             }
             Some((Ok(stored), at)) => {
@@ -440,11 +425,11 @@ impl Index {
                 let home = home.with(writer.account_of.get(&user));
                 let groups = writer.groups_of(&user, &home);
                 let entry = user_entry(name, stored, at, (groups, home));
-                users.insert(name.into(), Slot::Known(Arc::new(entry)));
+                self.seat(&writer, name, Slot::Known(Arc::new(entry)));
                 Ok(())
             }
             Some((Err(error), _)) => {
-                users.insert(name.into(), Slot::Unreadable);
+                self.seat(&writer, name, Slot::Unreadable);
                 Err(error)
             }
         }
@@ -548,8 +533,22 @@ impl Index {
                 home,
                 ..UserEntry::clone(old)
             };
-            users.insert(old.handle.clone(), Slot::Known(Arc::new(entry)));
+            self.seat(writer, &user.name, Slot::Known(Arc::new(entry)));
         }
+    }
+
+    /// From now on this is what there is under a handle, also for the tokens of its user.
+    fn seat(&self, writer: &Writer, name: &str, slot: Slot<Arc<UserEntry>>) {
+        writer.seats.fill(name, |user| seated(user, &slot));
+        self.users.pin().insert(name.into(), slot);
+    }
+}
+
+/// What a user's tokens lead to: the entry under the handle, if it is this user's.
+fn seated(user: &Member, slot: &Slot<Arc<UserEntry>>) -> Option<Arc<UserEntry>> {
+    match slot {
+        Slot::Known(entry) => (*entry.uid == *user.uid).then(|| Arc::clone(entry)),
+        Slot::Unreadable => Some(Arc::new(UserEntry::unreadable(user))),
     }
 }
 
@@ -599,28 +598,6 @@ fn remove_from<T: Ord>(map: &mut BTreeMap<Member, BTreeSet<T>>, user: &Member, e
             map.remove(user);
         }
     }
-}
-
-/// A token without an end or a hash is not one that the gateway wrote.
-fn token_slot(id: TokenId, stored: Stored<Token>) -> Slot<TokenEntry> {
-    let spec = stored.object.spec;
-    let (Some(expires_at), Some(sha256)) = (spec.expires_at, from_hex(&stored.private.sha256))
-    else {
-        return Slot::Unreadable;
-    };
-    let clusters = spec.clusters.into_iter().map(String::into_boxed_str);
-    let clusters: Box<[Box<str>]> = clusters.collect();
-    Slot::Known(Arc::new(TokenEntry {
-        id,
-        kind: spec.kind,
-        sha256,
-        user_name: spec.user.name.into(),
-        user_uid: spec.user.uid.into(),
-        clusters: (!clusters.is_empty()).then_some(clusters),
-        expires_at,
-        password_epoch: stored.private.password_epoch,
-        last_use: LastUse::default(),
-    }))
 }
 
 fn user_entry(

@@ -151,7 +151,9 @@ async fn save_key(
             *at = (*at).max(*minute);
         }
         // What is left of tokens that are gone.
-        all.retain(|id, _| TokenId::parse(id).is_some_and(|id| index.token(id).is_some()));
+        all.retain(|id, _| {
+            TokenId::parse(id).is_some_and(|id| index.token(id, |slot| slot.is_some()))
+        });
         keep_newest(&mut all);
         let value = serde_json::to_vec(&all).unwrap_or_default();
         tried += 1;

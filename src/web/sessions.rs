@@ -8,13 +8,12 @@ use super::{
 };
 use crate::{
     api::login::Deed,
-    authn::{Identity, TokenEntry, TokenId},
+    authn::{Identity, TokenFacts, TokenId},
     objects::{Kind as _, Stored, Token, TokenKind},
 };
 use askama::Template;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
-use std::sync::Arc;
 
 /// Rows of each table: a person has a few of each.
 const ROWS: usize = 100;
@@ -106,11 +105,7 @@ impl Web {
     }
 
     /// Sessions and tokens that have not ended; the newest end first.
-    fn of(
-        &self,
-        identity: &Identity,
-        now: Timestamp,
-    ) -> (Vec<Arc<TokenEntry>>, Vec<Arc<TokenEntry>>) {
+    fn of(&self, identity: &Identity, now: Timestamp) -> (Vec<TokenFacts>, Vec<TokenFacts>) {
         let epoch = identity.user().password_epoch;
         let index = &self.login.index;
         let mut all = index.tokens_of(identity.handle(), identity.user_uid());
@@ -123,7 +118,7 @@ impl Web {
 
     async fn rows(
         &self,
-        entries: &[Arc<TokenEntry>],
+        entries: &[TokenFacts],
         identity: &Identity,
         now: Timestamp,
     ) -> Result<Vec<Row>, WebError> {
@@ -161,7 +156,7 @@ impl Web {
                     .address
                     .map_or("–".to_owned(), |it| it.to_string()),
                 since: ago(token.metadata.creation_timestamp, now),
-                used: ago(entry.last_use.get(), now),
+                used: ago(self.login.index.last_use(entry.id), now),
                 ends: ends.map_or("–".to_owned(), |end| format!("in {}", span(now, end))),
                 current: entry.id == identity.token_id(),
             });

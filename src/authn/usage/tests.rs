@@ -76,17 +76,14 @@ impl Replica {
     }
 
     fn touch(&self, id: TokenId, minute: i64) {
-        match self.index.token(id).unwrap() {
+        self.index.token(id, |slot| match slot.unwrap() {
             Slot::Known(token) => token.last_use.touch(at(minute)),
             Slot::Unreadable => panic!("it can be read"),
-        }
+        });
     }
 
     fn last(&self, id: TokenId) -> Option<Timestamp> {
-        match self.index.token(id).unwrap() {
-            Slot::Known(token) => token.last_use.get(),
-            Slot::Unreadable => None,
-        }
+        self.index.last_use(id)
     }
 
     async fn save(&self) {
