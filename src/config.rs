@@ -34,7 +34,8 @@ pub use audit::{Audit, AuditOutput, AuditSync};
 pub use check::{BaseDomain, ExternalUrl, read};
 pub use file::File;
 pub use providers::{
-    Access, AccessMode, DirectoryKind, GroupLookup, Host, Ldap, Provider, Providers, Transport,
+    Access, AccessMode, Client, DirectoryKind, Github, GroupLookup, Host, Ldap, Link, Oidc,
+    Provider, Providers, SigningAlgorithm, Source, Transport, may_be_asked,
 };
 pub use tracing::{Otlp, Tracing};
 

@@ -11,6 +11,7 @@
 //! changes (its epoch is the old one, so it is refused), renewing for ever (not beyond `renewableUntil`).
 
 mod attempt;
+mod enter;
 mod error;
 mod password;
 mod provider;
@@ -142,7 +143,7 @@ struct Providers<'a> {
 #[serde(rename_all = "camelCase")]
 struct Provider<'a> {
     name: &'a str,
-    /// How to log in there: `password`.
+    /// How to log in there: `password`, or `browser` with one.
     flow: &'static str,
     display_name: &'a str,
 }
@@ -238,16 +239,22 @@ impl Login {
     }
 
     fn providers(&self) -> Response<Body> {
-        let of = |name, display_name| Provider {
+        let of = |name, flow, display_name| Provider {
             name,
-            flow: "password",
+            flow,
             display_name,
         };
         let all = self.providers.all();
-        let others = all.values();
-        let others = others.map(|it| of(&it.name, it.config.display_name.as_str()));
+        let others = all.values().map(|it| {
+            let flow = if it.is_by_browser() {
+                "browser"
+            } else {
+                "password"
+            };
+            of(&it.name, flow, it.config.display_name.as_str())
+        });
         answer::ok(&Providers {
-            providers: std::iter::once(of(LOCAL, "Local account"))
+            providers: std::iter::once(of(LOCAL, "password", "Local account"))
                 .chain(others)
                 .collect(),
             base_domain: self.base_domain.get().as_ref().map(BaseDomain::as_str),

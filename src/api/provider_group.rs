@@ -1,15 +1,20 @@
-//! A provider's group as the subject of a binding: `<provider>:<name>`, looked up at the provider once, when it is
-//! written, and counted by its immutable id from then on.
+//! A provider's group as the subject of a binding: `<provider>:<name>`, looked up once, when it is written, and counted by
+//! its immutable id from then on.
+//!
+//! A directory is asked. GitHub tells groups to their members alone: one is known by name as soon as somebody who is in
+//! it has logged in, and before that by its id. An OpenID provider's groups are names and ids at once.
 
 use super::draft::Draft;
 use super::error::{ApiError, Mistake};
 use super::groups::fill_uid;
 use super::login::LoginError;
 use super::resource::Context;
-use crate::authn::providers::{GroupRef, group_uid};
+use crate::authn::providers::{GroupRef, Source, github, group_uid};
 use crate::objects::Subject;
 
 const FIELD: &str = "spec.subject.name";
+const UNKNOWN: &str =
+    "nobody who is in it has logged in yet: write its id, org-<number> or team-<number>";
 
 /// Fills the subject's uid, and its name as the provider spells it.
 pub(super) async fn resolve(
@@ -25,9 +30,21 @@ pub(super) async fn resolve(
         draft.wrong(Mistake::invalid(FIELD, &subject.name, detail));
         return Ok(());
     };
-    let found = Box::pin(provider.directory.groups_named(name)).await;
-    let found = found.map_err(|failure| ApiError::Password(LoginError::from(failure)))?;
+    let found = match &provider.source {
+        Source::Ldap(directory) => {
+            let found = Box::pin(directory.groups_named(name)).await;
+            found.map_err(|failure| ApiError::Password(LoginError::from(failure)))?
+        }
+        Source::Github(_) => known_at_github(&provider.name, name, cx),
+        Source::Oidc(_) => vec![GroupRef {
+            id: name.into(),
+            name: name.into(),
+        }],
+    };
     match found.as_slice() {
+        [] if provider.is_by_browser() => {
+            draft.wrong(Mistake::invalid(FIELD, &subject.name, UNKNOWN));
+        }
         [] => draft.wrong(Mistake::not_found(FIELD, &subject.name)),
         [GroupRef { id, name }] => {
             let uid = group_uid(&provider.name, id);
@@ -45,4 +62,23 @@ pub(super) async fn resolve(
         }
     }
     Ok(())
+}
+
+/// A group by its id, called as it was called last; or by its name, if somebody is in it and no other is called so.
+fn known_at_github(provider: &str, name: &str, cx: &Context<'_>) -> Vec<GroupRef> {
+    let index = &cx.api.login.index;
+    let prefix = format!("{provider}:");
+    let bare = |text: &str| Box::<str>::from(text.strip_prefix(&prefix).unwrap_or(text));
+    let id: Option<Box<str>> = if github::is_group_id(name) {
+        Some(name.into())
+    } else {
+        let uid = index.foreign_group_uid(&format!("{prefix}{name}"));
+        uid.map(|uid| bare(&uid))
+    };
+    let group = id.map(|id| {
+        let shown = index.group_name(&group_uid(provider, &id));
+        let name = shown.map_or_else(|| id.clone(), |shown| bare(&shown));
+        GroupRef { id, name }
+    });
+    group.into_iter().collect()
 }

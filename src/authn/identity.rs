@@ -73,6 +73,9 @@ pub enum Refusal {
     /// The provider does not have the user's account any more.
     #[error("the account of the token's user is gone from its provider")]
     AccountGone,
+    /// What the user's last login left here to ask the provider again with is of no use any more.
+    #[error("the login of the token's user has ended at its provider")]
+    LoginEnded,
     /// The user is not, or not any more, among those who may log in.
     #[error("the token's user is not among those who may log in at the provider")]
     NotListed,

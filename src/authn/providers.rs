@@ -16,12 +16,16 @@
 //! Left to others: what is typed at a login and how often (`api::login`, [`super::throttle`]).
 
 mod account;
+pub mod github;
 pub mod ldap;
 mod live;
+pub mod oidc;
+pub mod redirect;
 pub mod refresh;
 
 pub use account::{
     Account, Accounts, GroupRef, PREFIX, Record, Rules, Standing, group_uid, is_group_uid,
     record_key,
 };
-pub use live::{Live, Provider, Providers, check_files};
+pub use live::{Live, Provider, Providers, Source, check_files, check_files_of};
+pub use redirect::{Arrival, ArrivalError, Begun, Callback, Grant, Pending};

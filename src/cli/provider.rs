@@ -3,16 +3,18 @@
 //! It reads the same file as the gateway and dials as the gateway does, without one: an administrator tries a
 //! provider before a gateway has it.
 
+mod by_browser;
+
 use super::{
     output::printable,
     run::{self, Failure},
 };
 use crate::{
     authn::providers::{
-        Provider, Record, Standing,
+        self, Provider, Record, Standing, check_files_of,
         ldap::{Directory, Found, Tried, is_no_password},
     },
-    config::{AccessMode, File},
+    config::{AccessMode, File, Ldap, Source},
     objects::{Member, check_handle},
     status::clock,
 };
@@ -42,7 +44,7 @@ enum Command {
         #[command(flatten)]
         config: ConfigArg,
     },
-    /// Connect to a provider, log its search account in, look somebody up, and say what is wrong
+    /// Connect to a provider, look somebody up where it is a directory, and say what is wrong
     Check(CheckArgs),
 }
 
@@ -59,7 +61,7 @@ struct CheckArgs {
     name: String,
     #[command(flatten)]
     config: ConfigArg,
-    /// Somebody to look up, as they would type their name at a login
+    /// Somebody to look up, as they would type their name at a login; with `oidc` a subject, to be told its id here
     #[arg(long, short, value_name = "NAME")]
     user: Option<String>,
     /// Try the password on standard input (its first line) too
@@ -95,24 +97,26 @@ fn list(config: &ConfigArg) -> Result<(), Failure> {
             (false, true) => "enabled, primary",
             (false, false) => "enabled",
         };
-        let hosts = provider.ldap.hosts.iter();
-        let mut hosts: Vec<String> = hosts.map(ToString::to_string).collect();
-        hosts.extend(
-            provider
-                .ldap
-                .srv_domain
-                .iter()
-                .map(|domain| format!("SRV of {domain}")),
-        );
-        let kind = kind(provider.ldap.directory);
+        let (kind, servers) = source(&provider.source);
         // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "{name}\t{kind}\t{access}\t{state}\t{}",
-            hosts.join(" ")
-        );
+        let _ = writeln!(text, "{name}\t{kind}\t{access}\t{state}\t{servers}");
     }
     run::print(&columns(&text))
+}
+
+/// What it is, and where.
+fn source(source: &Source) -> (&'static str, String) {
+    match source {
+        Source::Ldap(ldap) => {
+            let hosts = ldap.hosts.iter().map(ToString::to_string);
+            let found = ldap.srv_domain.iter();
+            let hosts = hosts.chain(found.map(|domain| format!("SRV of {domain}")));
+            let hosts: Vec<String> = hosts.collect();
+            (kind(ldap.directory), hosts.join(" "))
+        }
+        Source::Github(github) => ("github", github.url.clone()),
+        Source::Oidc(oidc) => ("oidc", oidc.issuer.clone()),
+    }
 }
 
 fn kind(directory: crate::config::DirectoryKind) -> &'static str {
@@ -160,46 +164,62 @@ async fn check(args: &CheckArgs) -> Result<(), Failure> {
     if config.disabled {
         run::tell("note: the provider is disabled: nobody can log in there");
     }
-    Directory::check_files(&config.ldap).map_err(|failure| Failure::said(failure.chain()))?;
+    check_files_of(&config.source).map_err(Failure::said)?;
     run::print("files               good\n")?;
     let provider = Provider::new(&args.name, config);
+    match (&provider.source, &config.source) {
+        (providers::Source::Ldap(directory), Source::Ldap(ldap)) => {
+            check_directory(&provider, directory, ldap, args).await
+        }
+        (_, _) => {
+            by_browser::check(&provider, &file.config.external_url, args.user.as_deref()).await
+        }
+    }
+}
+
+async fn check_directory(
+    provider: &Provider,
+    directory: &Directory,
+    ldap: &Ldap,
+    args: &CheckArgs,
+) -> Result<(), Failure> {
     let began = Instant::now();
     // Dials and binds as a side effect: a name that nobody has.
     let nobody = "palisade-provider-check";
     let typed = args.user.as_deref().unwrap_or(nobody);
-    let found = provider.directory.find(typed).await;
+    let found = directory.find(typed).await;
     let found = found.map_err(|failure| Failure::said(failure.chain()))?;
     run::print(&format!(
         "connection          good: {} under {} ({} ms)\nsearch account      good: {}\n",
-        kind(config.ldap.directory),
-        match config.ldap.transport {
+        kind(ldap.directory),
+        match ldap.transport {
             crate::config::Transport::Ldaps => "TLS",
             crate::config::Transport::Starttls => "StartTLS",
             crate::config::Transport::DangerPlaintext =>
                 "no protection: passwords can be read on the way",
         },
         began.elapsed().as_millis(),
-        config.ldap.bind_dn
+        ldap.bind_dn
     ))?;
-    listed_groups(&provider).await?;
+    listed_groups(provider, directory).await?;
     let Some(user) = &args.user else {
         return run::print("nobody was looked up; --user NAME does\n");
     };
     match found {
-        Some(found) => tell(&provider, &found, args).await,
+        Some(found) => tell(provider, directory, &found, args).await,
         None => Err(Failure::said(format!(
             "the directory has no account (or several) for {:?} below {}: is the name right, is \
              user_base_dn, may the search account read it?",
             printable(user),
-            config.ldap.user_base_dn
+            ldap.user_base_dn
         ))),
     }
 }
 
 /// Listed groups that are not there let nobody in.
-async fn listed_groups(provider: &Provider) -> Result<(), Failure> {
+async fn listed_groups(provider: &Provider, directory: &Directory) -> Result<(), Failure> {
     for group in &provider.config.access.groups {
-        let found = provider.directory.groups_named(group).await;
+        let found = directory.groups_named(group).await;
         let found = found.map_err(|failure| Failure::said(failure.chain()))?;
         let line = match found.as_slice() {
             [] => format!("no group {group:?} is found (access.groups)"),
@@ -214,13 +234,19 @@ async fn listed_groups(provider: &Provider) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn tell(provider: &Provider, found: &Found, args: &CheckArgs) -> Result<(), Failure> {
+async fn tell(
+    provider: &Provider,
+    directory: &Directory,
+    found: &Found,
+    args: &CheckArgs,
+) -> Result<(), Failure> {
     let state = match found.standing {
         Standing::Active => "active",
         Standing::Disabled => "disabled",
         Standing::Locked => "locked",
         Standing::Expired => "expired",
         Standing::Gone => "gone",
+        Standing::Ended => "logged out",
     };
     let handle = match check_handle(&found.handle) {
         Ok(()) => provider.handle(&found.handle),
@@ -235,7 +261,7 @@ async fn tell(provider: &Provider, found: &Found, args: &CheckArgs) -> Result<()
         found.id
     ))?;
     let began = Instant::now();
-    let groups = provider.directory.groups(found).await;
+    let groups = directory.groups(found).await;
     let groups = groups.map_err(|failure| Failure::said(failure.chain()))?;
     let took = began.elapsed().as_millis();
     let record = Record::new(Member::default(), &found.name, groups, clock::now());
@@ -260,7 +286,7 @@ async fn tell(provider: &Provider, found: &Found, args: &CheckArgs) -> Result<()
     let _ = writeln!(text, "access              {access}");
     run::print(&text)?;
     if args.password_stdin {
-        try_password(provider, found).await?;
+        try_password(directory, found).await?;
     }
     if listed && found.standing == Standing::Active {
         Ok(())
@@ -269,15 +295,12 @@ async fn tell(provider: &Provider, found: &Found, args: &CheckArgs) -> Result<()
     }
 }
 
-async fn try_password(provider: &Provider, found: &Found) -> Result<(), Failure> {
+async fn try_password(directory: &Directory, found: &Found) -> Result<(), Failure> {
     let password = run::read_line()?;
     if is_no_password(&password) {
         return Err(Failure::said("no password on standard input"));
     }
-    let tried = provider
-        .directory
-        .try_password(Some(found), &password)
-        .await;
+    let tried = directory.try_password(Some(found), &password).await;
     match tried.map_err(|failure| Failure::said(failure.chain()))? {
         Tried::Right => run::print("password            right\n"),
         Tried::Refused(why) => Err(Failure::said(format!("the password is refused: {why}"))),

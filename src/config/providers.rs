@@ -1,5 +1,9 @@
 //! `providers`: what it means once it is checked.
 
+mod redirect;
+
+pub use redirect::{Client, Github, Link, Oidc, SigningAlgorithm, may_be_asked};
+
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -21,8 +25,31 @@ pub struct Provider {
     pub refresh_interval: Duration,
     /// Age from which on what it said counts no more.
     pub refresh_max_age: Duration,
-    /// The directory behind it.
-    pub ldap: Ldap,
+    /// What is behind it.
+    pub source: Source,
+}
+
+/// What is behind a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A directory, which is told passwords.
+    Ldap(Ldap),
+    /// GitHub, to which browsers are sent.
+    Github(Github),
+    /// An OpenID provider, to which browsers are sent.
+    Oidc(Oidc),
+}
+
+impl Source {
+    /// The section that it is written in.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Ldap(_) => "ldap",
+            Self::Github(_) => "github",
+            Self::Oidc(_) => "oidc",
+        }
+    }
 }
 
 /// Who may log in at a provider.

@@ -3,7 +3,8 @@
 //! `Default` is the default of every option; docs/config.md shows these very values.
 
 use super::{
-    AccessMode, AuditOutput, AuditSync, DirectoryKind, GroupLookup, LogFormat, LogLevel, Transport,
+    AccessMode, AuditOutput, AuditSync, DirectoryKind, GroupLookup, LogFormat, LogLevel,
+    SigningAlgorithm, Transport,
 };
 use crate::observe::trace::ClientContext;
 use serde::{Deserialize, Serialize};
@@ -194,8 +195,12 @@ pub struct Provider {
     pub access: Access,
     /// See [`Refresh`].
     pub refresh: Refresh,
-    /// See [`Ldap`]; required.
+    /// See [`Ldap`]; one of the three is required.
     pub ldap: Option<Ldap>,
+    /// See [`Github`].
+    pub github: Option<Github>,
+    /// See [`Oidc`].
+    pub oidc: Option<Oidc>,
 }
 
 impl Provider {
@@ -203,6 +208,8 @@ impl Provider {
     pub fn written() -> Self {
         Self {
             ldap: Some(Ldap::default()),
+            github: Some(Github::default()),
+            oidc: Some(Oidc::default()),
             ..Self::default()
         }
     }
@@ -306,6 +313,104 @@ impl Default for Ldap {
             group_lookup: GroupLookup::Auto,
             connect_timeout: "3s".to_owned(),
             timeout: "5s".to_owned(),
+        }
+    }
+}
+
+/// `providers.<name>.github`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Github {
+    /// URL.
+    pub url: String,
+    /// URL, or empty.
+    pub api_url: String,
+    /// Text; required.
+    pub client_id: String,
+    /// Path; required.
+    pub client_secret_file: String,
+    /// Texts.
+    pub organizations: Vec<String>,
+    /// Path, or empty.
+    pub ca_file: String,
+    /// Duration.
+    pub connect_timeout: String,
+    /// Duration.
+    pub timeout: String,
+    /// Switch.
+    pub danger_plain_http: bool,
+}
+
+impl Default for Github {
+    fn default() -> Self {
+        Self {
+            url: "https://github.com".to_owned(),
+            api_url: String::new(),
+            client_id: String::new(),
+            client_secret_file: String::new(),
+            organizations: Vec::new(),
+            ca_file: String::new(),
+            connect_timeout: "3s".to_owned(),
+            timeout: "10s".to_owned(),
+            danger_plain_http: false,
+        }
+    }
+}
+
+/// `providers.<name>.oidc`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Oidc {
+    /// URL; required.
+    pub issuer: String,
+    /// Text; required.
+    pub client_id: String,
+    /// Path, or empty.
+    pub client_secret_file: String,
+    /// Texts.
+    pub scopes: Vec<String>,
+    /// Text, or empty.
+    pub prompt: String,
+    /// Text.
+    pub handle_claim: String,
+    /// Text.
+    pub display_name_claim: String,
+    /// Text, or empty.
+    pub groups_claim: String,
+    /// Switch.
+    pub userinfo: bool,
+    /// Texts.
+    pub algorithms: Vec<String>,
+    /// Path, or empty.
+    pub ca_file: String,
+    /// Duration.
+    pub connect_timeout: String,
+    /// Duration.
+    pub timeout: String,
+    /// Switch.
+    pub danger_plain_http: bool,
+}
+
+impl Default for Oidc {
+    fn default() -> Self {
+        Self {
+            issuer: String::new(),
+            client_id: String::new(),
+            client_secret_file: String::new(),
+            scopes: vec!["profile".to_owned(), "email".to_owned()],
+            prompt: String::new(),
+            handle_claim: "preferred_username".to_owned(),
+            display_name_claim: "name".to_owned(),
+            groups_claim: "groups".to_owned(),
+            userinfo: false,
+            algorithms: SigningAlgorithm::ALL
+                .map(SigningAlgorithm::as_str)
+                .map(str::to_owned)
+                .to_vec(),
+            ca_file: String::new(),
+            connect_timeout: "3s".to_owned(),
+            timeout: "10s".to_owned(),
+            danger_plain_http: false,
         }
     }
 }

@@ -182,6 +182,10 @@ fn provider() -> Value {
         let default = defaults.pointer(&format!("/{}", path.replace('.', "/")));
         put(&mut root, path, option, default);
     }
+    // What is required in a section is so where that section is written: one of them is.
+    root.remove("required");
+    let one = ["ldap", "github", "oidc"].map(|section| json!({"required": [section]}));
+    root.insert("oneOf".to_owned(), json!(one));
     Value::Object(root)
 }
 
@@ -297,6 +301,28 @@ mod tests {
         })
     }
 
+    fn hub() -> Value {
+        json!({"github": {
+            "client_id": "Ov23li",
+            "client_secret_file": "secret",
+            "organizations": ["acme"],
+        }})
+    }
+
+    fn sso() -> Value {
+        json!({
+            "access": {"groups": ["developers"]},
+            "oidc": {"issuer": "https://login.example/a", "client_id": "palisade"},
+        })
+    }
+
+    /// What no provider is.
+    fn two() -> Value {
+        let mut both = corp();
+        both["oidc"] = sso()["oidc"].clone();
+        both
+    }
+
     /// What is taken, and what is not.
     fn values(option: &Opt) -> (Vec<Value>, Vec<Value>) {
         match option.shape {
@@ -355,8 +381,18 @@ mod tests {
             Shape::Text => (vec![json!("a b"), json!("")], vec![json!([])]),
             Shape::Texts => (vec![json!([]), json!(["a"])], vec![json!("a")]),
             Shape::Providers => (
-                vec![json!({}), json!({"corp": corp()})],
-                vec![json!({"corp": {}}), json!([]), json!("corp")],
+                vec![
+                    json!({}),
+                    json!({"corp": corp()}),
+                    json!({"hub": hub()}),
+                    json!({"sso": sso()}),
+                ],
+                vec![
+                    json!({"corp": {}}),
+                    json!({"corp": two()}),
+                    json!([]),
+                    json!("corp"),
+                ],
             ),
         }
     }

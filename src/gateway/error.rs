@@ -186,6 +186,9 @@ fn authn(error: &AuthnError) -> Answer {
         ) => {
             "your account is disabled, locked or expired where you log in: see that it is open there, then run `palisade login`"
         }
+        AuthnError::Refused(Refusal::LoginEnded) => {
+            "your login has ended where you log in: run `palisade login`"
+        }
         AuthnError::Refused(Refusal::NotListed | Refusal::NoProvider) => {
             "you may not log in here any more: ask an administrator"
         }

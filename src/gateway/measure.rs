@@ -230,7 +230,8 @@ fn authentication(error: &AuthnError) -> Authentication {
             Refusal::AccountDisabled
             | Refusal::AccountLocked
             | Refusal::AccountExpired
-            | Refusal::AccountGone => Authentication::Account,
+            | Refusal::AccountGone
+            | Refusal::LoginEnded => Authentication::Account,
             Refusal::NotListed => Authentication::NotListed,
         },
         AuthnError::Unavailable(Unknowable::Loading) => Authentication::Loading,

@@ -2,10 +2,14 @@
 
 use super::{BODY_TIME, MAX_BODY};
 use crate::{
-    authn::{AuthnError, passwords, providers::ldap::Failure, throttle},
+    authn::{
+        AuthnError, passwords,
+        providers::{ArrivalError, ldap::Failure, redirect},
+        throttle,
+    },
     objects::{DecodeError, NameError},
     status::{Details, Reason, Status},
-    store::StoreError,
+    store::{StoreError, seal::SealError},
 };
 use std::time::Duration;
 
@@ -33,6 +37,15 @@ pub enum LoginError {
     /// Wrong name, wrong password, disabled, machine: a stranger is not told which.
     #[error("login refused: {0}")]
     Refused(Refused),
+    /// A password for a provider at which people log in with a browser.
+    #[error("people log in at this provider with a browser: it takes no password here")]
+    ByBrowser,
+    /// A browser came back from its provider without an account.
+    #[error(transparent)]
+    Arrival(Box<ArrivalError>),
+    /// What an account is read again with cannot be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// The password was right, and the account is not among those who may log in.
     #[error("the account is not among those who may log in at this provider")]
     NotListed,
@@ -136,10 +149,13 @@ impl LoginError {
         match self {
             Self::NoSuchPath => failure(404, Reason::NotFound, "no such path under /v1/login/"),
             Self::Method(_) => failure(405, Reason::MethodNotAllowed, &self.to_string()),
-            Self::Body(_) | Self::Provider => failure(400, Reason::BadRequest, &self.to_string()),
+            Self::Body(_) | Self::Provider | Self::ByBrowser => {
+                failure(400, Reason::BadRequest, &self.to_string())
+            }
             Self::TooLarge => failure(413, Reason::RequestEntityTooLarge, &self.to_string()),
             Self::BodyTimeout => Status::failure(408, None, self.to_string()),
             Self::Refused(_) => failure(401, Reason::Unauthorized, "wrong user name or password"),
+            Self::Arrival(error) => arrival(error),
             Self::NotListed => failure(
                 403,
                 Reason::Forbidden,
@@ -169,11 +185,78 @@ impl LoginError {
             Self::Conflict => failure(409, Reason::Conflict, &self.to_string()),
             Self::Throttled(throttled) => too_many(throttled.wait),
             Self::Passwords(error) => error.status(),
-            Self::Device(_) | Self::Randomness(_) | Self::Store(_) | Self::Decode(_) => failure(
+            Self::Device(_)
+            | Self::Randomness(_)
+            | Self::Seal(_)
+            | Self::Store(_)
+            | Self::Decode(_) => failure(
                 503,
                 Reason::ServiceUnavailable,
                 "the gateway's store cannot do this at the moment; try again",
             ),
+        }
+    }
+}
+
+/// What a person reads who came back from a provider. The provider's own words are for the log.
+fn arrival(error: &ArrivalError) -> Status {
+    let forbidden = |message: &str| Status::failure(403, Some(Reason::Forbidden), message);
+    match error {
+        ArrivalError::Callback(_) | ArrivalError::Code(_) => Status::failure(
+            400,
+            Some(Reason::BadRequest),
+            "this login was not begun in this browser, was used already or took too long: begin anew",
+        ),
+        ArrivalError::Denied { .. } => {
+            forbidden("the provider did not let you in, or you did not agree there")
+        }
+        ArrivalError::Token(_) => forbidden(
+            "what the provider says of you does not prove who you are; ask an administrator",
+        ),
+        ArrivalError::NotMember => {
+            forbidden("this account may not log in here; ask an administrator to let it in")
+        }
+        ArrivalError::Account(why) => {
+            let message = format!("this account cannot log in here: {why}; ask an administrator");
+            forbidden(&message)
+        }
+        ArrivalError::Failed(failure) => down(failure),
+    }
+}
+
+fn down(failure: &redirect::Failure) -> Status {
+    let status =
+        |message: &str| Status::failure(503, Some(Reason::ServiceUnavailable), message.to_owned());
+    match failure {
+        redirect::Failure::GroupsUnknown(_) => status(
+            "the provider does not say which groups this account is in; ask an administrator",
+        ),
+        redirect::Failure::Limited { wait, .. } => {
+            let details = Details {
+                retry_after_seconds: u32::try_from(wait.as_secs()).unwrap_or(u32::MAX),
+                ..Details::default()
+            };
+            status("the provider takes no more questions at the moment; try again later")
+                .with_details(details)
+        }
+        redirect::Failure::NotByBrowser
+        | redirect::Failure::File { .. }
+        | redirect::Failure::Address { .. }
+        | redirect::Failure::Connect { .. }
+        | redirect::Failure::Broken { .. }
+        | redirect::Failure::Timeout { .. }
+        | redirect::Failure::TooSlow(_)
+        | redirect::Failure::TooLarge { .. }
+        | redirect::Failure::Redirected { .. }
+        | redirect::Failure::Answer { .. }
+        | redirect::Failure::Refused { .. }
+        | redirect::Failure::Malformed { .. }
+        | redirect::Failure::Issuer { .. }
+        | redirect::Failure::Lacking(_)
+        | redirect::Failure::Paused
+        | redirect::Failure::Busy
+        | redirect::Failure::NoRandomness => {
+            status("the provider does not answer at the moment; try again")
         }
     }
 }

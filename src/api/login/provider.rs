@@ -5,26 +5,23 @@
 //! finds nothing costs a bind all the same, and every refusal is told after the same time (G5).
 
 use super::{
-    ATTEMPTS, Deed, Login, LoginError, PasswordLogin, Refused, Seen,
+    Login, LoginError, PasswordLogin, Refused, Seen,
     attempt::{Done, vouched},
-    error::NoHandle,
+    enter::Person,
 };
 use crate::{
-    api::users::tombstone,
     authn::{
-        AuthnError, Device, Slot,
-        Unknowable::{Loading, Unreadable},
+        AuthnError, Device,
+        Unknowable::Loading,
         UserEntry,
         providers::{
             Account as ProviderAccount, Provider, Record, Standing,
             ldap::{Failure, Found, Tried, is_no_password},
-            record_key,
         },
         throttle::{Account, Source, Try},
     },
-    objects::{Kind as _, Member, Principal, Stored, User, UserPrivate, UserSpec, check_handle},
+    objects::Member,
     status::clock,
-    store::{StoreError, Txn},
 };
 use jiff::Timestamp;
 use std::{sync::Arc, time::Duration};
@@ -77,7 +74,7 @@ impl Login {
         if !self.index.is_loaded() {
             return Err(AuthnError::Unavailable(Loading).into());
         }
-        let directory = &provider.directory;
+        let directory = provider.directory().ok_or(LoginError::ByBrowser)?;
         let found = directory.find(&login.username).await?;
         let known = found
             .as_ref()
@@ -120,7 +117,11 @@ impl Login {
                     known,
                     device,
                 }),
-                Standing::Disabled | Standing::Locked | Standing::Expired | Standing::Gone => {
+                Standing::Disabled
+                | Standing::Locked
+                | Standing::Expired
+                | Standing::Gone
+                | Standing::Ended => {
                     let why = "the account is disabled, locked or expired in the directory";
                     Err(LoginError::Refused(Refused::AtProvider(why)))
                 }
@@ -136,165 +137,18 @@ impl Login {
         login: &PasswordLogin,
         (seen, now): (&mut Seen, Timestamp),
     ) -> Result<Done, LoginError> {
-        let Checked {
-            found,
-            known,
-            device,
-        } = checked;
-        let groups = provider.directory.groups(found).await?;
-        let nobody = Member::default();
-        let record = Record::new(nobody, &found.name, groups, now);
-        if !record.is_listed(&found.id, &provider.config.access) {
-            return Err(LoginError::NotListed);
-        }
-        let mut known = known.clone();
-        for _ in 0..ATTEMPTS {
-            let user = match &known {
-                Some(known) => self.bring_up_to_date(known, &record).await?,
-                None => self.make_user(provider, found, &record).await?,
-            };
-            let Some(user) = user else {
-                // Somebody wrote the same account at the same time: look again.
-                known = self.index.account(&provider.name, &found.id);
-                continue;
-            };
-            if user.disabled {
-                return Err(LoginError::Refused(Refused::Disabled));
-            }
-            // Before the session is made: a client that hangs up now is recorded all the same.
-            seen.deed = Some(Deed::Login);
-            seen.tried = Some(Arc::clone(&user));
-            match self.create(&user, &login.wanted, now).await {
-                Ok(session) => {
-                    let (uid, epoch) = (&user.uid, user.password_epoch);
-                    let device = Device::seal(&self.keyring, *device, uid, epoch, now)?;
-                    return Ok(Done {
-                        session,
-                        user,
-                        device,
-                    });
-                }
-                Err(LoginError::Store(StoreError::Conflict { key })) => {
-                    if let Some(kv) = self.store.get(&key).await? {
-                        self.applied(kv.mod_revision).await;
-                    }
-                    known = self.index.account(&provider.name, &found.id);
-                }
-                Err(other) => return Err(other),
-            }
-        }
-        Err(LoginError::Conflict)
-    }
-
-    /// Notes what the provider says of an account that was here before; gives its user. None: look again.
-    async fn bring_up_to_date(
-        &self,
-        known: &Arc<ProviderAccount>,
-        record: &Record,
-    ) -> Result<Option<Arc<UserEntry>>, LoginError> {
-        let member = &known.record.user;
-        match self.index.user_slot(&member.name) {
-            Some(Slot::Known(user)) if *user.uid == *member.uid => {}
-            Some(Slot::Unreadable) => return Err(AuthnError::Unavailable(Unreadable).into()),
-            // An account whose user was removed stays out: the handle is nobody's for ever.
-            Some(Slot::Known(_)) | None => {
-                return Err(LoginError::NoHandle(NoHandle::Removed(member.name.clone())));
-            }
-        }
-        let record = record.of(member.clone());
-        if known.record.says_what(&record) {
-            known.confirm(record.checked_at);
-        } else {
-            let key = record_key(known.provider(), &known.id);
-            let txn = Txn::new().when(key.clone(), known.revision);
-            match self.store.txn(txn.put(key.clone(), record.encode())).await {
-                Ok(revision) => self.applied(revision).await,
-                Err(StoreError::Conflict { .. }) => {
-                    if let Some(kv) = self.store.get(&key).await? {
-                        self.applied(kv.mod_revision).await;
-                    }
-                    return Ok(None);
-                }
-                Err(other) => return Err(other.into()),
-            }
-        }
-        Ok(self.user_of(member))
-    }
-
-    /// The user of an account that is here for the first time. None: look again.
-    async fn make_user(
-        &self,
-        provider: &Provider,
-        found: &Found,
-        record: &Record,
-    ) -> Result<Option<Arc<UserEntry>>, LoginError> {
-        let handle = provider.handle(&found.handle);
-        if let Err(error) = check_handle(&found.handle) {
-            return Err(LoginError::NoHandle(NoHandle::Name(
-                found.handle.to_string(),
-                error,
-            )));
-        }
-        let spec = UserSpec {
-            display_name: shown(&found.display_name),
-            principals: vec![Principal {
-                provider: provider.name.to_string(),
-                id: found.id.to_string(),
-            }],
-            ..UserSpec::default()
+        let found = &checked.found;
+        let directory = provider.directory().ok_or(LoginError::ByBrowser)?;
+        let groups = directory.groups(found).await?;
+        let person = Person {
+            provider,
+            id: &found.id,
+            handle: &found.handle,
+            display_name: &found.display_name,
+            record: Record::new(Member::default(), &found.name, groups, now),
         };
-        let mut user = User::new(handle.clone(), spec);
-        user.metadata.uid = uuid::Uuid::new_v4().to_string();
-        user.metadata.creation_timestamp = Some(clock::whole_seconds(record.checked_at));
-        let member = Member {
-            name: handle.clone(),
-            uid: user.metadata.uid.clone(),
-        };
-        let record = record.of(member.clone());
-        let (of_user, grave) = (User::key(&handle), tombstone(&handle));
-        let of_account = record_key(&provider.name, &found.id);
-        let txn = Txn::new()
-            .when(of_user.clone(), 0)
-            .when(grave.clone(), 0)
-            .when(of_account.clone(), 0)
-            .put(of_account.clone(), record.encode())
-            .put(
-                of_user.clone(),
-                Stored::new(user, UserPrivate::default()).encode(),
-            );
-        match self.store.txn(txn).await {
-            Ok(revision) => {
-                self.applied(revision).await;
-                let provider = &*provider.name;
-                tracing::info!(user = handle, provider, "a user came for the first time");
-                Ok(self.user_of(&member))
-            }
-            Err(StoreError::Conflict { key }) if key == of_user => {
-                // Also if the same account was quicker on another connection: then its record is there.
-                match self.store.get(&of_account).await? {
-                    Some(kv) => {
-                        self.applied(kv.mod_revision).await;
-                        Ok(None)
-                    }
-                    None => Err(LoginError::NoHandle(NoHandle::Taken(handle))),
-                }
-            }
-            Err(StoreError::Conflict { key }) if key == grave => {
-                Err(LoginError::NoHandle(NoHandle::Removed(handle)))
-            }
-            Err(StoreError::Conflict { key }) => {
-                if let Some(kv) = self.store.get(&key).await? {
-                    self.applied(kv.mod_revision).await;
-                }
-                Ok(None)
-            }
-            Err(other) => Err(other.into()),
-        }
-    }
-
-    fn user_of(&self, member: &Member) -> Option<Arc<UserEntry>> {
-        let user = self.index.user(&member.name);
-        user.filter(|user| *user.uid == *member.uid)
+        let known = (checked.known.clone(), checked.device);
+        Box::pin(self.enter_as(&person, known, &login.wanted, (seen, now))).await
     }
 }
 
@@ -310,13 +164,6 @@ fn account_name(
         (None, Some(found)) => format!("{}:{}", provider.name, found.id),
         (None, None) => format!("{}:{}", provider.name, typed.trim().to_lowercase()),
     }
-}
-
-/// A display name as the API takes it.
-fn shown(text: &str) -> String {
-    const LONGEST: usize = 200;
-    let good = text.chars().filter(|c| !c.is_control());
-    good.take(LONGEST).collect()
 }
 
 impl From<Failure> for LoginError {

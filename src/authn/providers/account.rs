@@ -31,7 +31,7 @@ const AHEAD: Duration = Duration::from_mins(1);
 /// How long an account that could not be read is left alone: it would be asked for again with every request.
 const LEFT_ALONE: Duration = Duration::from_secs(30);
 
-/// The key of an account's record. Ids are UUIDs: no slash, nothing to escape.
+/// The key of an account's record. Ids are UUIDs, numbers or hashes: no slash, nothing to escape.
 pub fn record_key(provider: &str, id: &str) -> String {
     format!("{PREFIX}{provider}/{id}")
 }
@@ -70,6 +70,8 @@ pub enum Standing {
     Expired,
     /// It is not there any more, or not where accounts are looked for.
     Gone,
+    /// What its last login left here to read it again with is of no use any more. A new login makes it active.
+    Ended,
 }
 
 /// What is stored of an account.
@@ -88,6 +90,9 @@ pub struct Record {
     pub standing: Standing,
     /// When the provider said so.
     pub checked_at: Timestamp,
+    /// What the account is read again with, where that takes something of its own: sealed for this record's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
 }
 
 impl Record {
@@ -102,6 +107,7 @@ impl Record {
             groups,
             standing: Standing::Active,
             checked_at,
+            grant: None,
         }
     }
 
@@ -118,6 +124,12 @@ impl Record {
     #[must_use]
     pub fn with(self, standing: Standing) -> Self {
         Self { standing, ..self }
+    }
+
+    /// With this, sealed, to read it again with.
+    #[must_use]
+    pub fn granted(self, grant: Option<String>) -> Self {
+        Self { grant, ..self }
     }
 
     /// Bytes for the store.
@@ -142,12 +154,12 @@ impl Record {
         Ok(record)
     }
 
-    /// Whether it says the same, whenever that was.
+    /// Whether it says the same, whenever that was, and whatever it is read again with.
     pub fn says_what(&self, other: &Self) -> bool {
-        let at = self.checked_at;
         *self
             == Self {
-                checked_at: at,
+                checked_at: self.checked_at,
+                grant: self.grant.clone(),
                 ..other.clone()
             }
     }
@@ -183,6 +195,8 @@ pub struct Rules {
     pub interval: Duration,
     /// Age from which on what it said counts no more.
     pub max_age: Duration,
+    /// Accounts are read again with a grant of their own: one without cannot be, and its login ends at `max_age`.
+    pub by_grant: bool,
 }
 
 /// A provider, as its accounts see it: there is one for each name that was ever heard of.
@@ -269,6 +283,7 @@ impl Account {
             Standing::Locked => return refused(Refusal::AccountLocked),
             Standing::Expired => return refused(Refusal::AccountExpired),
             Standing::Gone => return refused(Refusal::AccountGone),
+            Standing::Ended => return refused(Refusal::LoginEnded),
         }
         if !self.listed.load(Relaxed) {
             return refused(Refusal::NotListed);
@@ -278,6 +293,9 @@ impl Account {
             self.want();
         }
         if age >= rules.max_age {
+            if rules.by_grant && self.record.grant.is_none() {
+                return refused(Refusal::LoginEnded);
+            }
             return Err(AuthnError::Unavailable(Unknowable::Stale));
         }
         Ok(())

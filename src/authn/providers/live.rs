@@ -1,6 +1,6 @@
 //! The providers that the configuration names now.
 
-use super::{Rules, ldap};
+use super::{Rules, github::Github, ldap, oidc::Oidc, redirect};
 use crate::{authn::Index, config};
 use arc_swap::ArcSwap;
 use std::{
@@ -14,8 +14,19 @@ pub struct Provider {
     pub name: Box<str>,
     /// What the configuration says of it.
     pub config: config::Provider,
-    /// The directory behind it.
-    pub directory: Arc<ldap::Directory>,
+    /// What is behind it.
+    pub source: Source,
+}
+
+/// What is behind a provider.
+#[derive(Clone)]
+pub enum Source {
+    /// A directory, which is told passwords.
+    Ldap(Arc<ldap::Directory>),
+    /// GitHub, to which browsers are sent.
+    Github(Arc<Github>),
+    /// An OpenID provider, to which browsers are sent.
+    Oidc(Arc<Oidc>),
 }
 
 impl Provider {
@@ -24,7 +35,15 @@ impl Provider {
         Self {
             name: name.into(),
             config: config.clone(),
-            directory: Arc::new(ldap::Directory::new(config.ldap.clone())),
+            source: Source::new(&config.source),
+        }
+    }
+
+    /// The directory behind it, if it is one.
+    pub fn directory(&self) -> Option<&Arc<ldap::Directory>> {
+        match &self.source {
+            Source::Ldap(directory) => Some(directory),
+            Source::Github(_) | Source::Oidc(_) => None,
         }
     }
 
@@ -38,15 +57,40 @@ impl Provider {
     }
 }
 
+impl Source {
+    fn new(config: &config::Source) -> Self {
+        match config {
+            config::Source::Ldap(ldap) => Self::Ldap(Arc::new(ldap::Directory::new(ldap.clone()))),
+            config::Source::Github(github) => Self::Github(Arc::new(Github::new(github.clone()))),
+            config::Source::Oidc(oidc) => Self::Oidc(Arc::new(Oidc::new(oidc.clone()))),
+        }
+    }
+}
+
+/// Reads the files that one provider names.
+pub fn check_files_of(source: &config::Source) -> Result<(), String> {
+    match source {
+        config::Source::Ldap(ldap) => {
+            ldap::Directory::check_files(ldap).map_err(|failure| failure.chain())
+        }
+        config::Source::Github(github) => {
+            redirect::check_files(&github.link, &github.client).map_err(|failure| failure.chain())
+        }
+        config::Source::Oidc(oidc) => {
+            redirect::check_files(&oidc.link, &oidc.client).map_err(|failure| failure.chain())
+        }
+    }
+}
+
 /// Reads the files that providers name; on failure a line for each that cannot be used. Those of a disabled one are
 /// not looked at.
 pub fn check_files(all: &config::Providers) -> Result<(), Vec<String>> {
     let enabled = all.iter().filter(|(_, config)| !config.disabled);
     let lines = enabled.filter_map(|(name, config)| {
-        let checked = ldap::Directory::check_files(&config.ldap);
-        checked
+        let kind = config.source.kind();
+        check_files_of(&config.source)
             .err()
-            .map(|failure| format!("providers.{name}.ldap: {failure}"))
+            .map(|failure| format!("providers.{name}.{kind}: {failure}"))
     });
     let lines: Vec<String> = lines.collect();
     if lines.is_empty() { Ok(()) } else { Err(lines) }
@@ -80,6 +124,10 @@ impl Providers {
                     access: config.access.clone(),
                     interval: config.refresh_interval,
                     max_age: config.refresh_max_age,
+                    by_grant: match config.source {
+                        config::Source::Ldap(_) => false,
+                        config::Source::Github(_) | config::Source::Oidc(_) => true,
+                    },
                 };
                 (name.as_str().into(), Arc::new(rules))
             })
@@ -88,11 +136,11 @@ impl Providers {
         let before = self.live.load();
         let live = enabled().map(|(name, config)| {
             let known = before.get(name.as_str());
-            let provider = match known.filter(|known| known.config.ldap == config.ldap) {
+            let provider = match known.filter(|known| known.config.source == config.source) {
                 Some(known) => Provider {
                     name: name.as_str().into(),
                     config: config.clone(),
-                    directory: Arc::clone(&known.directory),
+                    source: known.source.clone(),
                 },
                 None => Provider::new(name, config),
             };

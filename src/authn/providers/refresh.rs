@@ -8,6 +8,11 @@
 //! What says the same as before is noted in memory, and written now and then, so that a restart while the
 //! directory is down finds it. A directory that does not answer changes nothing here: how long its last word
 //! counts is decided where requests are judged.
+//!
+//! A directory is asked for many accounts at once, with an account of its own; GitHub and OpenID providers for each one
+//! by itself, with what its login left here ([`by_grant`]).
+
+mod by_grant;
 
 use super::{
     Account, Provider, Providers, Record, Standing, ldap,
@@ -17,7 +22,7 @@ use crate::{
     authn::Index,
     observe::metrics::{cells::Table, labels::RefreshEnd},
     status::clock,
-    store::{Store, StoreError, Txn},
+    store::{Store, StoreError, Txn, seal::Keyring},
 };
 use jiff::Timestamp;
 use std::{
@@ -58,6 +63,8 @@ pub struct Refresher {
     pub index: Arc<Index>,
     /// Where it is written.
     pub store: Store,
+    /// Opens and seals what accounts are read again with.
+    pub keyring: Arc<Keyring>,
     /// Counts outcomes.
     pub ends: Arc<Table<RefreshEnd>>,
 }
@@ -223,21 +230,35 @@ impl Refresher {
         };
         let (refresher, end) = (self.clone(), end.clone());
         running.tasks.spawn(async move {
-            let work = refresher.read_all(&turn.provider, &turn.accounts);
-            let read = end.run_until_cancelled(work).await;
+            let read = match turn.provider.directory().cloned() {
+                Some(directory) => {
+                    let work = refresher.read_all(&turn.provider, &directory, &turn.accounts);
+                    end.run_until_cancelled(work).await
+                }
+                None => Some(
+                    refresher
+                        .read_each(&turn.provider, &turn.accounts, &end)
+                        .await,
+                ),
+            };
             turn.end(read == Some(true));
         });
     }
 
     /// In batches, and whether the directory answered: one that fails a batch is not asked for the next. An account
     /// that cannot be read fails alone: it stays as it was, and what the provider said of it last grows old.
-    async fn read_all(&self, provider: &Provider, accounts: &[Arc<Account>]) -> bool {
+    async fn read_all(
+        &self,
+        provider: &Provider,
+        directory: &Arc<ldap::Directory>,
+        accounts: &[Arc<Account>],
+    ) -> bool {
         let mut alone = 0;
         let mut batches: Vec<&[Arc<Account>]> = accounts.chunks(BATCH).rev().collect();
         while alone < MAX_ALONE
             && let Some(batch) = batches.pop()
         {
-            let failure = match self.read_batch(provider, batch, &mut alone).await {
+            let failure = match self.read_batch(directory, batch, &mut alone).await {
                 Ok(()) => continue,
                 Err(failure) => failure,
             };
@@ -251,24 +272,22 @@ impl Refresher {
                 }
                 continue;
             }
-            self.ends.inc(RefreshEnd::Failed);
-            let (name, failure) = (&*provider.name, failure.chain());
-            tracing::warn!(
-                provider = name,
-                failure,
-                "accounts could not be read again; what the provider said last counts for a while"
-            );
+            self.fail_all(provider, &failure.chain());
             return false;
         }
-        if alone > MAX_NAMED {
-            let provider = &*provider.name;
-            tracing::warn!(
-                provider,
-                accounts = alone,
-                "so many accounts could not be read again"
-            );
-        }
+        tell_number(provider, alone);
         alone < MAX_ALONE
+    }
+
+    /// The provider as a whole could not be asked.
+    fn fail_all(&self, provider: &Provider, failure: &str) {
+        self.ends.inc(RefreshEnd::Failed);
+        let provider = &*provider.name;
+        tracing::warn!(
+            provider,
+            failure,
+            "accounts could not be read again; what the provider said last counts for a while"
+        );
     }
 
     /// One account could not be read; `alone` counts those of this round.
@@ -289,12 +308,12 @@ impl Refresher {
 
     async fn read_batch(
         &self,
-        provider: &Provider,
+        directory: &Arc<ldap::Directory>,
         batch: &[Arc<Account>],
         alone: &mut usize,
     ) -> Result<(), Failure> {
         let ids: Vec<&str> = batch.iter().map(|account| &*account.id).collect();
-        let mut found = provider.directory.by_ids(&ids).await?;
+        let mut found = directory.by_ids(&ids).await?;
         let mut reading = JoinSet::new();
         let mut by_task = HashMap::new();
         let mut waiting = batch.iter();
@@ -303,8 +322,7 @@ impl Refresher {
                 && let Some(account) = waiting.next()
             {
                 let (refresher, of_task) = (self.clone(), Arc::clone(account));
-                let (directory, found) =
-                    (Arc::clone(&provider.directory), found.remove(&account.id));
+                let (directory, found) = (Arc::clone(directory), found.remove(&account.id));
                 let task = reading
                     .spawn(async move { refresher.read_one(&directory, &of_task, found).await });
                 by_task.insert(task.id(), account);
@@ -351,12 +369,12 @@ impl Refresher {
             }
             Some(found) => Record::new(user, &found.name, directory.groups(found).await?, now),
         };
-        self.note(account, record, now).await;
+        self.note(account, account.revision, record, now).await;
         Ok(())
     }
 
     /// Writes what is new, or what was not written for long.
-    async fn note(&self, account: &Arc<Account>, record: Record, now: Timestamp) {
+    async fn note(&self, account: &Arc<Account>, revision: u64, record: Record, now: Timestamp) {
         let same = account.record.says_what(&record);
         if same {
             account.confirm(now);
@@ -365,7 +383,7 @@ impl Refresher {
             let old = account
                 .rules()
                 .map_or(Duration::MAX, |rules| rules.max_age / 4);
-            if stored.unsigned_abs() < old {
+            if stored.unsigned_abs() < old && account.record.grant == record.grant {
                 return;
             }
         } else {
@@ -381,14 +399,29 @@ impl Refresher {
             );
         }
         let key = super::record_key(account.provider(), &account.id);
-        let txn = Txn::new().when(key.clone(), account.revision);
+        self.write(&key, revision, &record).await;
+    }
+
+    async fn write(&self, key: &str, revision: u64, record: &Record) {
+        let txn = Txn::new().when(key, revision);
         match self.store.txn(txn.put(key, record.encode())).await {
-            // A login has written it meanwhile, and knows better.
+            // A login, or another replica, has written it meanwhile, and knows better.
             Ok(_) | Err(StoreError::Conflict { .. }) => {}
             Err(error) => {
                 tracing::warn!(%error, "what a provider said cannot be written; it is asked again");
             }
         }
+    }
+}
+
+fn tell_number(provider: &Provider, alone: usize) {
+    if alone > MAX_NAMED {
+        let provider = &*provider.name;
+        tracing::warn!(
+            provider,
+            accounts = alone,
+            "so many accounts could not be read again"
+        );
     }
 }
 

@@ -61,6 +61,7 @@ impl World {
             },
             interval: Duration::from_mins(5),
             max_age: Duration::from_hours(1),
+            by_grant: false,
         });
         let all: HashMap<_, _> = rules
             .map(|rules| ("corp".into(), Arc::new(rules)))
@@ -112,6 +113,7 @@ fn what_the_provider_says_of_an_account_is_judged_at_once() {
         (Standing::Locked, Refusal::AccountLocked),
         (Standing::Expired, Refusal::AccountExpired),
         (Standing::Gone, Refusal::AccountGone),
+        (Standing::Ended, Refusal::LoginEnded),
     ] {
         world.record(&said(Vec::new()).with(standing));
         assert_eq!(world.refusal(&token), Some(refused(why)));

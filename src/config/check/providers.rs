@@ -1,9 +1,11 @@
 //! `providers`: each by itself, and what they are to each other.
 
+mod redirect;
+
 use super::Check;
 use crate::config::{
     Access, AccessMode, BaseDomain, DirectoryKind, GroupLookup, Host, Ldap, Provider, Providers,
-    raw,
+    Source, raw,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -45,12 +47,17 @@ impl Check<'_> {
     }
 
     fn provider(&mut self, at: &str, name: &str, raw: &raw::Provider) -> Option<Provider> {
-        let access = Access {
+        let mut access = Access {
             mode: raw.access.mode,
             users: self.texts(&format!("{at}.access.users"), &raw.access.users),
             groups: self.texts(&format!("{at}.access.groups"), &raw.access.groups),
         };
-        let listed = !access.users.is_empty() || !access.groups.is_empty();
+        let mut listed = !access.users.is_empty() || !access.groups.is_empty();
+        // Organisations that are named let their members in, unless it is said more closely who may come.
+        if let (AccessMode::Restricted, false, Some(github)) = (access.mode, listed, &raw.github) {
+            access.groups.clone_from(&github.organizations);
+            listed = !access.groups.is_empty();
+        }
         match access.mode {
             AccessMode::Restricted if !listed && !raw.disabled => self.mistake(
                 &format!("{at}.access"),
@@ -71,10 +78,7 @@ impl Check<'_> {
             let message = format!("must be at least twice {interval}");
             self.mistake(&max_age, message);
         }
-        let Some(ldap) = &raw.ldap else {
-            self.mistake(at, "says nothing of where it is: write its section ldap");
-            return None;
-        };
+        let source = self.source(at, raw)?;
         Some(Provider {
             display_name: match &*raw.display_name {
                 "" => name.to_owned(),
@@ -85,8 +89,31 @@ impl Check<'_> {
             access,
             refresh_interval,
             refresh_max_age,
-            ldap: self.ldap(&format!("{at}.ldap"), ldap)?,
+            source,
         })
+    }
+
+    /// The one section that says what is behind it.
+    fn source(&mut self, at: &str, raw: &raw::Provider) -> Option<Source> {
+        let section = |name: &str| format!("{at}.{name}");
+        match (&raw.ldap, &raw.github, &raw.oidc) {
+            (Some(ldap), None, None) => self.ldap(&section("ldap"), ldap).map(Source::Ldap),
+            (None, Some(github), None) => {
+                self.github(&section("github"), github).map(Source::Github)
+            }
+            (None, None, Some(oidc)) => self.oidc(&section("oidc"), oidc).map(Source::Oidc),
+            (None, None, None) => {
+                let message =
+                    "says nothing of where it is: write one of the sections ldap, github and oidc";
+                self.mistake(at, message);
+                None
+            }
+            (_, _, _) => {
+                let message = "is one thing: write one of the sections ldap, github and oidc, and not several";
+                self.mistake(at, message);
+                None
+            }
+        }
     }
 
     fn ldap(&mut self, at: &str, raw: &raw::Ldap) -> Option<Ldap> {

@@ -1,7 +1,10 @@
 //! Options of one provider.
 
-use super::{DAY, HOUR, Opt, Shape, optional, required, seconds};
+use super::{DAY, Opt, Shape, optional, required, seconds};
 use std::time::Duration;
+
+/// Of a connection and of an answer: below it nothing works, and nobody waits longer for a login.
+const WAIT: Shape = Shape::Duration(Duration::from_millis(100), Duration::from_mins(1));
 
 /// In the order of the document; `<name>` stands for any provider's name.
 pub const PROVIDER_OPTIONS: &[Opt] = &[
@@ -36,14 +39,15 @@ pub const PROVIDER_OPTIONS: &[Opt] = &[
     optional(
         "providers.<name>.access.users",
         Shape::Texts,
-        "Who may log in: names of accounts, or better their immutable ids (`objectGUID`, `entryUUID`), which nobody \
-         else ever gets.",
+        "Who may log in: names of accounts, or better their immutable ids, which nobody else ever gets (`objectGUID`, \
+         `entryUUID`, GitHub's number of the account; with `oidc` what `palisade provider check --user SUBJECT` prints).",
     )
     .reloads(),
     optional(
         "providers.<name>.access.groups",
         Shape::Texts,
-        "Whose members may log in, also through other groups: names of groups, or better their immutable ids.",
+        "Whose members may log in, also through other groups: names of groups, or better their immutable ids. With \
+         `github`: `acme`, `acme/site-ops`, `org-<number>`, `team-<number>`.",
     )
     .reloads(),
     optional(
@@ -56,8 +60,9 @@ pub const PROVIDER_OPTIONS: &[Opt] = &[
     optional(
         "providers.<name>.refresh.max_age",
         seconds(10, 7 * DAY),
-        "While the directory cannot be reached, what it said last counts up to this age; then its users are \
-         answered 503 until it is back. At least twice `refresh.interval`.",
+        "While the provider cannot be reached, what it said last counts up to this age; then its users are \
+         answered 503 until it is back. Users of an OpenID provider that gave no refresh token cannot be read again: \
+         their logins end at this age. At least twice `refresh.interval`.",
     )
     .reloads(),
     required(
@@ -161,14 +166,166 @@ pub const PROVIDER_OPTIONS: &[Opt] = &[
     .reloads(),
     optional(
         "providers.<name>.ldap.connect_timeout",
-        Shape::Duration(Duration::from_millis(100), Duration::from_mins(1)),
+        WAIT,
         "Time from dialling a server to a connection under TLS; then the next one is tried.",
     )
     .reloads(),
     optional(
         "providers.<name>.ldap.timeout",
-        Shape::Duration(Duration::from_millis(100), Duration::from_secs(HOUR / 60)),
+        WAIT,
         "Time that a server has for one answer.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.github.url",
+        Shape::Text,
+        "Where people log in: `https://github.com`, `https://acme.ghe.com`, or a GitHub Enterprise Server.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.github.api_url",
+        Shape::Text,
+        "Where its REST API is. Empty: `https://api.github.com` for github.com, `https://api.acme.ghe.com` for \
+         `https://acme.ghe.com`, else `<url>/api/v3`.",
+    )
+    .reloads(),
+    required(
+        "providers.<name>.github.client_id",
+        Shape::Text,
+        "The client id of the OAuth app. Its callback URL is `<external_url>/login/<name>/callback`.",
+    )
+    .reloads(),
+    required(
+        "providers.<name>.github.client_secret_file",
+        Shape::Path,
+        "File with a client secret of the app; a line end behind it does not count. Read whenever it is needed, so a \
+         new secret takes no reload.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.github.organizations",
+        Shape::Texts,
+        "The organisations that count, by name or, as names can change hands, by `org-<number>`: nobody else may log in, \
+         and groups of others are not read. With `access.mode: restricted` and no list in `access` their members may log \
+         in. Empty: memberships in all organisations count.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.github.ca_file",
+        Shape::Path,
+        "PEM file with the authorities that the servers' certificates may come from, and no others; empty: the \
+         public ones. Read at each new connection.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.github.connect_timeout",
+        WAIT,
+        "Time from dialling to a connection under TLS.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.github.timeout",
+        WAIT,
+        "Time that one question has, connecting included.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.github.danger_plain_http",
+        Shape::Switch,
+        "Takes `http://` URLs, of this very machine and no other: for trying things out.",
+    )
+    .reloads(),
+    required(
+        "providers.<name>.oidc.issuer",
+        Shape::Text,
+        "The issuer, to the letter as it stands in its `/.well-known/openid-configuration`, a slash at the end \
+         included: `https://login.example.com/realms/acme`.",
+    )
+    .reloads(),
+    required(
+        "providers.<name>.oidc.client_id",
+        Shape::Text,
+        "What the gateway is called there. Its redirect URI is `<external_url>/login/<name>/callback`.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.oidc.client_secret_file",
+        Shape::Path,
+        "File with the client's secret; a line end behind it does not count. Read whenever it is needed. Empty: a \
+         public client, whose codes PKCE alone protects.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.oidc.scopes",
+        Shape::Texts,
+        "What is asked for besides `openid`. With most providers `offline_access` gives a refresh token, without which \
+         a login ends at `refresh.max_age`; some want `groups` for the groups.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.oidc.prompt",
+        Shape::Text,
+        "What the provider is told to ask its person, as OpenID has it: `login`, `consent`, `select_account`, or \
+         several with blanks between. Empty: as the provider likes.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.oidc.handle_claim",
+        Shape::Text,
+        "The claim that a new user's handle is made of: in lower case, and without what stands behind an `@`. What is \
+         not 1 to 63 of a-z, 0-9, `-`, `_` and `.` then cannot be a handle, and its login is refused. An `email` must be \
+         verified there.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.oidc.display_name_claim",
+        Shape::Text,
+        "The claim with the name for people.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.oidc.groups_claim",
+        Shape::Text,
+        "The claim with the groups: texts, which are names and ids at once. `realm_access.roles` is a claim in a claim. \
+         Empty: nobody has groups there.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.oidc.userinfo",
+        Shape::Switch,
+        "Asks the userinfo endpoint too; what it says counts where the ID token is silent.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.oidc.algorithms",
+        Shape::Texts,
+        "What ID tokens may be signed with; the key says which of these it is. Neither `none` nor a shared secret \
+         (`HS256`) can be written here.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.oidc.ca_file",
+        Shape::Path,
+        "PEM file with the authorities that the servers' certificates may come from, and no others; empty: the \
+         public ones. Read at each new connection.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.oidc.connect_timeout",
+        WAIT,
+        "Time from dialling to a connection under TLS.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.oidc.timeout",
+        WAIT,
+        "Time that one question has, connecting included.",
+    )
+    .reloads(),
+    optional(
+        "providers.<name>.oidc.danger_plain_http",
+        Shape::Switch,
+        "Takes `http://` URLs, of this very machine and no other: for trying things out.",
     )
     .reloads(),
 ];

@@ -3,7 +3,11 @@
 use super::*;
 use crate::{
     api::{ObjectRef, login},
-    authn::{Unknowable, passwords, providers::ldap::Failure, throttle},
+    authn::{
+        Unknowable, passwords,
+        providers::{ArrivalError, github::Whole, ldap::Failure, oidc::TokenError, redirect},
+        throttle,
+    },
     gateway::answer::{Fault, Shape},
     objects::User,
     observe::audit::NotAudited,
@@ -68,6 +72,10 @@ fn gateway_errors() -> Vec<(&'static str, Error)> {
         (
             "the right token, the account disabled, locked, expired or gone at its provider",
             Refusal::AccountDisabled,
+        ),
+        (
+            "the right token, what its login left to ask the provider with withdrawn there, or too old",
+            Refusal::LoginEnded,
         ),
         (
             "the right token, the provider gone or the account not listed any more",
@@ -414,6 +422,7 @@ fn login_errors() -> Vec<(&'static str, Error)> {
             "too many logins at a directory at the same time",
             E::ProviderBusy,
         ),
+        ("a password for a provider of the browser's", E::ByBrowser),
         ("a password for a user of a provider", E::Foreign),
         ("renewing what is no session", E::NotASession),
         ("a wrong current password", E::WrongCurrent),
@@ -437,7 +446,10 @@ fn login_errors() -> Vec<(&'static str, Error)> {
         ),
         ("the store does not answer", E::Store(uncertain())),
     ];
+    let arrivals = arrivals().into_iter();
+    let arrivals = arrivals.map(|(when, error)| (when, E::from(error)));
     all.into_iter()
+        .chain(arrivals)
         .map(|(when, error)| (when, error.into()))
         .collect()
 }
@@ -473,6 +485,44 @@ fn web_errors() -> Vec<(&'static str, Error)> {
     all.into_iter()
         .map(|(when, error)| (when, error.into()))
         .collect()
+}
+
+/// Browsers that come back from a provider without an account.
+fn arrivals() -> Vec<(&'static str, ArrivalError)> {
+    let denied = ArrivalError::Denied {
+        error: "access_denied".to_owned(),
+        description: String::new(),
+    };
+    vec![
+        (
+            "a browser that comes back from a login that it did not begin, or twice",
+            ArrivalError::Callback("its state is of another login"),
+        ),
+        ("a browser that comes back with a no", denied),
+        (
+            "an ID token that is not what it should be",
+            ArrivalError::Token(TokenError::Signature),
+        ),
+        (
+            "an account that cannot be used",
+            ArrivalError::Account("its e-mail address is not verified"),
+        ),
+        (
+            "a browser's provider does not answer",
+            ArrivalError::Failed(redirect::Failure::Paused),
+        ),
+        (
+            "a browser's provider wants to be left alone",
+            ArrivalError::Failed(redirect::Failure::Limited {
+                wait: std::time::Duration::from_mins(5),
+                whole: Whole::Yes,
+            }),
+        ),
+        (
+            "a provider does not say which groups an account is in",
+            ArrivalError::Failed(redirect::Failure::GroupsUnknown("there are too many")),
+        ),
+    ]
 }
 
 fn silent() -> Failure {

@@ -188,7 +188,7 @@ pub enum Authentication {
     PasswordChanged,
     /// Its user's provider is gone or disabled.
     NoProvider,
-    /// Its user's account is disabled, locked, expired or gone at the provider.
+    /// Its user's account is disabled, locked, expired or gone at the provider, or its login has ended there.
     Account,
     /// Its user is not among those who may log in at the provider.
     NotListed,

@@ -186,6 +186,7 @@ impl Wiring<'_> {
             providers: Arc::clone(&self.views.providers),
             index: Arc::clone(&self.views.index),
             store: self.state.store.clone(),
+            keyring: Arc::clone(&self.state.keyring),
             ends: Arc::clone(&self.metrics.refreshes),
         };
         self.background.spawn(refresher.run(end.clone()));

@@ -88,7 +88,7 @@ fn provider(ldap: config::Ldap) -> config::Provider {
         },
         refresh_interval: time::Duration::from_mins(5),
         refresh_max_age: time::Duration::from_hours(1),
-        ldap,
+        source: config::Source::Ldap(ldap),
     }
 }
 
@@ -124,11 +124,18 @@ impl World {
                 providers: Arc::new(Providers::new(Arc::clone(&index))),
                 index,
                 store: Store::memory(),
+                keyring: Arc::new(Keyring::generate(&folder.path().join("keys")).unwrap()),
                 ends: Arc::default(),
             },
             provider: Arc::new(Provider::new("corp", &provider(ldap))),
             _folder: folder,
         }
+    }
+
+    async fn read_all(&self, accounts: &[Arc<Account>]) -> bool {
+        let directory = self.provider.directory().unwrap();
+        let all = self.refresher.read_all(&self.provider, directory, accounts);
+        all.await
     }
 
     fn account(&self, provider: &str, number: usize) -> Arc<Account> {
@@ -186,7 +193,7 @@ async fn an_account_that_cannot_be_read_fails_alone() {
     })
     .await;
     let accounts = world.accounts(BATCH * 2 + 20);
-    assert!(world.refresher.read_all(&world.provider, &accounts).await);
+    assert!(world.read_all(&accounts).await);
     let odd = [NO_ID, ODD_DN, SIZE_LIMIT, ODD_GROUP];
     for (number, account) in accounts.iter().enumerate() {
         let is_odd = odd.contains(&number);
@@ -209,7 +216,7 @@ async fn a_directory_that_is_not_there_is_asked_for_one_batch() {
     })
     .await;
     let accounts = world.accounts(BATCH * 3);
-    assert!(!world.refresher.read_all(&world.provider, &accounts).await);
+    assert!(!world.read_all(&accounts).await);
     assert_eq!(asked.load(Relaxed), 1);
     assert!(
         accounts
@@ -228,7 +235,7 @@ async fn where_no_account_can_be_read_the_round_ends_and_the_next_begins_behind_
     })
     .await;
     let accounts = world.accounts(MAX_ALONE + BATCH);
-    assert!(!world.refresher.read_all(&world.provider, &accounts).await);
+    assert!(!world.read_all(&accounts).await);
     let (tried, left) = accounts.split_at(MAX_ALONE);
     assert!(tried.iter().all(|account| !account.may_be_read()));
     assert!(left.iter().all(|account| account.may_be_read()));
@@ -264,8 +271,7 @@ async fn a_turn_that_panics_is_over_and_the_next_one_comes_after_a_pause() {
 async fn accounts_that_requests_want_again_and_again_do_not_put_off_the_look() {
     let world = World::new(|_| Vec::new()).await;
     let (index, refresher) = (&world.refresher.index, &world.refresher);
-    let ldap = world.provider.config.ldap.clone();
-    let all = [("corp".to_owned(), provider(ldap))];
+    let all = [("corp".to_owned(), world.provider.config.clone())];
     refresher.providers.replace(&all.into_iter().collect());
     let mut wanted = index.accounts().take_queue().unwrap();
     let account = world.account("corp", 1);

@@ -1,4 +1,4 @@
-use crate::config::{AccessMode, GroupLookup, Provider, Transport, read};
+use crate::config::{AccessMode, GroupLookup, Ldap, Provider, Source, Transport, read};
 use std::{path::Path, time::Duration};
 
 const CORP: &str = "\
@@ -28,6 +28,13 @@ fn corp(text: &str) -> Provider {
     config.providers.remove("corp").unwrap()
 }
 
+fn ldap(text: &str) -> Ldap {
+    match corp(text).source {
+        Source::Ldap(ldap) => ldap,
+        other @ (Source::Github(_) | Source::Oidc(_)) => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn a_provider_has_its_defaults() {
     let corp = corp(CORP);
@@ -36,23 +43,21 @@ fn a_provider_has_its_defaults() {
     assert!(!corp.primary && !corp.disabled);
     assert_eq!(corp.refresh_interval, Duration::from_mins(5));
     assert_eq!(corp.refresh_max_age, Duration::from_hours(1));
-    let hosts: Vec<String> = corp.ldap.hosts.iter().map(ToString::to_string).collect();
+    let ldap = ldap(CORP);
+    let hosts: Vec<String> = ldap.hosts.iter().map(ToString::to_string).collect();
     assert_eq!(hosts, ["dc1.corp.example:636", "dc2.corp.example:3269"]);
-    assert_eq!(corp.ldap.transport, Transport::Ldaps);
-    assert_eq!(corp.ldap.user_base_dn, "DC=corp,DC=example");
-    assert_eq!(corp.ldap.handle_attribute, "sAMAccountName");
-    assert_eq!(
-        corp.ldap.bind_password_file,
-        Path::new("/etc/palisade/secret")
-    );
-    assert_eq!(corp.ldap.group_lookup, GroupLookup::Auto);
+    assert_eq!(ldap.transport, Transport::Ldaps);
+    assert_eq!(ldap.user_base_dn, "DC=corp,DC=example");
+    assert_eq!(ldap.handle_attribute, "sAMAccountName");
+    assert_eq!(ldap.bind_password_file, Path::new("/etc/palisade/secret"));
+    assert_eq!(ldap.group_lookup, GroupLookup::Auto);
 }
 
 #[test]
 fn the_least_that_an_openldap_needs_is_a_search_for_groups() {
     let text = CORP.replace("active_directory", "openldap");
-    assert_eq!(corp(&text).ldap.group_lookup, GroupLookup::Search);
-    assert_eq!(corp(&text).ldap.handle_attribute, "uid");
+    assert_eq!(ldap(&text).group_lookup, GroupLookup::Search);
+    assert_eq!(ldap(&text).handle_attribute, "uid");
 }
 
 #[test]

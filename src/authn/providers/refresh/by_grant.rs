@@ -1,0 +1,171 @@
+//! Accounts that are read again each by itself, with what its login left here: a token of the person's, sealed in the
+//! account's record.
+//!
+//! A provider may give another token with each answer, and take the old one no more. So the record is read from the
+//! store, and not from this replica's memory, before its token is used; a new one is written at once, whatever else the
+//! answer said, by compare-and-swap; and a stop waits for what was begun. A token that is lost all the same (a crash
+//! in between, a replica that was quicker) ends the login: its person logs in anew. It never opens anything.
+
+use super::{MAX_ALONE, Refresher, tell_number};
+use crate::{
+    authn::providers::{
+        Account, Provider, Record, Standing, record_key,
+        redirect::{Failure, Grant, Reread},
+    },
+    status::clock,
+};
+use std::{collections::HashMap, sync::Arc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Accounts that are asked for at the same time: eight answers of a fifth of a second are some forty accounts a second,
+/// twelve thousand in the default interval; GitHub counts a hundred questions at once as an attack.
+const AT_ONCE: usize = 8;
+
+impl Refresher {
+    /// Reads each, and says whether the provider answered. What has not begun at the end is left.
+    pub(super) async fn read_each(
+        &self,
+        provider: &Arc<Provider>,
+        accounts: &[Arc<Account>],
+        end: &CancellationToken,
+    ) -> bool {
+        let mut reading = JoinSet::new();
+        let mut by_task = HashMap::new();
+        let mut waiting = accounts.iter();
+        let mut alone = 0;
+        let mut failed = None;
+        loop {
+            while reading.len() < AT_ONCE
+                && failed.is_none()
+                && alone < MAX_ALONE
+                && !end.is_cancelled()
+                && let Some(account) = waiting.next()
+            {
+                let (refresher, of_task) = (self.clone(), Arc::clone(account));
+                let provider = Arc::clone(provider);
+                let task = reading.spawn(async move {
+                    Box::pin(refresher.read_by_grant(&provider, &of_task)).await
+                });
+                by_task.insert(task.id(), account);
+            }
+            let Some(done) = reading.join_next_with_id().await else {
+                break;
+            };
+            let (task, failure) = match done {
+                Ok((_, Ok(()))) => continue,
+                Ok((task, Err(failure))) => (task, Ok(failure)),
+                Err(lost) => (lost.id(), Err(lost)),
+            };
+            let Some(account) = by_task.get(&task) else {
+                continue;
+            };
+            match failure {
+                Ok(failure) if failure.is_of_one_account() => {
+                    self.fail_alone(account, &failure.chain(), &mut alone);
+                }
+                Ok(failure) => {
+                    // It may be this one that the provider is so slow with: the next round goes without it.
+                    account.put_off();
+                    failed = Some(failure);
+                }
+                Err(lost) => self.fail_alone(account, &lost.to_string(), &mut alone),
+            }
+        }
+        tell_number(provider, alone);
+        if let Some(failure) = &failed {
+            self.fail_all(provider, &failure.chain());
+        }
+        failed.is_none() && alone < MAX_ALONE
+    }
+
+    async fn read_by_grant(
+        &self,
+        provider: &Provider,
+        account: &Arc<Account>,
+    ) -> Result<(), Failure> {
+        if account.record.grant.is_none() {
+            // It cannot be read again; how long its last word counts is decided where requests are judged.
+            account.put_off();
+            return Ok(());
+        }
+        let key = record_key(account.provider(), &account.id);
+        let Some((known, revision)) = self.stored(&key).await else {
+            return Ok(());
+        };
+        let Some(sealed) = &known.grant else {
+            return Ok(());
+        };
+        let now = clock::now();
+        let Some(grant) = Grant::open(&self.keyring, sealed, &key) else {
+            let (provider, user) = (account.provider(), &*known.user.name);
+            tracing::warn!(
+                provider,
+                user,
+                "what a login left to ask its provider with does not open: the key file has changed; the login ends"
+            );
+            let record = Record::new(known.user.clone(), &known.name, Vec::new(), now);
+            self.note(account, revision, record.with(Standing::Ended), now)
+                .await;
+            return Ok(());
+        };
+        let Reread {
+            outcome,
+            grant: new,
+        } = Box::pin(provider.again(&account.id, &grant)).await;
+        let new = new
+            .as_ref()
+            .or_else(|| self.keyring.is_old(sealed).then_some(&grant));
+        let kept = match new {
+            Some(new) => self.seal(new, &key).or_else(|| known.grant.clone()),
+            None => known.grant.clone(),
+        };
+        let again = match outcome {
+            Ok(again) => again,
+            Err(failure) => {
+                if kept != known.grant {
+                    self.write(&key, revision, &known.granted(kept)).await;
+                }
+                return Err(failure);
+            }
+        };
+        let name = again.name.as_deref().unwrap_or(&known.name);
+        let record = Record::new(known.user.clone(), name, again.groups, now).with(again.standing);
+        let record = match again.standing {
+            Standing::Active => record.granted(kept),
+            // What is of no use is not kept.
+            Standing::Disabled
+            | Standing::Locked
+            | Standing::Expired
+            | Standing::Gone
+            | Standing::Ended => record,
+        };
+        self.note(account, revision, record, now).await;
+        Ok(())
+    }
+
+    /// The record as it is now. None: it is not there any more, or cannot be read, and then it is left as it is.
+    async fn stored(&self, key: &str) -> Option<(Record, u64)> {
+        match self.store.get(key).await {
+            Ok(found) => {
+                let kv = found?;
+                let record = Record::decode(key, &kv.value).ok()?;
+                Some((record, kv.mod_revision))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what is known of an account cannot be read; it is tried again");
+                None
+            }
+        }
+    }
+
+    fn seal(&self, grant: &Grant, key: &str) -> Option<String> {
+        match grant.seal(&self.keyring, key) {
+            Ok(sealed) => Some(sealed),
+            Err(error) => {
+                tracing::error!(%error, "what an account is read again with cannot be sealed");
+                None
+            }
+        }
+    }
+}
