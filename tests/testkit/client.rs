@@ -102,7 +102,7 @@ pub(crate) async fn h1_from(
     h1_over(tls_from(from, gate).await, request).await
 }
 
-async fn h1_over(stream: TlsStream<TcpStream>, request: Request<Full<Bytes>>) -> Answer {
+pub(crate) async fn h1_over(stream: TlsStream<TcpStream>, request: Request<Full<Bytes>>) -> Answer {
     let io = TokioIo::new(stream);
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .title_case_headers(false)

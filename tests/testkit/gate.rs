@@ -4,12 +4,16 @@
 use super::{canary, fake_api::FakeApi};
 use jiff::{SignedDuration, Timestamp};
 use palisade::{
-    authn::TokenText,
+    authn::{
+        TokenText,
+        providers::{Arrival, Record, record_key},
+    },
     clusters::credential::{self, ClusterCredential, HeldToken},
     objects::{
         Binding, BindingSpec, Cluster, ClusterPrivate, ClusterSpec, Group, GroupSpec, Kind, Member,
-        Nothing, Project, ProjectSpec, Role, RoleScope, RoleSpec, Stored, Subject, SubjectKind,
-        Token, TokenKind, TokenPrivate, TokenSpec, User, UserPrivate, UserSpec, rules::PolicyRule,
+        Nothing, Principal, Project, ProjectSpec, Role, RoleScope, RoleSpec, Stored, Subject,
+        SubjectKind, Token, TokenKind, TokenPrivate, TokenSpec, User, UserPrivate, UserSpec,
+        rules::PolicyRule,
     },
     serve::{
         app::{App, Sockets},
@@ -166,6 +170,35 @@ impl Gate {
 
     pub(crate) async fn uid(&self, handle: &str) -> String {
         self.get::<User>(handle).await.object.metadata.uid
+    }
+
+    /// What a login that has just come back from a provider leaves: its user, what was said of them, and a token, which is
+    /// returned.
+    pub(crate) async fn arrive(&self, provider: &str, arrival: &Arrival) -> String {
+        let handle = format!("{provider}:{}", arrival.handle);
+        let spec = UserSpec {
+            principals: vec![Principal {
+                provider: provider.to_owned(),
+                id: arrival.id.to_string(),
+            }],
+            ..UserSpec::default()
+        };
+        self.put(User::new(&handle, spec), UserPrivate::default())
+            .await;
+        let user = Member {
+            name: handle.clone(),
+            uid: self.uid(&handle).await,
+        };
+        let key = record_key(provider, &arrival.id);
+        let grant = arrival.grant.as_ref();
+        let grant = grant.map(|grant| grant.seal(&self.keyring, &key).unwrap());
+        let record = Record::new(user, &arrival.name, arrival.groups.clone(), clock::now());
+        let bytes = record.granted(grant).encode();
+        let revision = self.store.txn(Txn::new().put(key, bytes)).await.unwrap();
+        let follower = self.app.follower();
+        follower.wait_for(revision, PATIENCE).await.unwrap();
+        self.token(&handle, &[], SignedDuration::from_hours(1))
+            .await
     }
 
     /// A further token of a user, for these clusters, with this much life.

@@ -18,6 +18,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+mod arrivals;
 mod refused;
 mod throttling;
 mod timing;

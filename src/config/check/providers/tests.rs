@@ -158,3 +158,195 @@ fn two_providers_are_not_both_primary() {
         "{told}"
     );
 }
+
+const SSO: &str = "\
+external_url: https://gate.example.com
+tls: {cert_file: cert.pem, key_file: key.pem}
+state: {store: state.db, key_file: keys}
+providers:
+  sso:
+    access: {groups: [developers]}
+    oidc:
+      issuer: https://login.example/realms/a/
+      client_id: palisade
+";
+
+const HUB: &str = "\
+external_url: https://gate.example.com
+tls: {cert_file: cert.pem, key_file: key.pem}
+state: {store: state.db, key_file: keys}
+providers:
+  hub:
+    github:
+      client_id: Ov23li
+      client_secret_file: secret
+      organizations: [acme, org-7]
+";
+
+fn one(text: &str) -> Provider {
+    let config = read(text, Path::new("/etc/palisade")).unwrap();
+    config.providers.into_values().next().unwrap()
+}
+
+#[test]
+fn an_openid_provider_has_its_defaults() {
+    let Source::Oidc(oidc) = one(SSO).source else {
+        panic!("it is one");
+    };
+    assert_eq!(
+        oidc.issuer, "https://login.example/realms/a/",
+        "to the letter"
+    );
+    assert_eq!(oidc.client.secret_file, None);
+    assert_eq!(oidc.scopes, ["profile", "email"]);
+    assert_eq!(oidc.groups_claim.as_deref(), Some("groups"));
+    assert_eq!(oidc.algorithms.len(), 9);
+    assert_eq!(oidc.link.timeout, Duration::from_secs(10));
+}
+
+#[test]
+fn a_github_lets_the_members_of_its_organisations_in_and_knows_where_its_api_is() {
+    let hub = one(HUB);
+    assert_eq!(hub.access.groups, ["acme", "org-7"]);
+    let listed = HUB.replace(
+        "    github:",
+        "    access: {groups: [acme/ops]}\n    github:",
+    );
+    assert_eq!(one(&listed).access.groups, ["acme/ops"]);
+    let api = |url: &str| {
+        let text = HUB.replace("client_id:", &format!("url: {url}\n      client_id:"));
+        match one(&text).source {
+            Source::Github(github) => (github.url, github.api_url),
+            other @ (Source::Ldap(_) | Source::Oidc(_)) => panic!("{other:?}"),
+        }
+    };
+    for (url, api_url) in [
+        ("https://github.com", "https://api.github.com"),
+        ("https://acme.ghe.com/", "https://api.acme.ghe.com"),
+        (
+            "https://git.corp.example:8443",
+            "https://git.corp.example:8443/api/v3",
+        ),
+        (
+            "https://corp.example/git/",
+            "https://corp.example/git/api/v3",
+        ),
+        ("https://evilghe.com", "https://evilghe.com/api/v3"),
+    ] {
+        let (own, found) = api(url);
+        assert_eq!(
+            (own.as_str(), found.as_str()),
+            (url.trim_end_matches('/'), api_url)
+        );
+    }
+}
+
+#[test]
+fn a_provider_is_one_thing() {
+    let none = SSO.split_once("    oidc:").unwrap().0;
+    let said = told(none);
+    assert!(
+        said.contains("providers.sso: says nothing of where it is: write one of the sections"),
+        "{said}"
+    );
+    let both = format!("{SSO}    github: {{client_id: a, client_secret_file: b}}\n");
+    let said = told(&both);
+    assert!(said.contains("providers.sso: is one thing"), "{said}");
+}
+
+// T1
+#[test]
+fn every_mistake_of_an_openid_provider_is_told_at_its_place() {
+    for (from, to, line) in [
+        (
+            "https://login",
+            "http://login",
+            "providers.sso.oidc.issuer: \"http://login.example/realms/a/\" is not an https:// URL",
+        ),
+        ("https://login", "login", "is not a URL"),
+        ("realms/a/", "a?x=1", "has a query"),
+        ("realms/a/", "a#x", "has a fragment"),
+        (
+            "login.example",
+            "jane@login.example",
+            "has a name or a password in it",
+        ),
+        (
+            "client_id: palisade",
+            "client_id: ''",
+            "providers.sso.oidc.client_id: is required",
+        ),
+        (
+            "client_id:",
+            "algorithms: [none]\n      client_id:",
+            "algorithms[0]: \"none\" is none of RS256",
+        ),
+        (
+            "client_id:",
+            "algorithms: [HS256]\n      client_id:",
+            "algorithms[0]: \"HS256\" is none of",
+        ),
+        (
+            "client_id:",
+            "algorithms: []\n      client_id:",
+            "no ID token could be verified",
+        ),
+        (
+            "client_id:",
+            "scopes: [a b]\n      client_id:",
+            "scopes[0]: \"a b\" is not a scope",
+        ),
+        (
+            "client_id:",
+            "prompt: none\n      client_id:",
+            "prompt: \"none\" is none of login",
+        ),
+        (
+            "client_id:",
+            "client_secret: x\n      client_id:",
+            "unknown",
+        ),
+        (
+            "client_id:",
+            "timeout: 1h\n      client_id:",
+            "is not between",
+        ),
+    ] {
+        let said = told(&SSO.replacen(from, to, 1));
+        assert!(said.contains(line), "{to}: {said}");
+    }
+}
+
+#[test]
+fn every_mistake_of_a_github_is_told_at_its_place() {
+    for (from, to, line) in [
+        (
+            "client_id: Ov23li",
+            "client_id: ''",
+            "providers.hub.github.client_id: is required",
+        ),
+        (
+            "client_secret_file: secret",
+            "client_secret_file: ''",
+            "is required",
+        ),
+        (
+            "organizations: [acme, org-7]",
+            "organizations: []",
+            "nobody is listed",
+        ),
+        (
+            "client_id:",
+            "url: http://localhost\n      client_id:",
+            "is not an https:// URL",
+        ),
+        (
+            "client_id:",
+            "api_url: ftp://a\n      client_id:",
+            "api_url: \"ftp://a\" is not",
+        ),
+    ] {
+        let said = told(&HUB.replacen(from, to, 1));
+        assert!(said.contains(line), "{to}: {said}");
+    }
+}
