@@ -10,6 +10,7 @@
 
 pub mod conn;
 pub mod cookies;
+pub mod form;
 pub mod head;
 pub mod id;
 pub mod impersonation;

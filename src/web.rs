@@ -15,7 +15,9 @@
 
 mod agent;
 mod assets;
+mod authorize;
 mod cookies;
+mod device;
 mod error;
 mod form;
 mod next;
@@ -94,6 +96,8 @@ impl Web {
             Route::Login => self.choose(visit),
             Route::Provider(name) => self.ask(name, visit),
             Route::Sessions => self.list(visit).await,
+            Route::Device => self.device(visit),
+            Route::Authorize => self.authorize(visit),
             Route::Logout | Route::Asset(_) => Err(WebError::NoSuchPage),
         }
     }
@@ -109,6 +113,8 @@ impl Web {
             Route::Provider(name) => self.log_in(name, visit, form).await,
             Route::Logout => self.log_out(visit, form).await,
             Route::Sessions => self.end(visit, form).await,
+            Route::Device => self.answer_device(visit, form).await,
+            Route::Authorize => self.answer_authorize(visit, form).await,
             Route::Front | Route::Login | Route::Asset(_) => Err(WebError::NoSuchPage),
         }
     }

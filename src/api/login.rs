@@ -1,6 +1,6 @@
 //! Logging in: the paths under `/v1/login/`, which a stranger may ask.
 //!
-//! A login with a password yields one session token; renewing it lengthens the same token; logging out
+//! A terminal is also logged in by way of a browser ([`grants`]). A login with a password yields one session token; renewing it lengthens the same token; logging out
 //! deletes it. Guarantees: a failed login reads and costs the same whether the name, the password or the
 //! account was wrong (G5 of docs/attacks.md); a session is written only if its user is still exactly as it
 //! was when the password was checked, in the same transaction; no text of a request reaches a log.
@@ -13,6 +13,7 @@
 mod attempt;
 mod enter;
 mod error;
+pub mod grants;
 mod password;
 mod provider;
 mod session;
@@ -28,13 +29,14 @@ use crate::{
         Authn, Credential, Identity, Index, TokenId, UserEntry, WebSocket, passwords, providers,
         throttle::{Limit, Source, Throttle},
     },
-    config::{BaseDomain, Sessions, live::Live},
+    config::{BaseDomain, ExternalUrl, Sessions, live::Live},
     objects::{LOCAL, TokenKind},
     observe::metrics::{cells::Table, labels::LoginEnd},
     status::clock,
     store::{Store, follow::Follower, seal::Keyring},
 };
 use bytes::Bytes;
+use grants::Grants;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use jiff::Timestamp;
@@ -73,6 +75,10 @@ pub struct Login {
     pub keyring: Arc<Keyring>,
     /// Counts logins.
     pub logins: Arc<Table<LoginEnd>>,
+    /// Logins of terminals that somebody is to agree to.
+    pub grants: Arc<Grants>,
+    /// Where browsers find the pages.
+    pub external_url: Live<ExternalUrl>,
     /// How long a login lasts.
     pub sessions: Live<Sessions>,
     /// Clusters have host names under this domain: told to whoever writes a kubeconfig.
@@ -135,6 +141,8 @@ impl<'de> Deserialize<'de> for Zeroized {
 #[serde(rename_all = "camelCase")]
 struct Providers<'a> {
     providers: Vec<Provider<'a>>,
+    /// How a terminal logs in by way of a browser. A gateway that says nothing has no pages.
+    grants: [&'static str; 2],
     #[serde(skip_serializing_if = "Option::is_none")]
     base_domain: Option<&'a str>,
 }
@@ -192,6 +200,10 @@ pub enum Deed {
     Logout,
     /// Its user ends a session or token on the page that lists them.
     SessionEnd,
+    /// Somebody lets a terminal log in as them.
+    GrantGiven,
+    /// Somebody does not.
+    GrantRefused,
 }
 
 impl Seen {
@@ -226,6 +238,14 @@ impl Login {
                 let body = read(&head.headers, body).await;
                 self.password(peer, body, seen).await
             }
+            "/v1/login/device" => {
+                post()?;
+                self.device_begins(peer, &head.headers, body).await
+            }
+            "/v1/login/token" => {
+                post()?;
+                self.token(peer, (&head.headers, body), seen).await
+            }
             "/v1/login/renew" => {
                 post()?;
                 self.renew(&head.headers, seen).await
@@ -257,6 +277,7 @@ impl Login {
             providers: std::iter::once(of(LOCAL, "password", "Local account"))
                 .chain(others)
                 .collect(),
+            grants: ["device", "authorization_code"],
             base_domain: self.base_domain.get().as_ref().map(BaseDomain::as_str),
         })
     }
@@ -453,6 +474,14 @@ where
     if !json.is_some_and(|mime| mime.eq_ignore_ascii_case(answer::JSON)) {
         return Err(LoginError::Body("of the type application/json"));
     }
+    collect(body).await
+}
+
+async fn collect<B>(body: B) -> Result<Zeroizing<Vec<u8>>, LoginError>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     match tokio::time::timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect()).await {
         Err(_) => Err(LoginError::BodyTimeout),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(LoginError::TooLarge),

@@ -5,7 +5,7 @@ use crate::authn::providers::Providers;
 use crate::{
     authn::{TokenText, passwords::Passwords, throttle},
     clusters::Registry,
-    config::{Sessions, live::Live},
+    config::{ExternalUrl, Sessions, live::Live},
     objects::{
         Binding, BindingSpec, Cluster, ClusterPrivate, Group, GroupSpec, Kind, Member, RoleScope,
         RoleSpec, Stored, Subject, SubjectKind, Token, TokenKind, TokenPrivate, User,
@@ -106,6 +106,8 @@ impl World {
             throttle: throttle(),
             keyring: Arc::clone(&keyring),
             logins: Arc::default(),
+            grants: Arc::default(),
+            external_url: Live::fixed(ExternalUrl::parse("https://gate.example").unwrap()),
             providers: no_providers(&index),
             store: store.clone(),
             follower: follower.clone(),

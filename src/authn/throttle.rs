@@ -35,7 +35,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod rate;
 mod sketch;
+
+pub use rate::{Charge, Rate};
 
 /// Columns of a sketch for each hash that may be computed at the same time (1 MiB). A core computes some 15
 /// to 50 hashes a second, and each admitted try of a stranger takes its two buckets' intervals, at their

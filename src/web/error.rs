@@ -4,6 +4,7 @@ use super::form::{FORM_TIME, MAX_FORM};
 use crate::{
     api::login::LoginError,
     authn::AuthnError,
+    request::form::FormError,
     status::{Reason, Status},
 };
 
@@ -18,7 +19,13 @@ pub enum WebError {
     Method(&'static str),
     /// The form is not one.
     #[error("the form is not {0}")]
-    Form(&'static str),
+    Form(#[from] FormError),
+    /// The form broke off.
+    #[error("the form did not come whole")]
+    Broken,
+    /// What a terminal wants is not what one of ours would want.
+    #[error("the address that the terminal opened is wrong: {0}")]
+    Authorize(&'static str),
     /// The form is too large.
     #[error("the form is larger than {MAX_FORM} bytes")]
     TooLarge,
@@ -61,7 +68,9 @@ impl WebError {
         match self {
             Self::NoSuchPage => failure(404, Reason::NotFound, "there is no such page"),
             Self::Method(_) => failure(405, Reason::MethodNotAllowed, &self.to_string()),
-            Self::Form(_) => failure(400, Reason::BadRequest, &self.to_string()),
+            Self::Form(_) | Self::Broken | Self::Authorize(_) => {
+                failure(400, Reason::BadRequest, &self.to_string())
+            }
             Self::TooLarge => failure(413, Reason::RequestEntityTooLarge, &self.to_string()),
             Self::Timeout => Status::failure(408, None, self.to_string()),
             Self::CrossSite => failure(403, Reason::Forbidden, &self.to_string()),

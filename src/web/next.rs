@@ -4,6 +4,8 @@
 //! byte, one of the paths below, with or without a query. `//evil.example`, `/\evil`, `https:evil`, user names in
 //! front of hosts, encoded slashes and line ends are none of them (G3).
 
+use crate::request::form::encoded;
+
 /// Where to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Next(String);
@@ -36,9 +38,7 @@ impl Next {
 
     /// As a query for the pages of a login.
     pub(super) fn query(&self) -> String {
-        form_urlencoded::Serializer::new(String::new())
-            .append_pair("next", &self.0)
-            .finish()
+        encoded(&[("next", &self.0)])
     }
 
     /// What the login is for, where a person should know.

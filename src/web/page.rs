@@ -83,6 +83,35 @@ pub(super) fn render(status: StatusCode, page: &impl Template) -> Result<Respons
     Ok(response)
 }
 
+/// A page that says one thing.
+pub(super) fn said(frame: Frame, title: &str, text: &str) -> Result<Response<Body>, WebError> {
+    #[derive(Template)]
+    #[template(path = "said.html")]
+    struct Said<'a> {
+        frame: Frame,
+        title: &'a str,
+        text: &'a str,
+    }
+    let page = Said { frame, title, text };
+    render(StatusCode::OK, &page)
+}
+
+/// Lets this page's forms lead to `origin` as well: some browsers hold a redirect that answers a form against its
+/// page's policy.
+pub(super) fn allow_forms_to(headers: &mut HeaderMap, origin: &str) {
+    // A policy cannot name an IPv6 address (CSP 3, section 2.3.1): then the scheme must do.
+    let source = if origin.contains('[') {
+        "http:"
+    } else {
+        origin
+    };
+    let own = "form-action 'self'";
+    let policy = POLICY.replace(own, &format!("{own} {source}"));
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+}
+
 /// The headers of all answers here.
 pub(super) fn guard(headers: &mut HeaderMap) {
     const HEADERS: [(HeaderName, &str); 7] = [

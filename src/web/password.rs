@@ -202,7 +202,7 @@ impl Web {
             .collect()
     }
 
-    fn place(&self, name: &str) -> Option<Place> {
+    pub(super) fn place(&self, name: &str) -> Option<Place> {
         self.places().into_iter().find(|place| place.name == name)
     }
 }

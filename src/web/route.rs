@@ -16,6 +16,10 @@ pub(super) enum Route<'p> {
     Logout,
     /// `/sessions`
     Sessions,
+    /// `/device`: a terminal shows a code.
+    Device,
+    /// `/authorize`: a terminal opened this browser.
+    Authorize,
     /// `/assets/<name>`
     Asset(&'p str),
 }
@@ -39,6 +43,8 @@ impl<'p> Route<'p> {
             "/login" => Some(Self::Login),
             "/logout" => Some(Self::Logout),
             "/sessions" => Some(Self::Sessions),
+            "/device" => Some(Self::Device),
+            "/authorize" => Some(Self::Authorize),
             _ => None,
         }
     }
@@ -50,7 +56,7 @@ impl<'p> Route<'p> {
         let (good, allowed) = match self {
             Self::Front | Self::Login | Self::Asset(_) => (reads, "GET, HEAD"),
             Self::Logout => (*method == Method::POST, "POST"),
-            Self::Provider(_) | Self::Sessions => {
+            Self::Provider(_) | Self::Sessions | Self::Device | Self::Authorize => {
                 (reads || *method == Method::POST, "GET, HEAD, POST")
             }
         };

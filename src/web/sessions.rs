@@ -165,7 +165,8 @@ impl Web {
     }
 }
 
-fn ago(time: Option<Timestamp>, now: Timestamp) -> String {
+/// How long ago, in words.
+pub(super) fn ago(time: Option<Timestamp>, now: Timestamp) -> String {
     match time {
         None => "–".to_owned(),
         Some(time) if time.duration_until(now).as_mins() < 1 => "just now".to_owned(),

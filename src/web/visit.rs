@@ -1,6 +1,6 @@
 //! A browser's request: whose session it has, and what its forms are signed with.
 
-use super::{Body, Web, WebError, agent, cookies, form, next::Next};
+use super::{Body, Web, WebError, agent, cookies, form, next::Next, route::Route};
 use crate::{
     api::login::{Seen, Wanted},
     authn::{AuthnError, Credential, Identity, NoRandomness},
@@ -87,9 +87,19 @@ impl<'a> Visit<'a> {
 
     /// Whose session it is, or the way to a login and back here.
     pub(super) fn identified(&self) -> Result<&Identity, Box<Response<Body>>> {
+        self.identified_at("")
+    }
+
+    /// The same, by way of a login at this provider, if that is one.
+    pub(super) fn identified_at(&self, provider: &str) -> Result<&Identity, Box<Response<Body>>> {
         let here = self.head.uri.path_and_query();
         let here = Next::or_front(here.map(http::uri::PathAndQuery::as_str));
-        let login = || Box::new(see_other(&format!("/login?{}", here.query())));
+        let page = format!("/login/{provider}");
+        let page = match Route::parse(&page) {
+            Some(Route::Provider(_)) => &*page,
+            Some(_) | None => "/login",
+        };
+        let login = || Box::new(see_other(&format!("{page}?{}", here.query())));
         self.identity.as_ref().ok_or_else(login)
     }
 
@@ -102,7 +112,7 @@ impl<'a> Visit<'a> {
     /// Whether a form is one of the session's.
     pub(super) fn check(&self, form: &form::Form, action: &str) -> Result<(), WebError> {
         let secret = self.session.as_ref().ok_or(WebError::Stale)?;
-        form.check(secret, action)
+        form::check_token(form, secret, action)
     }
 
     /// The token of a form of a login, whoever was logged in before.
@@ -112,7 +122,7 @@ impl<'a> Visit<'a> {
 
     /// Whether a form is one of a login in this browser.
     pub(super) fn check_login(&self, form: &form::Form, action: &str) -> Result<(), WebError> {
-        form.check(&self.browser, action)
+        form::check_token(form, &self.browser, action)
     }
 
     /// The value of a parameter of the query; none if it is there twice.

@@ -35,4 +35,5 @@ mod streams;
 mod testkit;
 mod tls;
 mod web;
+mod web_grants;
 mod wire;

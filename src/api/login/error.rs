@@ -85,6 +85,15 @@ pub enum LoginError {
     /// Too many wrong passwords; none was looked at.
     #[error(transparent)]
     Throttled(#[from] throttle::Throttled),
+    /// Nobody waits with this user code.
+    #[error("no terminal waits with this code; look at the terminal again, or begin anew there")]
+    UserCode,
+    /// Too many codes that were wrong, or too many terminals that began.
+    #[error("too many logins of terminals were begun, or too many wrong codes typed")]
+    TooManyCodes(Duration),
+    /// No place for another one.
+    #[error("too many logins of terminals wait at the same time")]
+    TooManyGrants,
     /// No password could be checked.
     #[error(transparent)]
     Passwords(#[from] passwords::PasswordError),
@@ -184,6 +193,13 @@ impl LoginError {
             Self::NoUser => failure(404, Reason::NotFound, &self.to_string()),
             Self::Conflict => failure(409, Reason::Conflict, &self.to_string()),
             Self::Throttled(throttled) => too_many(throttled.wait),
+            Self::TooManyCodes(wait) => too_often("Too many tries", *wait, ""),
+            Self::UserCode => failure(404, Reason::NotFound, &self.to_string()),
+            Self::TooManyGrants => failure(
+                503,
+                Reason::ServiceUnavailable,
+                "too many logins of terminals wait at the same time; try again in a minute",
+            ),
             Self::Passwords(error) => error.status(),
             Self::Device(_)
             | Self::Randomness(_)
@@ -263,14 +279,17 @@ fn down(failure: &redirect::Failure) -> Status {
 
 /// One text, whichever bucket was empty and whether or not there is such an account (G5).
 fn too_many(wait: Duration) -> Status {
+    let or = ", or ask an administrator to unlock the account";
+    too_often("Too many wrong passwords", wait, or)
+}
+
+fn too_often(what: &str, wait: Duration, or: &str) -> Status {
     let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
     let wait = match seconds {
         0..120 => format!("{seconds} s"),
         120.. => format!("{} minutes", seconds.div_ceil(60)),
     };
-    let message = format!(
-        "Too many wrong passwords; try again in {wait}, or ask an administrator to unlock the account"
-    );
+    let message = format!("{what}; try again in {wait}{or}");
     let details = Details {
         retry_after_seconds: seconds,
         ..Details::default()

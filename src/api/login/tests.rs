@@ -63,6 +63,8 @@ impl World {
             throttle: throttle(),
             keyring: Arc::new(keyring),
             logins: Arc::default(),
+            grants: Arc::default(),
+            external_url: Live::fixed(ExternalUrl::parse("https://gate.example").unwrap()),
             providers: Arc::new(providers::Providers::new(Arc::clone(&index))),
             store,
             follower,

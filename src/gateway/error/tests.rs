@@ -441,6 +441,12 @@ fn login_errors() -> Vec<(&'static str, Error)> {
             }),
         ),
         (
+            "too many wrong codes, or terminals that begin",
+            E::TooManyCodes(std::time::Duration::from_secs(12)),
+        ),
+        ("too many terminals wait", E::TooManyGrants),
+        ("a user code that is nobody's", E::UserCode),
+        (
             "too many logins at the same time",
             E::Passwords(passwords::PasswordError::Busy),
         ),
@@ -459,7 +465,15 @@ fn web_errors() -> Vec<(&'static str, Error)> {
     let all = vec![
         ("no such page", E::NoSuchPage),
         ("another method", E::Method("GET, HEAD")),
-        ("a form that cannot be read", E::Form("whole")),
+        (
+            "a form that is none",
+            E::Form(crate::request::form::FormError::Type),
+        ),
+        ("a form that breaks off", E::Broken),
+        (
+            "a login of a terminal that sends its code elsewhere",
+            E::Authorize("redirect_uri"),
+        ),
         ("a large form", E::TooLarge),
         ("a slow form", E::Timeout),
         ("a form that another site sent", E::CrossSite),

@@ -108,6 +108,8 @@ impl Entry {
             Some(Deed::Renewal) => Some("renewal"),
             Some(Deed::Logout) => Some("logout"),
             Some(Deed::SessionEnd) => Some("session-end"),
+            Some(Deed::GrantGiven) => Some("terminal-login-allowed"),
+            Some(Deed::GrantRefused) => Some("terminal-login-refused"),
             None => {
                 let password = is(Word::Group, GROUP)
                     && is(Word::Resource, "users")

@@ -69,7 +69,8 @@ impl Note {
             Self::Deed => {
                 "`login` (also one that was refused for its name or password), `renewal`, `logout`, \
                  `session-end` (somebody ended a session or token of theirs on the page that lists them), \
-                 `password-change`"
+                 `terminal-login-allowed` and `terminal-login-refused` (what somebody answered on the page that \
+                 asks), `password-change`"
             }
             Self::Tried => {
                 "whose password was tried in a login that was refused, if there is such a user; a name that \

@@ -1,7 +1,13 @@
 //! Which part gets what.
 
 use crate::{
-    api::{self, Api, login::Login},
+    api::{
+        self, Api,
+        login::{
+            Login,
+            grants::{self, Grants},
+        },
+    },
     authn::{
         Authn, Index,
         passwords::Passwords,
@@ -43,6 +49,7 @@ pub(in crate::serve) struct Views {
     pub(in crate::serve) authz: Arc<Authz>,
     index: Arc<Index>,
     pub(in crate::serve) providers: Arc<Providers>,
+    grants: Arc<Grants>,
     /// Held while the store's changes or another policy folder go into all of them: whom a folder names is
     /// looked up in the index, which must not change meanwhile.
     turn: Arc<Mutex<()>>,
@@ -65,6 +72,7 @@ impl Views {
             authz,
             index,
             providers,
+            grants: Arc::default(),
             turn: Arc::default(),
         }
     }
@@ -132,9 +140,10 @@ impl Views {
     pub(super) fn sink(&self) -> impl FnMut(Batch) + Send + 'static {
         let registry = Arc::clone(&self.registry);
         let (authz, index) = (Arc::clone(&self.authz), Arc::clone(&self.index));
-        let turn = Arc::clone(&self.turn);
+        let (turn, grants) = (Arc::clone(&self.turn), Arc::clone(&self.grants));
         move |batch| {
             let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            grants.apply_batch(&batch);
             registry.apply(&batch);
             authz.apply(&batch);
             index.apply_batch(&batch);
@@ -190,6 +199,9 @@ impl Wiring<'_> {
             ends: Arc::clone(&self.metrics.refreshes),
         };
         self.background.spawn(refresher.run(end.clone()));
+        let (grants, store) = (Arc::clone(&self.views.grants), self.state.store.clone());
+        self.background
+            .spawn(grants::sweep(grants, store, end.clone()));
         let (index, store) = (Arc::clone(&self.views.index), self.state.store.clone());
         self.background
             .spawn(usage::keep(index, store, end.clone()));
@@ -211,6 +223,8 @@ impl Wiring<'_> {
             providers: Arc::clone(&self.views.providers),
             keyring: Arc::clone(&self.state.keyring),
             logins: Arc::clone(&self.metrics.logins),
+            grants: Arc::clone(&self.views.grants),
+            external_url: self.config.part(|config| config.external_url.clone()),
             sessions: self.config.part(|config| config.sessions),
             base_domain: self.config.part(|config| config.base_domain.clone()),
         });

@@ -1,0 +1,184 @@
+//! The two paths that a terminal calls, in the words of OAuth 2.0.
+
+use super::{
+    super::{Body, Deed, Login, LoginError, Seen, answer, logged_in},
+    Refusal,
+    device::{DEVICE_LIFE, INTERVAL},
+};
+use crate::{
+    authn::throttle::Source,
+    objects::LOCAL,
+    observe::metrics::labels::LoginEnd,
+    request::form::{Form, encoded},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use serde_json::json;
+use std::{net::IpAddr, sync::Arc, time::Instant};
+use zeroize::Zeroizing;
+
+/// Characters of what a terminal calls its machine: a host name has 64 at most.
+const MAX_CLIENT: usize = 100;
+const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+const CODE_GRANT: &str = "authorization_code";
+
+#[derive(Serialize)]
+struct Begun<'a> {
+    device_code: &'a str,
+    user_code: &'a str,
+    verification_uri: &'a str,
+    verification_uri_complete: &'a str,
+    expires_in: i64,
+    interval: u64,
+}
+
+impl Login {
+    /// `POST /v1/login/device`
+    pub(in crate::api::login) async fn device_begins<B>(
+        &self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        body: B,
+    ) -> Result<Response<Body>, LoginError>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let form = match form(headers, body).await {
+            Ok(form) => form,
+            Err(refusal) => return Ok(refused(refusal?)),
+        };
+        let Some(client) = client_name(form.get("client")) else {
+            return Ok(refused(NO_CLIENT));
+        };
+        let provider = form.get("provider");
+        let is_known = matches!(provider, "" | LOCAL) || self.providers.get(provider).is_some();
+        if !is_known {
+            return Ok(refused(Refusal::InvalidRequest("no such provider")));
+        }
+        let source = self.tells_sources_apart().then(|| Source::of(peer));
+        let admitted = source.map(|it| self.grants.begin.admit(&it, Instant::now()));
+        let _charged = admitted.transpose().map_err(LoginError::TooManyCodes)?;
+        let begun = Box::pin(self.begin_device(client, peer)).await?;
+        let page = format!("{}/device", self.external_url.get().as_str());
+        let mut query = vec![("user_code", &*begun.user_code)];
+        if !provider.is_empty() {
+            query.push(("provider", provider));
+        }
+        let answer = Begun {
+            device_code: &begun.device_code,
+            user_code: &begun.user_code,
+            verification_uri: &page,
+            verification_uri_complete: &format!("{page}?{}", encoded(&query)),
+            expires_in: DEVICE_LIFE.as_secs(),
+            interval: INTERVAL.as_secs(),
+        };
+        Ok(no_store(answer::ok(&answer)))
+    }
+
+    /// `POST /v1/login/token`
+    pub(in crate::api::login) async fn token<B>(
+        &self,
+        peer: IpAddr,
+        (headers, body): (&HeaderMap, B),
+        seen: &mut Seen,
+    ) -> Result<Response<Body>, LoginError>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let form = match form(headers, body).await {
+            Ok(form) => form,
+            Err(refusal) => return Ok(refused(refusal?)),
+        };
+        let done = match form.get("grant_type") {
+            DEVICE_GRANT => Box::pin(self.poll_device(form.get("device_code"), peer)).await,
+            CODE_GRANT => {
+                let presented = ["code", "code_verifier", "redirect_uri"].map(|it| form.get(it));
+                let [code, verifier, redirect_uri] = presented;
+                Box::pin(self.fetch_code((code, verifier, redirect_uri), peer)).await
+            }
+            _ => Ok(Err(Refusal::Unsupported)),
+        };
+        match done {
+            Ok(Ok(done)) => {
+                self.logins.inc(LoginEnd::Done);
+                seen.deed = Some(Deed::Login);
+                seen.who = Some((Arc::clone(&done.user), done.session.text.id()));
+                let (user, token) = (&*done.user.handle, done.session.text.id());
+                tracing::info!(user, %token, "login of a terminal");
+                Ok(no_store(logged_in(&done)))
+            }
+            Ok(Err(refusal)) => {
+                match refusal {
+                    // No end yet.
+                    Refusal::Pending | Refusal::SlowDown => {}
+                    Refusal::Denied => self.logins.inc(LoginEnd::Refused),
+                    Refusal::Expired
+                    | Refusal::InvalidGrant(_)
+                    | Refusal::Unsupported
+                    | Refusal::InvalidRequest(_) => self.logins.inc(LoginEnd::Invalid),
+                }
+                Ok(refused(refusal))
+            }
+            Err(error) => {
+                self.logins.inc(super::super::end(&error));
+                Err(error)
+            }
+        }
+    }
+}
+
+const NO_CLIENT: Refusal =
+    Refusal::InvalidRequest("client: at most 100 letters, digits, blanks and marks of ASCII");
+
+/// What a terminal calls its machine, if a person can read it as it is: nothing that is invisible or turns the
+/// direction of what follows.
+pub fn client_name(text: &str) -> Option<&str> {
+    let good = |c: char| c.is_alphanumeric() || c == ' ' || c.is_ascii_punctuation();
+    let text = text.trim();
+    let good = text.chars().count() <= MAX_CLIENT && text.chars().all(good);
+    good.then_some(if text.is_empty() { "a terminal" } else { text })
+}
+
+/// Reads the form. What is wrong with the form itself is told in OAuth's words; what is wrong with the message, as
+/// everywhere under `/v1/login/`.
+async fn form<B>(headers: &HeaderMap, body: B) -> Result<Form, Result<Refusal, LoginError>>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let wrong = |_| {
+        Ok(Refusal::InvalidRequest(
+            "the body is not a form with each field once",
+        ))
+    };
+    Form::check_type(headers).map_err(wrong)?;
+    let bytes: Zeroizing<Vec<u8>> = super::super::collect(body).await.map_err(Err)?;
+    Form::parse(&bytes).map_err(wrong)
+}
+
+fn refused(refusal: Refusal) -> Response<Body> {
+    let (error, description) = match refusal {
+        Refusal::Pending => ("authorization_pending", "nobody has answered yet"),
+        Refusal::SlowDown => ("slow_down", "ask less often"),
+        Refusal::Expired => (
+            "expired_token",
+            "the time for an answer is over: begin anew",
+        ),
+        Refusal::Denied => ("access_denied", "the login was refused"),
+        Refusal::InvalidGrant(why) => ("invalid_grant", why),
+        Refusal::Unsupported => ("unsupported_grant_type", "no such grant_type here"),
+        Refusal::InvalidRequest(why) => ("invalid_request", why),
+    };
+    let body = json!({"error": error, "error_description": description});
+    no_store(answer::json(StatusCode::BAD_REQUEST, answer::JSON, &body))
+}
+
+/// RFC 6749, section 5.1.
+fn no_store(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

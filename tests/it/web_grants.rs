@@ -1,0 +1,561 @@
+//! Terminals that log in by way of a browser: both sides of it, and those who would be a third.
+
+use crate::{
+    testkit::{
+        browser::{Browser, Page, encoded},
+        client::{Answer, h1_from},
+        gate::Gate,
+    },
+    web::{PASSWORD, logged_in, world},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use palisade::{
+    api::login::grants::{PREFIX, compare_code},
+    authn::TokenText,
+    objects::{Token, TokenKind, User},
+};
+use serde_json::Value;
+use std::net::Ipv4Addr;
+
+const DEVICE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+const CALLBACK: &str = "http://127.0.0.1:43210/callback";
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const STATE: &str = "a-state-of-the-terminal";
+/// Where the terminal is.
+const THERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
+
+/// What a terminal does.
+struct Terminal<'g> {
+    gate: &'g Gate,
+    from: Ipv4Addr,
+}
+
+impl<'g> Terminal<'g> {
+    fn new(gate: &'g Gate) -> Self {
+        Self { gate, from: THERE }
+    }
+
+    async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let request = Request::post(path)
+            .header("host", "localhost")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(encoded(fields))))
+            .unwrap();
+        h1_from(self.from, self.gate, request).await
+    }
+
+    async fn begin(&self, client: &str) -> Value {
+        let answer = self.post("/v1/login/device", &[("client", client)]).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.headers["cache-control"], "no-store");
+        answer.json()
+    }
+
+    async fn poll(&self, device_code: &Value) -> Answer {
+        let code = device_code.as_str().unwrap();
+        let fields = [("grant_type", DEVICE), ("device_code", code)];
+        self.post("/v1/login/token", &fields).await
+    }
+
+    async fn fetch(&self, code: &str, verifier: &str, redirect_uri: &str) -> Answer {
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("code_verifier", verifier),
+            ("redirect_uri", redirect_uri),
+        ];
+        self.post("/v1/login/token", &fields).await
+    }
+
+    /// Whether this is a session of jane's.
+    async fn is_janes(&self, answer: &Answer) -> String {
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        assert_eq!(answer.headers["cache-control"], "no-store");
+        let json = answer.json();
+        assert_eq!(json["user"]["name"], "jane");
+        for field in ["expiresAt", "renewableUntil", "device"] {
+            assert!(json[field].is_string(), "{json}");
+        }
+        let token = json["token"].as_str().unwrap().to_owned();
+        assert_eq!(TokenText::parse(&token).unwrap().kind, TokenKind::Ses);
+        token
+    }
+}
+
+#[track_caller]
+fn error(answer: &Answer) -> String {
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    assert!(!answer.text().contains("pal_"));
+    answer.json()["error"].as_str().unwrap().to_owned()
+}
+
+impl Gate {
+    async fn grants(&self) -> usize {
+        self.store
+            .list(PREFIX, 100, None)
+            .await
+            .unwrap()
+            .items
+            .len()
+    }
+}
+
+fn challenge(verifier: &str) -> String {
+    let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
+    URL_SAFE_NO_PAD.encode(sum)
+}
+
+fn authorize(changes: &[(&str, &str)]) -> String {
+    let challenge = challenge(VERIFIER);
+    let mut fields = vec![
+        ("response_type", "code"),
+        ("client_id", "palisade-cli"),
+        ("redirect_uri", CALLBACK),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+        ("state", STATE),
+        ("client", "jane@desk"),
+    ];
+    for (name, value) in changes {
+        fields.retain(|(known, _)| known != name);
+        if !value.is_empty() {
+            fields.push((name, value));
+        }
+    }
+    format!("/authorize?{}", encoded(&fields))
+}
+
+async fn answer(browser: &mut Browser<'_>, page: &Page, answer: &str) -> Page {
+    let start = "<form method=\"post\" action=\"";
+    let action = page.text.split(start).last().unwrap();
+    let action = action.split('"').next().unwrap().replace("&#38;", "&");
+    browser.submit(page, &action, &[("answer", answer)]).await
+}
+
+fn parameter(location: &str, name: &str) -> Option<String> {
+    let (_, query) = location.split_once('?')?;
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    pairs
+        .find(|(found, _)| found == name)
+        .map(|(_, value)| value.into_owned())
+}
+
+// G4, CVE-2024-58267: the page shows who asks and from where, with the code, also to whoever comes by a link.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_without_a_browser_is_logged_in_by_a_code() {
+    let gate = world().await;
+    let terminal = Terminal::new(&gate);
+    let begun = terminal.begin("build-7").await;
+    assert_eq!(begun["verification_uri"], "https://localhost/device");
+    assert_eq!(
+        (&begun["expires_in"], &begun["interval"]),
+        (&600.into(), &5.into())
+    );
+    let code = begun["user_code"].as_str().unwrap().to_owned();
+    let complete = begun["verification_uri_complete"].as_str().unwrap();
+    let target = complete.strip_prefix("https://localhost").unwrap();
+    let other = terminal.begin("other").await;
+    assert_eq!(
+        error(&terminal.poll(&other["device_code"]).await),
+        "authorization_pending"
+    );
+    assert_eq!(
+        error(&terminal.poll(&other["device_code"]).await),
+        "slow_down"
+    );
+    // By the link: first a login, and then the question, never less.
+    let mut browser = Browser::new(&gate);
+    let login = browser.get(target).await.location().to_owned();
+    assert!(login.starts_with("/login?next=%2Fdevice"), "{login}");
+    let page = browser.log_in("jane", PASSWORD, target).await;
+    let page = browser.get(page.location()).await;
+    for text in [
+        &*format!("<strong>{code}</strong>"),
+        "<dd>build-7</dd>",
+        "<dd>127.0.0.9</dd>",
+        "<dd>just now</dd>",
+        "<dd>jane</dd>",
+        "Say yes only if you started this login yourself",
+    ] {
+        assert!(page.text.contains(text), "{text}: {}", page.text);
+    }
+    assert_eq!(gate.kinds().await, [TokenKind::Web]);
+    let done = answer(&mut browser, &page, "yes").await;
+    assert!(
+        done.text.contains("build-7 is logged in as jane"),
+        "{}",
+        done.text
+    );
+    let session = terminal.poll(&begun["device_code"]).await;
+    let token = terminal.is_janes(&session).await;
+    assert_eq!(gate.kinds().await.len(), 2);
+    let id = TokenText::parse(&token).unwrap().id.to_string();
+    let kept = gate.get::<Token>(&id).await.object;
+    assert_eq!(kept.spec.display_name, "build-7");
+    assert_eq!(kept.status.address, Some(THERE.into()));
+    // CVE-2026-44946: once, and the code is nobody's any more.
+    assert_eq!(
+        error(&terminal.poll(&begun["device_code"]).await),
+        "expired_token"
+    );
+    assert_eq!(browser.get(target).await.status, 404);
+    assert_eq!(gate.grants().await, 1, "the other one's");
+    let events = gate.events(8).await;
+    let deeds = events.iter().filter_map(|event| {
+        let deed = event["annotations"]["palisade.dev/event"].as_str()?;
+        Some((deed, event["user"]["username"].as_str()?))
+    });
+    let deeds: Vec<_> = deeds.collect();
+    let wanted = [
+        ("login", "jane"),
+        ("terminal-login-allowed", "jane"),
+        ("login", "jane"),
+    ];
+    assert_eq!(deeds, wanted);
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_is_refused_gets_nothing() {
+    let gate = world().await;
+    let terminal = Terminal::new(&gate);
+    let begun = terminal.begin("").await;
+    let mut browser = logged_in(&gate).await;
+    // Typed by hand, in small letters.
+    let typed = begun["user_code"]
+        .as_str()
+        .unwrap()
+        .to_lowercase()
+        .replace('-', " ");
+    let page = browser.get("/device").await;
+    assert!(page.text.contains("<label for=\"user_code\">"));
+    let page = browser
+        .get(&format!("/device?{}", encoded(&[("user_code", &typed)])))
+        .await;
+    assert!(page.text.contains("<dd>a terminal</dd>"), "{}", page.text);
+    let again = page.hidden("/device");
+    let done = answer(&mut browser, &page, "no").await;
+    assert!(done.text.contains("gets no login"), "{}", done.text);
+    // The first answer counts.
+    let fields: Vec<(&str, &str)> = again
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
+    let fields: Vec<_> = fields.into_iter().chain([("answer", "yes")]).collect();
+    assert_eq!(browser.post("/device", &fields).await.status, 404);
+    assert_eq!(
+        error(&terminal.poll(&begun["device_code"]).await),
+        "access_denied"
+    );
+    assert_eq!(
+        error(&terminal.poll(&begun["device_code"]).await),
+        "expired_token"
+    );
+    assert_eq!(gate.kinds().await, [TokenKind::Web]);
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_with_a_browser_is_logged_in_by_loopback() {
+    let gate = world().await;
+    let terminal = Terminal::new(&gate);
+    let mut browser = Browser::at(&gate, THERE);
+    let target = authorize(&[]);
+    let login = browser.get(&target).await.location().to_owned();
+    let next = parameter(&login, "next").unwrap();
+    assert_eq!(next, target);
+    let page = browser.log_in("jane", PASSWORD, &next).await;
+    let page = browser.get(page.location()).await;
+    let compare = compare_code(&challenge(VERIFIER));
+    for text in [
+        &*format!("<strong>{compare}</strong>"),
+        "<dd>jane@desk</dd>",
+        "127.0.0.9 (the address of this browser)",
+    ] {
+        assert!(page.text.contains(text), "{text}: {}", page.text);
+    }
+    let policy = page.header("content-security-policy");
+    assert!(
+        policy.contains("form-action 'self' http://127.0.0.1:43210;"),
+        "{policy}"
+    );
+    let back = answer(&mut browser, &page, "yes").await;
+    assert!(
+        back.location().starts_with(&format!("{CALLBACK}?code=")),
+        "{back:?}"
+    );
+    assert_eq!(parameter(back.location(), "state").unwrap(), STATE);
+    let code = parameter(back.location(), "code").unwrap();
+    let fetched = terminal.fetch(&code, VERIFIER, CALLBACK).await;
+    terminal.is_janes(&fetched).await;
+    // G1, CVE-2026-44946: a code is good once.
+    assert_eq!(
+        error(&terminal.fetch(&code, VERIFIER, CALLBACK).await),
+        "invalid_grant"
+    );
+    assert_eq!(gate.grants().await, 0);
+    let page = browser.get(&target).await;
+    let back = answer(&mut browser, &page, "no").await;
+    assert_eq!(
+        back.location(),
+        format!("{CALLBACK}?error=access_denied&state={STATE}")
+    );
+    assert_eq!(gate.grants().await, 0);
+    gate.stop().await;
+}
+
+// G1, CVE-2022-31034: no proof, a weak one, another terminal's; a wrong one takes the code away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_without_its_proof_is_worth_nothing() {
+    let gate = world().await;
+    let terminal = Terminal::new(&gate);
+    let mut browser = logged_in(&gate).await;
+    let other = "x".repeat(43);
+    for (verifier, redirect_uri, said) in [
+        (&*other, CALLBACK, "invalid_grant"),
+        (VERIFIER, "http://127.0.0.1:43211/callback", "invalid_grant"),
+        (&*challenge(VERIFIER), CALLBACK, "invalid_grant"),
+    ] {
+        let page = browser.get(&authorize(&[])).await;
+        let back = answer(&mut browser, &page, "yes").await;
+        let code = parameter(back.location(), "code").unwrap();
+        // These are no tries: they are refused before the code is looked at.
+        for weak in ["", "short", &"x".repeat(129), &" ".repeat(43)] {
+            let answer = terminal.fetch(&code, weak, CALLBACK).await;
+            assert_eq!(error(&answer), "invalid_request", "{weak}");
+        }
+        assert_eq!(
+            error(&terminal.fetch(&code, verifier, redirect_uri).await),
+            said
+        );
+        assert_eq!(
+            error(&terminal.fetch(&code, VERIFIER, CALLBACK).await),
+            "invalid_grant"
+        );
+    }
+    for nobodys in ["", "x", &"x".repeat(43), &"x".repeat(10_000)] {
+        let answer = terminal.fetch(nobodys, VERIFIER, CALLBACK).await;
+        assert_eq!(error(&answer), "invalid_grant");
+    }
+    for grant_type in ["", "password", "client_credentials", "refresh_token"] {
+        let answer = terminal
+            .post("/v1/login/token", &[("grant_type", grant_type)])
+            .await;
+        assert_eq!(error(&answer), "unsupported_grant_type");
+    }
+    assert_eq!(gate.kinds().await, [TokenKind::Web]);
+    gate.stop().await;
+}
+
+// G3, G1: what is wrong with the address is told on a page, and nothing is sent anywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_not_a_terminals_is_an_error_page() {
+    let gate = world().await;
+    let mut browser = logged_in(&gate).await;
+    for (name, value) in [
+        ("redirect_uri", "https://evil.example/callback"),
+        ("redirect_uri", "http://127.0.0.1:80@evil.example/callback"),
+        ("redirect_uri", "http://localhost:43210/callback"),
+        ("redirect_uri", "//127.0.0.1:43210/callback"),
+        ("redirect_uri", ""),
+        ("response_type", "token"),
+        ("response_type", ""),
+        ("client_id", "other"),
+        ("code_challenge_method", "plain"),
+        ("code_challenge_method", ""),
+        ("code_challenge", "short"),
+        ("code_challenge", ""),
+        ("state", ""),
+        ("state", "a b"),
+        ("client", "\u{202e}evil"),
+        ("client", &"x".repeat(101)),
+    ] {
+        let target = authorize(&[(name, value)]);
+        let page = browser.get(&target).await;
+        assert_eq!(page.status, 400, "{name}={value}");
+        assert!(page.headers.get("location").is_none());
+        let page = browser.post(&target, &[("answer", "yes")]).await;
+        assert_eq!(page.status, 400, "{name}={value}");
+        assert!(page.headers.get("location").is_none());
+    }
+    // H7: twice.
+    let twice = format!(
+        "{}&redirect_uri=http%3A%2F%2Fevil.example%2F",
+        authorize(&[])
+    );
+    assert_eq!(browser.get(&twice).await.status, 400);
+    // A form of another question.
+    let page = browser.get(&authorize(&[])).await;
+    let token = page.hidden(&authorize(&[]))[0].1.clone();
+    let other = authorize(&[("state", "another")]);
+    let fields = [("token", &*token), ("answer", "yes")];
+    assert_eq!(browser.post(&other, &fields).await.status, 403);
+    assert_eq!(gate.grants().await, 0);
+    gate.stop().await;
+}
+
+// CVE-2025-23387: nothing is told or taken away without what the terminal alone knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_guess_at_a_grant_tells_and_ends_nothing() {
+    let gate = world().await;
+    let terminal = Terminal::new(&gate);
+    let begun = terminal.begin("build-7").await;
+    let code = begun["device_code"].as_str().unwrap().to_owned();
+    let (locator, secret) = code.split_at(32);
+    let mut answers = Vec::new();
+    for guess in [
+        format!("{locator}{}", "A".repeat(43)),
+        format!("{}{secret}", "0".repeat(32)),
+        format!("{}{}", "0".repeat(32), "A".repeat(43)),
+    ] {
+        let answer = terminal.poll(&guess.into()).await;
+        answers.push((answer.status, answer.text()));
+    }
+    assert!(
+        answers.windows(2).all(|pair| pair[0] == pair[1]),
+        "{answers:?}"
+    );
+    for method in ["GET", "DELETE", "PUT"] {
+        for path in ["/v1/login/device", "/v1/login/token", "/v1/login/grants"] {
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header("host", "localhost");
+            let request = request.body(Full::default()).unwrap();
+            let answer = h1_from(THERE, &gate, request).await;
+            assert!(
+                [404, 405].contains(&answer.status.as_u16()),
+                "{method} {path}"
+            );
+        }
+    }
+    assert_eq!(
+        error(&terminal.poll(&begun["device_code"]).await),
+        "authorization_pending"
+    );
+    gate.stop().await;
+}
+
+// G4, G6: user codes are not guessed, by one person or from one source.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_user_codes_are_few() {
+    let gate = world().await;
+    let terminal = Terminal::new(&gate);
+    let begun = terminal.begin("build-7").await;
+    let right = format!("/device?user_code={}", begun["user_code"].as_str().unwrap());
+    let mut browser = logged_in(&gate).await;
+    let mut codes = Vec::new();
+    for _ in 0..12 {
+        assert!([200, 429].contains(&browser.get(&right).await.status.as_u16()));
+        codes.push(
+            browser
+                .get("/device?user_code=BBBBBBBB")
+                .await
+                .status
+                .as_u16(),
+        );
+    }
+    assert_eq!(codes[..10], [404; 10]);
+    assert_eq!(codes[10..], [429; 2]);
+    // Now not even the right one is looked at.
+    let page = browser.get(&right).await;
+    assert_eq!(page.status, 429);
+    assert!(page.header("retry-after").parse::<u32>().unwrap() <= 60);
+    assert!(
+        page.text.contains("Too many tries; try again in"),
+        "{}",
+        page.text
+    );
+    // Somebody else is not kept from it.
+    gate.person("john", PASSWORD).await;
+    let mut john = Browser::at(&gate, THERE);
+    john.log_in("john", PASSWORD, "/").await;
+    assert_eq!(john.get(&right).await.status, 200);
+    gate.stop().await;
+}
+
+// CVE-2024-58259: strangers who begin and begin.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_begins_so_many_logins_and_no_more() {
+    let gate = world().await;
+    let terminal = Terminal::new(&gate);
+    let mut codes = Vec::new();
+    for _ in 0..55 {
+        let answer = terminal.post("/v1/login/device", &[("client", "x")]).await;
+        codes.push(answer.status.as_u16());
+    }
+    assert_eq!(codes.iter().filter(|&&code| code == 200).count(), 50);
+    let answer = terminal.post("/v1/login/device", &[("client", "x")]).await;
+    assert_eq!(answer.status, 429);
+    assert!(answer.headers.contains_key("retry-after"));
+    let other = Terminal {
+        gate: &gate,
+        from: Ipv4Addr::LOCALHOST,
+    };
+    let answer = other.post("/v1/login/device", &[("client", "x")]).await;
+    assert_eq!(answer.status, 200);
+    for (fields, said) in [
+        (vec![("client", "<script>\u{7}")], "invalid_request"),
+        (vec![("client", &*"x".repeat(101))], "invalid_request"),
+        (
+            vec![("client", "x"), ("provider", "nowhere")],
+            "invalid_request",
+        ),
+        (vec![("client", "x"), ("client", "y")], "invalid_request"),
+    ] {
+        assert_eq!(error(&other.post("/v1/login/device", &fields).await), said);
+    }
+    let large = "x".repeat(100_000);
+    let answer = other.post("/v1/login/device", &[("client", &large)]).await;
+    assert_eq!(answer.status, 413);
+    gate.stop().await;
+}
+
+// A yes of somebody who was disabled, or has another password since, is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_counts_as_long_as_its_person_does() {
+    let gate = world().await;
+    let terminal = Terminal::new(&gate);
+    for change in ["password", "disabled", "another user"] {
+        gate.delete::<User>("jane").await;
+        gate.person("jane", PASSWORD).await;
+        let mut browser = logged_in(&gate).await;
+        let page = browser.get(&authorize(&[])).await;
+        let back = answer(&mut browser, &page, "yes").await;
+        let code = parameter(back.location(), "code").unwrap();
+        let mut stored = gate.get::<User>("jane").await;
+        match change {
+            "password" => stored.private.password_epoch += 1,
+            "disabled" => stored.object.spec.disabled = true,
+            _ => stored.object.metadata.uid = "another".to_owned(),
+        }
+        gate.put(stored.object, stored.private).await;
+        let answer = terminal.fetch(&code, VERIFIER, CALLBACK).await;
+        assert_eq!(error(&answer), "access_denied", "{change}");
+        // And the browser is logged out.
+        assert_eq!(browser.get("/sessions").await.status, 303, "{change}");
+    }
+    gate.stop().await;
+}
+
+// CVE-2024-52281: what a terminal calls its machine is text.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_terminal_calls_itself_is_text() {
+    let gate = world().await;
+    let terminal = Terminal::new(&gate);
+    let begun = terminal.begin("<img src=x onerror='a'>\"&").await;
+    let mut browser = logged_in(&gate).await;
+    let page = browser
+        .get(&format!(
+            "/device?user_code={}",
+            begun["user_code"].as_str().unwrap()
+        ))
+        .await;
+    let escaped = "<dd>&#60;img src=x onerror=&#39;a&#39;&#62;&#34;&#38;</dd>";
+    assert!(page.text.contains(escaped), "{}", page.text);
+    gate.stop().await;
+}
