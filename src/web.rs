@@ -23,6 +23,7 @@ mod form;
 mod next;
 mod page;
 mod password;
+mod redirect;
 mod route;
 mod sessions;
 mod visit;
@@ -95,6 +96,7 @@ impl Web {
             Route::Front => self.front(visit),
             Route::Login => self.choose(visit),
             Route::Provider(name) => self.ask(name, visit),
+            Route::Callback(name) => Box::pin(self.arrive(name, visit)).await,
             Route::Sessions => self.list(visit).await,
             Route::Device => self.device(visit),
             Route::Authorize => self.authorize(visit),
@@ -115,7 +117,9 @@ impl Web {
             Route::Sessions => self.end(visit, form).await,
             Route::Device => self.answer_device(visit, form).await,
             Route::Authorize => self.answer_authorize(visit, form).await,
-            Route::Front | Route::Login | Route::Asset(_) => Err(WebError::NoSuchPage),
+            Route::Front | Route::Login | Route::Callback(_) | Route::Asset(_) => {
+                Err(WebError::NoSuchPage)
+            }
         }
     }
 }

@@ -139,7 +139,7 @@ impl<'de> Deserialize<'de> for Zeroized {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Providers<'a> {
+struct Ways<'a> {
     providers: Vec<Provider<'a>>,
     /// How a terminal logs in by way of a browser. A gateway that says nothing has no pages.
     grants: [&'static str; 2],
@@ -273,7 +273,7 @@ impl Login {
             };
             of(&it.name, flow, it.config.display_name.as_str())
         });
-        answer::ok(&Providers {
+        answer::ok(&Ways {
             providers: std::iter::once(of(LOCAL, "password", "Local account"))
                 .chain(others)
                 .collect(),
@@ -364,6 +364,12 @@ impl Login {
                 }
             }
         }
+    }
+
+    /// Tells of a login that came to nothing before anybody was known.
+    pub fn note_failure(&self, error: &LoginError) {
+        self.logins.inc(end(error));
+        tracing::info!(%error, "login failed");
     }
 
     /// How long strangers are kept from trying this user's password; none: they are not.

@@ -15,6 +15,9 @@ pub(super) const FORM: &str = "__Host-palisade-form";
 /// Says at a login that its account's person was here before (`authn::Device`); opens nothing.
 pub(super) const KNOWN: &str = "__Host-palisade-known";
 
+/// A login at a provider that has begun, sealed: only where it was begun it can end.
+pub(super) const LOGIN: &str = "__Host-palisade-login";
+
 /// Sets a cookie; without an age it ends with the browser. `value` is visible ASCII without `;`.
 pub(super) fn set(name: &str, value: &str, age: Option<Duration>) -> Option<HeaderValue> {
     let age = age.map_or(String::new(), |age| format!("; Max-Age={}", age.as_secs()));

@@ -30,6 +30,15 @@ pub(super) struct Place {
     token: Option<String>,
 }
 
+impl Place {
+    pub(super) fn display_name(&self) -> &str {
+        &self.display_name
+    }
+}
+
+const BY_PASSWORD: &str = "With user name and password";
+const BY_BROWSER: &str = "You are sent there, and back when it knows you";
+
 #[derive(Template)]
 #[template(path = "login.html")]
 struct Choose<'a> {
@@ -58,11 +67,20 @@ impl Web {
     /// `/login`: where is your account?
     pub(super) fn choose(&self, visit: &mut Visit<'_>) -> Result<Response<Body>, WebError> {
         let next = Next::or_front(visit.parameter("next").as_deref());
-        let providers = self.places();
+        let providers = self.places(visit);
         if let [only] = providers.as_slice() {
             let to = see_other(&format!("/login/{}?{}", only.name, next.query()));
             return Ok(visit.answer(to));
         }
+        self.choices(visit, providers, &next)
+    }
+
+    fn choices(
+        &self,
+        visit: &mut Visit<'_>,
+        providers: Vec<Place>,
+        next: &Next,
+    ) -> Result<Response<Body>, WebError> {
         let page = Choose {
             frame: self.frame(visit),
             purpose: next.purpose(),
@@ -74,14 +92,17 @@ impl Web {
         Ok(visit.answer(page))
     }
 
-    /// `/login/<provider>`: the form for name and password.
+    /// `/login/<provider>`: the form for name and password, or the way to the provider.
     pub(super) fn ask(
         &self,
         name: &str,
         visit: &mut Visit<'_>,
     ) -> Result<Response<Body>, WebError> {
-        let place = self.place(name).ok_or(WebError::NoSuchPage)?;
+        let place = self.place(name, visit).ok_or(WebError::NoSuchPage)?;
         let next = Next::or_front(visit.parameter("next").as_deref());
+        if place.token.is_some() {
+            return self.choices(visit, vec![place], &next);
+        }
         let page = self.password_page(place, visit, &next, ("", None));
         let page = render(StatusCode::OK, &page)?;
         Ok(visit.answer(page))
@@ -94,7 +115,15 @@ impl Web {
         visit: &mut Visit<'_>,
         form: &Form,
     ) -> Result<Response<Body>, WebError> {
-        let place = self.place(name).ok_or(WebError::NoSuchPage)?;
+        let place = self.place(name, visit).ok_or(WebError::NoSuchPage)?;
+        if let Some(provider) = self
+            .login
+            .providers
+            .get(name)
+            .filter(|it| it.is_by_browser())
+        {
+            return Box::pin(self.leave(&provider, &place, visit, form)).await;
+        }
         // Whoever was logged in here has nothing to do with it.
         visit.seen.who = None;
         visit.check_login(form, &action(name))?;
@@ -179,36 +208,45 @@ impl Web {
             query: next.query(),
             username,
             error,
-            others: self.places().len() > 1,
+            others: self.places(visit).len() > 1,
         }
     }
 
     /// Where people log in.
-    pub(super) fn places(&self) -> Vec<Place> {
-        let of = |name: &str, display_name: &str| Place {
-            name: name.to_owned(),
-            display_name: match display_name {
-                "" => name.to_owned(),
-                shown => shown.to_owned(),
-            },
-            about: "With user name and password",
+    fn places(&self, visit: &Visit<'_>) -> Vec<Place> {
+        let local = Place {
+            name: LOCAL.to_owned(),
+            display_name: "Local account".to_owned(),
+            about: BY_PASSWORD,
             token: None,
         };
         let all = self.login.providers.all();
-        let others = all.values();
-        let others = others.map(|it| of(&it.name, &it.config.display_name));
-        std::iter::once(of(LOCAL, "Local account"))
-            .chain(others)
-            .collect()
+        let others = all.values().map(|it| Place {
+            name: it.name.to_string(),
+            display_name: match &*it.config.display_name {
+                "" => it.name.to_string(),
+                shown => shown.to_owned(),
+            },
+            about: if it.is_by_browser() {
+                BY_BROWSER
+            } else {
+                BY_PASSWORD
+            },
+            token: it
+                .is_by_browser()
+                .then(|| visit.login_token(&action(&it.name))),
+        });
+        std::iter::once(local).chain(others).collect()
     }
 
-    pub(super) fn place(&self, name: &str) -> Option<Place> {
-        self.places().into_iter().find(|place| place.name == name)
+    fn place(&self, name: &str, visit: &Visit<'_>) -> Option<Place> {
+        let mut places = self.places(visit).into_iter();
+        places.find(|place| place.name == name)
     }
 }
 
 /// Where the form of a provider goes.
-fn action(provider: &str) -> String {
+pub(super) fn action(provider: &str) -> String {
     format!("/login/{provider}")
 }
 

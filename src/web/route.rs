@@ -12,6 +12,8 @@ pub(super) enum Route<'p> {
     Login,
     /// `/login/<provider>`
     Provider(&'p str),
+    /// `/login/<provider>/callback`
+    Callback(&'p str),
     /// `/logout`
     Logout,
     /// `/sessions`
@@ -32,10 +34,10 @@ impl<'p> Route<'p> {
         }
         if let Some(rest) = path.strip_prefix("/login/") {
             let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-            return match rest {
-                "" => None,
-                name if name.bytes().all(plain) => Some(Self::Provider(name)),
-                _ => None,
+            let is_name = |name: &str| !name.is_empty() && name.bytes().all(plain);
+            return match rest.strip_suffix("/callback") {
+                Some(name) => is_name(name).then_some(Self::Callback(name)),
+                None => is_name(rest).then_some(Self::Provider(rest)),
             };
         }
         match path {
@@ -54,6 +56,7 @@ impl<'p> Route<'p> {
     pub(super) fn takes(self, method: &Method) -> Result<(), WebError> {
         let reads = matches!(*method, Method::GET | Method::HEAD);
         let (good, allowed) = match self {
+            Self::Callback(_) => (*method == Method::GET, "GET"),
             Self::Front | Self::Login | Self::Asset(_) => (reads, "GET, HEAD"),
             Self::Logout => (*method == Method::POST, "POST"),
             Self::Provider(_) | Self::Sessions | Self::Device | Self::Authorize => {

@@ -190,11 +190,10 @@ impl LoginError {
             Self::Rule(_) | Self::Machine | Self::Foreign => {
                 failure(422, Reason::Invalid, &self.to_string())
             }
-            Self::NoUser => failure(404, Reason::NotFound, &self.to_string()),
+            Self::NoUser | Self::UserCode => failure(404, Reason::NotFound, &self.to_string()),
             Self::Conflict => failure(409, Reason::Conflict, &self.to_string()),
             Self::Throttled(throttled) => too_many(throttled.wait),
             Self::TooManyCodes(wait) => too_often("Too many tries", *wait, ""),
-            Self::UserCode => failure(404, Reason::NotFound, &self.to_string()),
             Self::TooManyGrants => failure(
                 503,
                 Reason::ServiceUnavailable,

@@ -57,9 +57,7 @@ impl Login {
         if !is_known {
             return Ok(refused(Refusal::InvalidRequest("no such provider")));
         }
-        let source = self.tells_sources_apart().then(|| Source::of(peer));
-        let admitted = source.map(|it| self.grants.begin.admit(&it, Instant::now()));
-        let _charged = admitted.transpose().map_err(LoginError::TooManyCodes)?;
+        self.admit_begin(peer)?;
         let begun = Box::pin(self.begin_device(client, peer)).await?;
         let page = format!("{}/device", self.external_url.get().as_str());
         let mut query = vec![("user_code", &*begun.user_code)];
@@ -75,6 +73,14 @@ impl Login {
             interval: INTERVAL.as_secs(),
         };
         Ok(no_store(answer::ok(&answer)))
+    }
+
+    /// Charges the begin of a login that somebody else is to agree to: a person, or a provider.
+    pub fn admit_begin(&self, peer: IpAddr) -> Result<(), LoginError> {
+        let source = self.tells_sources_apart().then(|| Source::of(peer));
+        let admitted = source.map(|it| self.grants.begin.admit(&it, Instant::now()));
+        let _charged = admitted.transpose().map_err(LoginError::TooManyCodes)?;
+        Ok(())
     }
 
     /// `POST /v1/login/token`
