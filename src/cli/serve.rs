@@ -206,6 +206,8 @@ fn welcome(dev: &Dev, admin_address: SocketAddr, admin: &str) -> String {
         "\
 Palisade for development at {url}
 
+The same address is a page for browsers; {ca} is its authority.
+
 {admin}
 Log in, in another terminal:
 
@@ -216,6 +218,7 @@ Log in, in another terminal:
 After adding clusters: {program} kubeconfig --output {kubeconfig}
 State is in {folder}, health and metrics at http://{admin_address}. Ctrl-C ends it.
 ",
+        ca = quoted(&dev.ca_file),
         sum = dev.ca_sum,
         kubeconfig = quoted(&dev.kubeconfig),
         folder = dev.config_file.parent().unwrap_or(Path::new(".")).display(),

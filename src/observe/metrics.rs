@@ -53,7 +53,7 @@ pub struct Metrics {
     pub authentications: Table<Authentication>,
     /// What the policy said.
     pub authorizations: Table<Authorization>,
-    /// How logins with a password ended.
+    /// How logins ended.
     pub logins: Arc<Table<LoginEnd>>,
     /// What came of reading accounts again at their providers.
     pub refreshes: Arc<Table<RefreshEnd>>,

@@ -36,4 +36,5 @@ mod testkit;
 mod tls;
 mod web;
 mod web_grants;
+mod web_redirect;
 mod wire;

@@ -212,7 +212,7 @@ pub enum RefreshEnd {
     Failed,
 }
 
-/// How a login with a password ended.
+/// How a login ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum LoginEnd {

@@ -98,8 +98,9 @@ pub static AUTHORIZATIONS: Metric = counter(
 pub static LOGINS: Metric = counter(
     "palisade_logins_total",
     &[label("result", words::<l::LoginEnd>)],
-    "Logins with a password, by how they ended",
-    "`refused` is 401: many of them are people who mistype, or somebody who tries passwords. The three `throttled_…` \
+    "Logins, by how they ended",
+    "With a password, at a provider with a browser, and of terminals for which somebody said yes on a page. `refused` is 401, on \
+     a page 403: many of them are people who mistype, or somebody who tries passwords. The three `throttled_…` \
      and `busy` are 429 (docs/login.md): `throttled_account` for one account from everywhere, `throttled_source` \
      from one address; if the address is a balancer's, set `login.source_tries` to 0.",
 );

@@ -1,0 +1,359 @@
+//! Logins at providers to which the browser is sent, and what is done to them on the way back.
+
+use crate::{
+    testkit::{
+        browser::{Browser, Page, encoded},
+        gate::Gate,
+        github::{Github, Person},
+        issuer::Issuer,
+        site::Said,
+    },
+    web::{PASSWORD, SESSION},
+};
+use palisade::{
+    api::login::grants::PREFIX,
+    objects::{Kind as _, Token, User},
+};
+use serde_json::json;
+use url::Url;
+
+const LOGIN: &str = "__Host-palisade-login";
+
+struct World {
+    gate: Gate,
+    issuer: Issuer,
+    github: Github,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    /// An issuer `sso` and a GitHub `hub`, with a person at each.
+    async fn new() -> Self {
+        let (issuer, github) = (Issuer::start().await, Github::start().await);
+        issuer.person(
+            "subject-1",
+            &json!({"preferred_username": "ann", "name": "Ann <b>"}),
+        );
+        github.person(
+            7,
+            Person {
+                login: "octo".to_owned(),
+                ..Person::default()
+            },
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let sso = issuer.provider("sso", folder.path(), "");
+        let hub = github.provider("hub", folder.path(), "{mode: danger_anyone}", "");
+        let gate = Gate::start_configured(&format!("providers:\n{sso}{hub}")).await;
+        Self {
+            gate,
+            issuer,
+            github,
+            _folder: folder,
+        }
+    }
+
+    /// The browser is sent to a provider; where.
+    async fn leave(&self, browser: &mut Browser<'_>, provider: &str, next: &str) -> String {
+        let page = browser
+            .get(&format!("/login/{provider}?{}", encoded(&[("next", next)])))
+            .await;
+        let page = browser
+            .submit(&page, &format!("/login/{provider}"), &[])
+            .await;
+        assert_eq!(page.status, 200, "{}", page.text);
+        let url = page.text.split("content=\"0; url=").nth(1).unwrap();
+        url.split('"').next().unwrap().replace("&#38;", "&")
+    }
+
+    /// The issuer knows whoever comes; where it sends them back to.
+    async fn back_from_sso(&self, url: &str) -> String {
+        let back = self.issuer.site.visit(url).await;
+        let there = "https://localhost/login/sso/callback?";
+        assert!(back.as_str().starts_with(there), "{back}");
+        target(&back)
+    }
+
+    async fn back_from_hub(&self, url: &str) -> String {
+        target(&self.github.site.visit(url).await)
+    }
+
+    async fn sessions(&self) -> usize {
+        let all = self.gate.store.list(&Token::prefix(), 100, None).await;
+        all.unwrap().items.len()
+    }
+}
+
+fn target(url: &Url) -> String {
+    format!("{}?{}", url.path(), url.query().unwrap())
+}
+
+/// With another value of a parameter, or without it.
+fn with(target: &str, name: &str, value: Option<&str>) -> String {
+    let (path, query) = target.split_once('?').unwrap();
+    let pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
+    let mut pairs: Vec<(String, String)> = pairs.filter(|(found, _)| found != name).collect();
+    pairs.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(a, b)| (&**a, &**b)).collect();
+    format!("{path}?{}", encoded(&pairs))
+}
+
+#[track_caller]
+fn refused(page: &Page, code: u16, said: &str) {
+    assert_eq!(page.status, code, "{}", page.text);
+    assert!(page.text.contains(said), "{said}: {}", page.text);
+    assert!(page.text.contains("Request <code>"), "{}", page.text);
+    assert!(page.headers.get("location").is_none());
+}
+
+const ANEW: &str = "This login was not begun in this browser, was used already or took too long";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_is_sent_to_its_provider_and_comes_back_logged_in() {
+    let world = World::new().await;
+    let mut browser = Browser::new(&world.gate);
+    let page = browser.get("/login?next=%2Fdevice").await;
+    for place in ["Local account", "sso", "hub"] {
+        assert!(
+            page.text.contains(&format!("<strong>{place}</strong>")),
+            "{}",
+            page.text
+        );
+    }
+    let url = world
+        .leave(&mut browser, "sso", "/device?user_code=BCDF-GHJK")
+        .await;
+    let back = world.back_from_sso(&url).await;
+    assert!(browser.jar.contains_key(LOGIN));
+    let page = browser.get(&back).await;
+    assert_eq!(page.location(), "/device?user_code=BCDF-GHJK");
+    assert!(!browser.jar.contains_key(LOGIN), "it is over");
+    let page = browser.get("/sessions").await;
+    assert!(
+        page.text.contains("Logged in as <strong>sso:ann</strong>"),
+        "{}",
+        page.text
+    );
+    // The other one, in the same browser: the session before is over.
+    let url = world.leave(&mut browser, "hub", "/").await;
+    let back = world.back_from_hub(&url).await;
+    assert_eq!(browser.get(&back).await.location(), "/");
+    let page = browser.get("/sessions").await;
+    assert!(
+        page.text.contains("Logged in as <strong>hub:octo</strong>"),
+        "{}",
+        page.text
+    );
+    assert_eq!(world.sessions().await, 1);
+    let events = world.gate.events(8).await;
+    let deeds = events.iter().filter_map(|event| {
+        let deed = event["annotations"]["palisade.dev/event"].as_str()?;
+        Some((deed, event["user"]["username"].as_str()?))
+    });
+    let deeds: Vec<_> = deeds.collect();
+    assert_eq!(deeds, [("login", "sso:ann"), ("login", "hub:octo")]);
+    world.gate.stop().await;
+}
+
+// G1: the state is bound to the browser, is checked before anything, and counts once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_ends_where_it_was_begun_and_once() {
+    let world = World::new().await;
+    let mut browser = Browser::new(&world.gate);
+    let url = world.leave(&mut browser, "sso", "/").await;
+    let back = world.back_from_sso(&url).await;
+    // In a browser where nothing was begun, or something else: the attacker's own login is nobody else's.
+    let mut victim = Browser::new(&world.gate);
+    refused(&victim.get(&back).await, 400, ANEW);
+    world.leave(&mut victim, "sso", "/").await;
+    refused(&victim.get(&back).await, 400, ANEW);
+    assert!(!victim.jar.contains_key(SESSION));
+    // Without a state, or with another one; the login itself is not used up by that.
+    for state in [None, Some("x"), Some("")] {
+        refused(&browser.get(&with(&back, "state", state)).await, 400, ANEW);
+    }
+    let twice = format!("{back}&state=x");
+    assert_eq!(browser.get(&twice).await.status, 400);
+    let kept = browser.jar[LOGIN].clone();
+    assert_eq!(browser.get(&back).await.location(), "/");
+    // CVE-2026-44946: again, with all that there was.
+    browser.jar.insert(LOGIN.to_owned(), kept.clone());
+    refused(&browser.get(&back).await, 400, ANEW);
+    // Also on a replica that has heard nothing of it: the store knows.
+    assert_eq!(
+        world
+            .gate
+            .store
+            .list(PREFIX, 9, None)
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
+    // CVE-2025-23389: a cookie that was changed is none.
+    let url = world.leave(&mut browser, "sso", "/").await;
+    let back = world.back_from_sso(&url).await;
+    let good = browser.jar[LOGIN].clone();
+    let mut bytes = good.clone().into_bytes();
+    *bytes.last_mut().unwrap() ^= 1;
+    for bad in [
+        String::from_utf8(bytes).unwrap(),
+        kept,
+        "x".to_owned(),
+        format!("{good}x"),
+    ] {
+        browser.jar.insert(LOGIN.to_owned(), bad);
+        refused(&browser.get(&back).await, 400, ANEW);
+    }
+    world.gate.stop().await;
+}
+
+// G1: a login that was begun at one provider does not end at another.
+#[tokio::test(flavor = "multi_thread")]
+async fn providers_are_not_mixed_up() {
+    let world = World::new().await;
+    let mut browser = Browser::new(&world.gate);
+    let url = world.leave(&mut browser, "sso", "/").await;
+    let back = world.back_from_sso(&url).await;
+    let other = back.replace("/login/sso/", "/login/hub/");
+    refused(&browser.get(&other).await, 400, ANEW);
+    for nowhere in ["local", "nobody"] {
+        let other = back.replace("/login/sso/", &format!("/login/{nowhere}/"));
+        assert_eq!(browser.get(&other).await.status, 404);
+    }
+    // RFC 9207: somebody else answers.
+    let url = world.leave(&mut browser, "sso", "/").await;
+    let back = world.back_from_sso(&url).await;
+    let page = browser
+        .get(&with(&back, "iss", Some("https://evil.example")))
+        .await;
+    assert!(page.status.is_client_error(), "{}", page.text);
+    assert!(!browser.jar.contains_key(SESSION));
+    assert!(
+        world
+            .github
+            .site
+            .asked("/login/oauth/access_token")
+            .is_empty()
+    );
+    world.gate.stop().await;
+}
+
+// G3: the way back is kept sealed, and is one of the gateway's own pages in any case. The provider sends back to the
+// configured address, whatever a stranger's `Host` says.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_back_is_an_own_page() {
+    let world = World::new().await;
+    for bad in [
+        "//evil.example",
+        "/\\evil.example",
+        "https:evil.example",
+        "https://a@evil.example",
+    ] {
+        let mut browser = Browser::new(&world.gate);
+        browser
+            .headers
+            .push(("x-forwarded-host", "evil.example".to_owned()));
+        let url = world.leave(&mut browser, "sso", bad).await;
+        assert!(!url.contains("evil"), "{url}");
+        let back = world.back_from_sso(&url).await;
+        let back = format!("{back}&{}", encoded(&[("next", bad)]));
+        assert_eq!(browser.get(&back).await.location(), "/", "{bad}");
+    }
+    // The longest way back that there is, in a cookie that browsers keep.
+    let mut browser = Browser::new(&world.gate);
+    let long = format!("/device?{}", "\"".repeat(2000));
+    let url = world.leave(&mut browser, "sso", &long).await;
+    assert!(browser.jar[LOGIN].len() < 4000);
+    let back = world.back_from_sso(&url).await;
+    assert_eq!(browser.get(&back).await.location(), "/");
+    world.gate.stop().await;
+}
+
+// What went wrong is told in words that say nothing of anybody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_provider_refuses_is_told_on_a_page() {
+    let world = World::new().await;
+    let mut browser = Browser::new(&world.gate);
+    let url = world.leave(&mut browser, "sso", "/").await;
+    let back = world.back_from_sso(&url).await;
+    let denied = with(&back, "code", None);
+    let denied = format!(
+        "{denied}&error=access_denied&error_description=%3Cscript%3Ealert(1)%3C%2Fscript%3E"
+    );
+    let page = browser.get(&denied).await;
+    refused(&page, 403, "The provider did not let you in");
+    assert!(!page.text.contains("script"), "{}", page.text);
+    // A yes of another account's, at the same provider: no local user is taken over by its name (CVE-2025-23389).
+    world.gate.person("sso:ann", PASSWORD).await;
+    let url = world.leave(&mut browser, "sso", "/").await;
+    let back = world.back_from_sso(&url).await;
+    refused(
+        &browser.get(&back).await,
+        403,
+        "belongs to another user here",
+    );
+    assert!(
+        world
+            .gate
+            .get::<User>("sso:ann")
+            .await
+            .object
+            .spec
+            .principals
+            .is_empty()
+    );
+    // An answer without sense.
+    world.issuer.instead(|asked| {
+        asked
+            .path
+            .ends_with("token")
+            .then(|| Said::html("<b>no</b>"))
+    });
+    let url = world.leave(&mut browser, "sso", "/").await;
+    let back = world.back_from_sso(&url).await;
+    let page = browser.get(&back).await;
+    refused(&page, 503, "try again");
+    assert!(!page.text.contains("<b>"), "{}", page.text);
+    assert!(!browser.jar.contains_key(SESSION));
+    assert_eq!(world.sessions().await, 0);
+    let metrics = world.gate.metrics().await;
+    assert!(
+        metrics.contains("palisade_logins_total{result=\"unavailable\"} 1"),
+        "{metrics}"
+    );
+    world.gate.stop().await;
+}
+
+// G7: another site does not begin a login either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_begun_by_the_gateways_own_page() {
+    let world = World::new().await;
+    let mut browser = Browser::new(&world.gate);
+    let page = browser.get("/login").await;
+    assert_eq!(browser.post("/login/sso", &[]).await.status, 403);
+    let other = page.hidden("/login/hub")[0].1.clone();
+    assert_eq!(
+        browser
+            .post("/login/sso", &[("token", &other)])
+            .await
+            .status,
+        403
+    );
+    assert!(!browser.jar.contains_key(LOGIN));
+    // A password for it is not looked at.
+    let token = page.hidden("/login/sso")[0].1.clone();
+    let fields = [("token", &*token), ("username", "ann"), ("password", "x")];
+    assert_eq!(browser.post("/login/sso", &fields).await.status, 200);
+    let mut last = 0;
+    for _ in 0..55 {
+        last = browser
+            .post("/login/sso", &[("token", &token)])
+            .await
+            .status
+            .as_u16();
+    }
+    assert_eq!(last, 429, "so many and no more");
+    world.gate.stop().await;
+}
