@@ -74,12 +74,14 @@ impl Web {
         if let Route::Asset(name) = route {
             return assets::answer(name, &head.headers);
         }
-        let mut visit = Visit::begin(self, peer, &head, seen)?;
         if head.method == Method::POST {
             form::check_origin(&head.headers, &self.external_url.get())?;
             let form = form::read(&head.headers, body).await?;
+            // After the form, which may come slowly: who was shown out meanwhile does nothing more.
+            let mut visit = Visit::begin(self, peer, &head, seen)?;
             return Box::pin(self.take(route, &mut visit, &form)).await;
         }
+        let mut visit = Visit::begin(self, peer, &head, seen)?;
         if let Some(identity) = &visit.identity {
             self.login.touch(identity, visit.now).await;
         }

@@ -92,7 +92,7 @@ impl Web {
     /// The question.
     pub(super) fn authorize(&self, visit: &mut Visit<'_>) -> Result<Response<Body>, WebError> {
         let wanted = Wanted::read(visit.head.uri.query().unwrap_or_default())?;
-        let identity = match visit.identified_at(&wanted.provider) {
+        let identity = match visit.identified_at(self.known(&wanted.provider)) {
             Ok(identity) => identity.clone(),
             Err(login) => return Ok(visit.answer(*login)),
         };
@@ -121,7 +121,7 @@ impl Web {
         form: &Form,
     ) -> Result<Response<Body>, WebError> {
         let wanted = Wanted::read(visit.head.uri.query().unwrap_or_default())?;
-        let identity = match visit.identified_at(&wanted.provider) {
+        let identity = match visit.identified_at(self.known(&wanted.provider)) {
             Ok(identity) => identity.clone(),
             Err(login) => return Ok(visit.answer(*login)),
         };
@@ -139,7 +139,7 @@ impl Web {
             wanted.answer("error", "access_denied")
         };
         let from = visit.peer;
-        tracing::info!(user, client, %from, yes, "answer to a terminal that asked for a login");
+        tracing::info!(user, %from, yes, "answer to a terminal that asked for a login");
         Ok(visit.answer(see_other(&to)))
     }
 }

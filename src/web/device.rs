@@ -48,7 +48,7 @@ impl Web {
     /// The field for the code, or the question.
     pub(super) fn device(&self, visit: &mut Visit<'_>) -> Result<Response<Body>, WebError> {
         let provider = visit.parameter("provider").unwrap_or_default();
-        let identity = match visit.identified_at(&provider) {
+        let identity = match visit.identified_at(self.known(&provider)) {
             Ok(identity) => identity.clone(),
             Err(login) => return Ok(visit.answer(*login)),
         };
@@ -87,6 +87,7 @@ impl Web {
         else {
             return self.type_code(visit, user_code, Some(&unknown()));
         };
+        // What it calls itself is not logged: strangers choose it.
         let (client, from) = (&*asked.client, asked.from);
         let yes = form.get("answer") == "yes";
         let answered = if yes {
@@ -100,7 +101,7 @@ impl Web {
             return self.type_code(visit, user_code, Some(&unknown()));
         }
         let user = identity.handle();
-        tracing::info!(user, client, %from, yes, "answer to a terminal that asked for a login");
+        tracing::info!(user, %from, yes, "answer to a terminal that asked for a login");
         let frame = self.frame(visit);
         let page = if yes {
             let text = format!(

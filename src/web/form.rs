@@ -130,6 +130,30 @@ mod tests {
         }
     }
 
+    // CVE-2024-58259: a form that does not end.
+    #[tokio::test(start_paused = true)]
+    async fn a_form_that_does_not_come_is_given_up() {
+        struct Never;
+        impl http_body::Body for Never {
+            type Data = Bytes;
+            type Error = std::io::Error;
+            fn poll_frame(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+                std::task::Poll::Pending
+            }
+        }
+        let mime = (
+            header::CONTENT_TYPE,
+            crate::request::form::MIME.parse().unwrap(),
+        );
+        let began = tokio::time::Instant::now();
+        let error = read(&HeaderMap::from_iter([mime]), Never).await.err();
+        assert!(matches!(error, Some(WebError::Timeout)), "{error:?}");
+        assert_eq!(began.elapsed().as_secs(), FORM_TIME.as_secs());
+    }
+
     #[test]
     fn a_token_is_good_for_one_browser_and_one_form() {
         let form = |token: &str| Form::parse(format!("token={token}").as_bytes()).unwrap();

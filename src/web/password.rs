@@ -239,6 +239,15 @@ impl Web {
         std::iter::once(local).chain(others).collect()
     }
 
+    /// The name, if there is such a provider; else nothing, which lets people choose.
+    pub(super) fn known<'n>(&self, name: &'n str) -> &'n str {
+        match name {
+            LOCAL => name,
+            other if self.login.providers.get(other).is_some() => name,
+            _ => "",
+        }
+    }
+
     fn place(&self, name: &str, visit: &Visit<'_>) -> Option<Place> {
         let mut places = self.places(visit).into_iter();
         places.find(|place| place.name == name)

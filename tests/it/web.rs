@@ -103,12 +103,8 @@ async fn a_person_logs_in_sees_the_session_and_logs_out() {
     browser.jar.insert(SESSION.to_owned(), kept);
     let page = browser.get("/sessions").await;
     assert_eq!(page.location(), "/login?next=%2Fsessions");
-    let events = gate.events(7).await;
-    let deeds = events.iter().filter_map(|event| {
-        let deed = event["annotations"]["palisade.dev/event"].as_str()?;
-        Some((deed, event["user"]["username"].as_str()?))
-    });
-    let deeds: Vec<_> = deeds.collect();
+    let deeds = gate.deeds(2).await;
+    let deeds: Vec<_> = deeds.iter().map(|(deed, who)| (&**deed, &**who)).collect();
     assert_eq!(deeds, [("login", "jane"), ("logout", "jane")]);
     gate.stop().await;
 }

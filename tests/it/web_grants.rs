@@ -204,12 +204,8 @@ async fn a_terminal_without_a_browser_is_logged_in_by_a_code() {
     );
     assert_eq!(browser.get(target).await.status, 404);
     assert_eq!(gate.grants().await, 1, "the other one's");
-    let events = gate.events(8).await;
-    let deeds = events.iter().filter_map(|event| {
-        let deed = event["annotations"]["palisade.dev/event"].as_str()?;
-        Some((deed, event["user"]["username"].as_str()?))
-    });
-    let deeds: Vec<_> = deeds.collect();
+    let deeds = gate.deeds(3).await;
+    let deeds: Vec<_> = deeds.iter().map(|(deed, who)| (&**deed, &**who)).collect();
     let wanted = [
         ("login", "jane"),
         ("terminal-login-allowed", "jane"),
@@ -557,5 +553,81 @@ async fn what_a_terminal_calls_itself_is_text() {
         .await;
     let escaped = "<dd>&#60;img src=x onerror=&#39;a&#39;&#62;&#34;&#38;</dd>";
     assert!(page.text.contains(escaped), "{}", page.text);
+    gate.stop().await;
+}
+
+// G1, CVE-2026-44946: of many who bring the same code at the same moment one gets a session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_is_brought_twice_at_once_counts_once() {
+    let gate = world().await;
+    let terminal = Terminal::new(&gate);
+    let mut browser = logged_in(&gate).await;
+    for _ in 0..5 {
+        let page = browser.get(&authorize(&[])).await;
+        let back = answer(&mut browser, &page, "yes").await;
+        let code = parameter(back.location(), "code").unwrap();
+        let fetch = || terminal.fetch(&code, VERIFIER, CALLBACK);
+        let (one, two, three) = tokio::join!(fetch(), fetch(), fetch());
+        let mut codes = [one, two, three].map(|answer| answer.status.as_u16());
+        codes.sort_unstable();
+        assert_eq!(codes, [201, 400, 400]);
+    }
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_replica_takes_part_in_one_login() {
+    let one = world().await;
+    let two = one.replica("").await;
+    // Asked here, answered there, fetched here.
+    let terminal = Terminal::new(&one);
+    let begun = terminal.begin("build-7").await;
+    let mut browser = logged_in(&two).await;
+    let code = begun["user_code"].as_str().unwrap();
+    let page = browser.get(&format!("/device?user_code={code}")).await;
+    assert!(page.text.contains("<dd>build-7</dd>"), "{}", page.text);
+    // The page of one replica is answered at the other: same cookies, same form.
+    let mut there = Browser::new(&one);
+    there.jar = browser.jar.clone();
+    let done = answer(&mut there, &page, "yes").await;
+    assert_eq!(done.status, 200, "{}", done.text);
+    let elsewhere = Terminal::new(&two);
+    let session = elsewhere.poll(&begun["device_code"]).await;
+    Terminal::is_janes(&session);
+    assert_eq!(
+        error(&terminal.poll(&begun["device_code"]).await),
+        "expired_token"
+    );
+    // A code is fetched at the replica that did not give it, at once.
+    for _ in 0..5 {
+        let page = browser.get(&authorize(&[])).await;
+        let back = answer(&mut browser, &page, "yes").await;
+        let code = parameter(back.location(), "code").unwrap();
+        Terminal::is_janes(&terminal.fetch(&code, VERIFIER, CALLBACK).await);
+        assert_eq!(
+            error(&elsewhere.fetch(&code, VERIFIER, CALLBACK).await),
+            "invalid_grant"
+        );
+    }
+    two.stop().await;
+    one.stop().await;
+}
+
+// A way to a provider that is not there leads to the choice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminals_wish_for_a_provider_is_heard() {
+    let gate = world().await;
+    let mut browser = Browser::new(&gate);
+    for (wish, page) in [
+        ("local", "/login/local?"),
+        ("nowhere", "/login?"),
+        ("a/../b", "/login?"),
+    ] {
+        let target = authorize(&[("provider", wish)]);
+        assert!(
+            browser.get(&target).await.location().starts_with(page),
+            "{wish}"
+        );
+    }
     gate.stop().await;
 }

@@ -21,6 +21,8 @@ const LOGIN: &str = "__Host-palisade-login";
 
 struct World {
     gate: Gate,
+    /// Of its configuration.
+    lines: String,
     issuer: Issuer,
     github: Github,
     _folder: tempfile::TempDir,
@@ -44,9 +46,11 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let sso = issuer.provider("sso", folder.path(), "");
         let hub = github.provider("hub", folder.path(), "{mode: danger_anyone}", "");
-        let gate = Gate::start_configured(&format!("providers:\n{sso}{hub}")).await;
+        let lines = format!("providers:\n{sso}{hub}");
+        let gate = Gate::start_configured(&lines).await;
         Self {
             gate,
+            lines,
             issuer,
             github,
             _folder: folder,
@@ -145,12 +149,8 @@ async fn a_browser_is_sent_to_its_provider_and_comes_back_logged_in() {
         page.text
     );
     assert_eq!(world.sessions().await, 1);
-    let events = world.gate.events(8).await;
-    let deeds = events.iter().filter_map(|event| {
-        let deed = event["annotations"]["palisade.dev/event"].as_str()?;
-        Some((deed, event["user"]["username"].as_str()?))
-    });
-    let deeds: Vec<_> = deeds.collect();
+    let deeds = world.gate.deeds(2).await;
+    let deeds: Vec<_> = deeds.iter().map(|(deed, who)| (&**deed, &**who)).collect();
     assert_eq!(deeds, [("login", "sso:ann"), ("login", "hub:octo")]);
     world.gate.stop().await;
 }
@@ -355,5 +355,27 @@ async fn a_login_is_begun_by_the_gateways_own_page() {
             .as_u16();
     }
     assert_eq!(last, 429, "so many and no more");
+    world.gate.stop().await;
+}
+
+// CVE-2026-44946: what was used at one replica is used at the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_counts_once_on_all_replicas() {
+    let world = World::new().await;
+    let other = world.gate.replica(&world.lines).await;
+    let mut here = Browser::new(&world.gate);
+    let url = world.leave(&mut here, "sso", "/").await;
+    let back = world.back_from_sso(&url).await;
+    let mut there = Browser::new(&other);
+    there.jar = here.jar.clone();
+    assert_eq!(here.get(&back).await.location(), "/");
+    refused(&there.get(&back).await, 400, ANEW);
+    // Begun at one, ended at the other.
+    let url = world.leave(&mut here, "sso", "/sessions").await;
+    let back = world.back_from_sso(&url).await;
+    there.jar = here.jar.clone();
+    assert_eq!(there.get(&back).await.location(), "/sessions");
+    refused(&here.get(&back).await, 400, ANEW);
+    other.stop().await;
     world.gate.stop().await;
 }

@@ -64,11 +64,25 @@ impl Gate {
 
     /// With so many writes a second to each cluster.
     pub(crate) async fn start_paced(lines: &str, writes: u32) -> Self {
-        canary::watch_log();
         let folder = tempfile::tempdir().unwrap();
-        let (cert, key, ca_pem) = certificate(folder.path());
-        let store = Store::memory();
         let keyring = Arc::new(Keyring::generate(&folder.path().join("keys")).unwrap());
+        Self::start_in(folder, (lines, writes), (Store::memory(), keyring)).await
+    }
+
+    /// Another replica, with the same store and keys, and further lines of configuration.
+    pub(crate) async fn replica(&self, lines: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let state = (self.store.clone(), Arc::clone(&self.keyring));
+        Self::start_in(folder, (lines, 20), state).await
+    }
+
+    async fn start_in(
+        folder: tempfile::TempDir,
+        (lines, writes): (&str, u32),
+        (store, keyring): (Store, Arc<Keyring>),
+    ) -> Self {
+        canary::watch_log();
+        let (cert, key, ca_pem) = certificate(folder.path());
         let config = format!(
             "{lines}external_url: https://localhost\n\
              tls: {{cert_file: {}, key_file: {}}}\n\
@@ -426,6 +440,24 @@ impl Gate {
             }
             assert!(std::time::Instant::now() < end, "{events:#?}");
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// What the audit log says that people did, and who, when there are this many deeds.
+    pub(crate) async fn deeds(&self, count: usize) -> Vec<(String, String)> {
+        let text = |value: &serde_json::Value| value.as_str().map(ToOwned::to_owned);
+        let mut least = count;
+        loop {
+            let events = self.events(least).await;
+            let deeds = events.iter().filter_map(|event| {
+                let deed = text(&event["annotations"]["palisade.dev/event"])?;
+                Some((deed, text(&event["user"]["username"])?))
+            });
+            let deeds: Vec<_> = deeds.collect();
+            if deeds.len() >= count {
+                return deeds;
+            }
+            least = events.len() + 1;
         }
     }
 

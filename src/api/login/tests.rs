@@ -327,6 +327,8 @@ async fn only_the_documented_paths_and_methods_answer() {
         (Method::GET, "/v1/login/password", 405),
         (Method::DELETE, "/v1/login/logout", 405),
         (Method::GET, "/v1/login/renew", 405),
+        (Method::GET, "/v1/login/device", 405),
+        (Method::GET, "/v1/login/token", 405),
         (Method::GET, "/v1/login/", 404),
         (Method::POST, "/v1/login/password/", 404),
         (Method::POST, "/v1/login/oidc", 404),
@@ -335,7 +337,9 @@ async fn only_the_documented_paths_and_methods_answer() {
     }
     let (_, providers) = world.ask(Method::GET, "/v1/login/providers", "", "").await;
     let local = json!({"name": "local", "flow": "password", "displayName": "Local account"});
-    assert_eq!(providers, json!({"providers": [local]}));
+    let grants = json!(["device", "authorization_code"]);
+    let expected = json!({"providers": [local], "grants": grants});
+    assert_eq!(providers, expected);
 }
 
 #[tokio::test]
