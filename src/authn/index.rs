@@ -348,6 +348,17 @@ impl Index {
         in_use.map(|(_, account)| Arc::clone(account)).collect()
     }
 
+    /// Accounts that have something to be read again with, and whose users hold no token. Looks at every account.
+    pub(super) fn grants_at_rest(&self, now: Timestamp) -> Vec<Arc<Account>> {
+        let in_use = self.accounts_in_use(now);
+        let in_use: BTreeSet<&Member> = in_use.iter().map(|it| &it.record.user).collect();
+        let writer = self.writer();
+        let granted = writer.accounts.values();
+        let at_rest =
+            granted.filter(|it| it.record.grant.is_some() && !in_use.contains(&it.record.user));
+        at_rest.cloned().collect()
+    }
+
     /// See [`Accounts`].
     pub(super) fn accounts(&self) -> &Accounts {
         &self.accounts

@@ -5,6 +5,7 @@
 //! would leave every sealed secret unreadable and hide it.
 
 use crate::{
+    authn::providers::{self, Record},
     config,
     objects::{Cluster, DecodeError, Kind, Stored},
     store::{
@@ -163,10 +164,43 @@ async fn check_credentials(
             old += usize::from(keyring.is_old(sealed));
         }
     }
+    tell_grants(store, keyring).await?;
     if old > 0 {
         tracing::info!(
             credentials = old,
             "credentials are sealed with an old key: they are sealed anew now, the old key stays needed until then"
+        );
+    }
+    Ok(())
+}
+
+/// Says whether logins depend on an old key, or on one that is gone. Neither stops a start: a login that ends is begun
+/// anew.
+async fn tell_grants(store: &Store, keyring: &Keyring) -> Result<(), StateError> {
+    let (mut old, mut lost): (usize, usize) = (0, 0);
+    let mut scan = store.scan(providers::PREFIX).await?;
+    while let Some(page) = scan.next().await {
+        for item in page? {
+            // What cannot be read is told where it is used.
+            let record = Record::decode(&item.key, &item.value).ok();
+            let Some(sealed) = record.and_then(|record| record.grant) else {
+                continue;
+            };
+            lost += usize::from(keyring.has_key_of(&sealed).is_err());
+            old += usize::from(keyring.is_old(&sealed));
+        }
+    }
+    if lost > 0 {
+        tracing::warn!(
+            logins = lost,
+            "the key is gone that these logins' tokens are sealed with: they end, and their people log in anew"
+        );
+    }
+    if old > lost {
+        tracing::info!(
+            logins = old - lost,
+            "the tokens of these logins are sealed with an old key: they are sealed anew as they are used; without \
+             that key they would end"
         );
     }
     Ok(())

@@ -153,6 +153,10 @@ impl Refresher {
             return;
         };
         let running = Arc::new(Running::default());
+        let (sweeper, stop) = (self.clone(), end.clone());
+        running.tasks.spawn(async move {
+            let _ = stop.run_until_cancelled(sweeper.keep_swept()).await;
+        });
         let work = async {
             // One for all of it: begun anew with each account that is wanted it would never come.
             let mut look = interval_at(Instant::now() + LOOK, LOOK);

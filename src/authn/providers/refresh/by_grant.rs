@@ -5,6 +5,9 @@
 //! store, and not from this replica's memory, before its token is used; a new one is written at once, whatever else the
 //! answer said, by compare-and-swap; and a stop waits for what was begun. A token that is lost all the same (a crash
 //! in between, a replica that was quicker) ends the login: its person logs in anew. It never opens anything.
+//!
+//! What nobody needs any more is not kept: the token of an account without a session or token of its user's goes after
+//! a day. The next login leaves another one.
 
 use super::{MAX_ALONE, Refresher, tell_number};
 use crate::{
@@ -14,15 +17,42 @@ use crate::{
     },
     status::clock,
 };
-use std::{collections::HashMap, sync::Arc};
-use tokio::task::JoinSet;
+use jiff::Timestamp;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Accounts that are asked for at the same time: eight answers of a fifth of a second are some forty accounts a second,
 /// twelve thousand in the default interval; GitHub counts a hundred questions at once as an attack.
 const AT_ONCE: usize = 8;
 
+/// Between two looks at which tokens nobody needs.
+const SWEEP: Duration = Duration::from_hours(1);
+/// A login writes its token first, and its session then: for so long nobody can tell that it is not needed.
+const UNNEEDED: Duration = Duration::from_hours(24);
+/// Records that one look writes; the next takes more.
+const MAX_SWEPT: usize = 500;
+
 impl Refresher {
+    /// Takes away what nobody needs, now and then.
+    pub(super) async fn keep_swept(&self) {
+        loop {
+            sleep(SWEEP).await;
+            self.sweep(clock::now()).await;
+        }
+    }
+
+    pub(super) async fn sweep(&self, now: Timestamp) {
+        let mut at_rest = self.index.grants_at_rest(now);
+        at_rest.retain(|account| account.age(now) >= UNNEEDED);
+        for account in at_rest.iter().take(MAX_SWEPT) {
+            let key = record_key(account.provider(), &account.id);
+            let record = account.record.clone().granted(None);
+            // Not if a login has written it meanwhile.
+            self.write(&key, account.revision, &record).await;
+        }
+    }
+
     /// Reads each, and says whether the provider answered. What has not begun at the end is left.
     pub(super) async fn read_each(
         &self,

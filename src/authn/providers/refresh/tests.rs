@@ -2,8 +2,10 @@
 
 use super::{super::ldap::tests::settings, *};
 use crate::{
+    authn::TokenText,
     config::{self, Access, AccessMode, Host, Transport},
-    objects::Member,
+    objects::{Kind as _, Member, Stored, Token, TokenPrivate, TokenSpec},
+    store::follow::Change,
 };
 use jiff::SignedDuration;
 use std::{
@@ -291,4 +293,60 @@ async fn accounts_that_requests_want_again_and_again_do_not_put_off_the_look() {
         looked = tokio::time::timeout(LOOK * 3, looks) => looked.expect("it looks"),
         () = requests => unreachable!(),
     }
+}
+
+impl World {
+    /// Writes it, and has the index know of it.
+    async fn put(&self, key: &str, value: Vec<u8>) {
+        let store = &self.refresher.store;
+        store.txn(Txn::new().put(key, value)).await.unwrap();
+        let kv = store.get(key).await.unwrap().unwrap();
+        self.refresher.index.apply(&Change::Put(kv)).unwrap();
+    }
+
+    async fn grant(&self, number: usize) -> Option<String> {
+        let key = super::super::record_key("corp", &id(number));
+        let kv = self.refresher.store.get(&key).await.unwrap().unwrap();
+        Record::decode(&key, &kv.value).unwrap().grant
+    }
+}
+
+// O6
+#[tokio::test]
+async fn what_no_session_needs_any_more_is_kept_for_a_day() {
+    let world = World::new(|_| Vec::new()).await;
+    let now = clock::now();
+    let days = |count: i64| now - SignedDuration::from_hours(24 * count);
+    for (number, read) in [(1, days(2)), (2, days(2)), (3, days(0))] {
+        let user = Member {
+            name: format!("corp:u{number}"),
+            uid: format!("uid-{number}"),
+        };
+        let record = Record::new(user.clone(), "u", Vec::new(), read);
+        let record = record.granted(Some("v1.sealed".to_owned()));
+        let key = super::super::record_key("corp", &id(number));
+        world.put(&key, record.encode()).await;
+        if number == 1 {
+            let spec = TokenSpec {
+                user,
+                expires_at: Some(now + SignedDuration::from_hours(1)),
+                ..TokenSpec::default()
+            };
+            let text = TokenText::generate(spec.kind).unwrap();
+            let token = Token::new(text.id().as_str(), spec);
+            let private = TokenPrivate {
+                sha256: text.sha256_hex(),
+                ..TokenPrivate::default()
+            };
+            let key = Token::key(text.id().as_str());
+            world.put(&key, Stored::new(token, private).encode()).await;
+        }
+    }
+    world.refresher.sweep(now).await;
+    assert!(world.grant(1).await.is_some(), "a token needs it");
+    assert_eq!(world.grant(2).await, None);
+    assert!(
+        world.grant(3).await.is_some(),
+        "its session may be under way"
+    );
 }
