@@ -13,6 +13,8 @@ pub mod cluster;
 pub mod clusters;
 pub mod config;
 pub mod credential;
+#[cfg(test)]
+mod fake;
 pub mod group;
 pub mod http;
 pub mod kubeconfig;
@@ -28,6 +30,7 @@ pub mod role;
 pub mod run;
 pub mod serve;
 pub mod session;
+pub mod sessions;
 pub mod store;
 pub mod token;
 pub mod user;
@@ -54,6 +57,8 @@ enum Command {
     Clusters(clusters::Args),
     /// Write a kubeconfig with all your clusters
     Kubeconfig(kubeconfig::Args),
+    /// Show where you are logged in, and end sessions
+    Sessions(sessions::Args),
     /// Make, show and revoke tokens
     Token(token::Args),
     /// Print the session's token for kubectl (an exec plugin: client.authentication.k8s.io/v1)
@@ -97,6 +102,7 @@ impl Cli {
             Command::Whoami(args) => whoami::run(&args),
             Command::Clusters(args) => clusters::run(&args),
             Command::Kubeconfig(args) => kubeconfig::run(&args),
+            Command::Sessions(args) => sessions::run(&args),
             Command::Token(args) => token::run(&args),
             Command::Credential(args) => credential::run(&args),
             Command::Cluster(args) => cluster::run(&args),
@@ -125,5 +131,23 @@ mod tests {
     #[test]
     fn the_tree_of_commands_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    // What a person reads first, whatever terminal and environment the test runs in.
+    #[test]
+    fn help_of_the_ways_to_log_in() {
+        let mut program = Cli::command();
+        program.build();
+        let mut help = Vec::new();
+        for words in [&["login"][..], &["sessions"], &["sessions", "end"]] {
+            let mut command = &mut program;
+            for word in words {
+                command = command.find_subcommand_mut(word).unwrap();
+            }
+            let command = command.clone().term_width(100);
+            let mut command = command.mut_args(|argument| argument.hide_env_values(true));
+            help.push(command.render_help().to_string());
+        }
+        insta::assert_snapshot!(help.join("\n"));
     }
 }

@@ -57,6 +57,13 @@ pub struct Row {
     pub object: Value,
 }
 
+impl Row {
+    /// What the line shows in this column.
+    pub fn cell(&self, at: usize) -> String {
+        self.cells.get(at).map(text).unwrap_or_default()
+    }
+}
+
 #[derive(Default, Deserialize)]
 struct ListMeta {
     #[serde(default, rename = "continue")]
@@ -184,6 +191,17 @@ impl Listed {
     /// What is listed, whole.
     pub fn objects(&self) -> impl Iterator<Item = &Value> {
         self.rows.iter().map(|row| &row.object)
+    }
+
+    /// What is listed, with the cells of its lines.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Where the gateway's column of this name stands.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        let mut columns = self.column_definitions.iter();
+        columns.position(|column| column.name == name)
     }
 
     /// Prints them.

@@ -11,6 +11,8 @@ use zeroize::Zeroizing;
 
 /// Longest line that is read from standard input: a password, with room.
 const MAX_LINE: u64 = 4096;
+/// How shells see a program that SIGINT (2) ended: 128 + 2.
+const INTERRUPTED: u8 = 130;
 
 /// Why a command did not do what was asked, in a sentence for a person.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,9 @@ pub enum Failure {
         /// Why.
         source: io::Error,
     },
+    /// The person pressed Ctrl-C while something was waited for.
+    #[error("interrupted")]
+    Interrupted,
     /// Anything else.
     #[error("{0}")]
     Said(String),
@@ -59,6 +64,7 @@ pub fn run(work: impl Future<Output = Result<(), Failure>>) -> ExitCode {
         Err(Failure::Terminal { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
+        Err(Failure::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(failure) => {
             tell(&format!("error: {failure}"));
             ExitCode::FAILURE

@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::Mutex,
@@ -70,6 +70,8 @@ pub struct Refusal {
     pub message: String,
     /// The Status' reason.
     pub reason: Option<Reason>,
+    /// The code of a refusal in the manner of OAuth (RFC 6749, section 5.2), which is no Status.
+    pub error: Option<String>,
     /// To find the request in the server's log.
     pub request_id: Option<String>,
 }
@@ -425,18 +427,34 @@ fn refusal(answer: &Answer) -> Refusal {
     // The gateway's own name for it, then that of API servers.
     let request_id = named("palisade-request-id").or_else(|| named("audit-id"));
     let status: Option<Status> = serde_json::from_slice(&answer.body).ok();
-    let (message, reason) = match status {
+    let (message, reason, error) = match status {
         Some(status) if status.kind == "Status" && !status.message.is_empty() => {
-            (quoted(&status.message, MAX_MESSAGE), status.reason)
+            (quoted(&status.message, MAX_MESSAGE), status.reason, None)
         }
-        Some(_) | None => (described(answer), None),
+        Some(_) | None => match serde_json::from_slice::<OauthRefusal>(&answer.body) {
+            Ok(OauthRefusal { error, description }) => {
+                let error = quoted(&error, MAX_QUOTE);
+                let message = description.map(|said| quoted(&said, MAX_MESSAGE));
+                (message.unwrap_or_else(|| error.clone()), None, Some(error))
+            }
+            Err(_) => (described(answer), None, None),
+        },
     };
     Refusal {
         code: answer.status,
         message,
         reason,
+        error,
         request_id,
     }
+}
+
+/// RFC 6749, section 5.2.
+#[derive(Deserialize)]
+struct OauthRefusal {
+    error: String,
+    #[serde(default, rename = "error_description")]
+    description: Option<String>,
 }
 
 /// A sentence about an answer that is no Status.

@@ -134,6 +134,7 @@ mod tests {
                 code,
                 message: "why".to_owned(),
                 reason: None,
+                error: None,
                 request_id: None,
             };
             let report = judge(&ClientError::Refused(Box::new(refusal)));

@@ -1,14 +1,11 @@
 //! Sessions against a small gateway that counts what it is asked.
 
 use super::*;
+use crate::cli::fake::{FakeGateway, json};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body_util::Full;
-use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use std::{
-    convert::Infallible,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::{
@@ -34,47 +31,19 @@ fn time(text: &str) -> Timestamp {
 
 impl Gateway {
     async fn start() -> Self {
-        let ca_key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = params.self_signed(&ca_key).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        let leaf = leaf.signed_by(&key, &Issuer::new(params, ca_key)).unwrap();
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = ServerConfig::builder_with_provider(crate::proxy::endpoint::provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], key)
-            .unwrap();
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let gateway = Self {
-            url: format!("https://{}", listener.local_addr().unwrap()),
-            ca: ca.pem(),
-            renewals: Arc::default(),
-            code: Arc::new(AtomicU16::new(200)),
-        };
-        let (renewals, code) = (Arc::clone(&gateway.renewals), Arc::clone(&gateway.code));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                if code.load(Ordering::SeqCst) == 0 {
-                    continue;
-                }
-                let Ok(stream) = acceptor.accept(stream).await else {
-                    continue;
-                };
-                let (renewals, code) = (Arc::clone(&renewals), Arc::clone(&code));
-                let service = hyper::service::service_fn(move |request: Request<_>| {
-                    let answer = answer(&request, &renewals, code.load(Ordering::SeqCst));
-                    async move { Ok::<_, Infallible>(answer) }
-                });
-                let http = hyper::server::conn::http1::Builder::new();
-                tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
-            }
+        let (renewals, code) = (Arc::<AtomicUsize>::default(), Arc::new(AtomicU16::new(200)));
+        let (counted, answered) = (Arc::clone(&renewals), Arc::clone(&code));
+        let fake = FakeGateway::start(move |request| {
+            let code = answered.load(Ordering::SeqCst);
+            (code != 0).then(|| answer(&request, &counted, code))
         });
-        gateway
+        let FakeGateway { url, ca } = fake.await;
+        Self {
+            url,
+            ca,
+            renewals,
+            code,
+        }
     }
 
     fn saved(&self) -> Saved {
@@ -102,16 +71,14 @@ fn answer<B>(request: &Request<B>, renewals: &AtomicUsize, code: u16) -> Respons
         "Bearer pal_ses_text"
     );
     renewals.fetch_add(1, Ordering::SeqCst);
-    let body = if code == 200 {
-        format!("{{\"expiresAt\":{RENEWED_UNTIL:?},\"later\":1}}")
-    } else {
-        String::from_utf8(crate::status::Status::failure(code, None, "no").to_json()).unwrap()
-    };
-    let status = StatusCode::from_u16(code).unwrap();
-    Response::builder()
-        .status(status)
-        .body(Full::new(Bytes::from(body)))
-        .unwrap()
+    if code == 200 {
+        return json(
+            code,
+            &serde_json::json!({"expiresAt": RENEWED_UNTIL, "later": 1}),
+        );
+    }
+    let status = crate::status::Status::failure(code, None, "no").to_json();
+    json(code, &serde_json::from_slice(&status).unwrap())
 }
 
 async fn save(folder: &Folder, saved: &Saved) {
