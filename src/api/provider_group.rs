@@ -36,13 +36,14 @@ pub(super) async fn resolve(
             found.map_err(|failure| ApiError::Password(LoginError::from(failure)))?
         }
         Source::Github(_) => known_at_github(&provider.name, name, cx),
+        Source::Oidc(_) if name.trim().is_empty() => Vec::new(),
         Source::Oidc(_) => vec![GroupRef {
             id: name.into(),
             name: name.into(),
         }],
     };
     match found.as_slice() {
-        [] if provider.is_by_browser() => {
+        [] if matches!(provider.source, Source::Github(_)) => {
             draft.wrong(Mistake::invalid(FIELD, &subject.name, UNKNOWN));
         }
         [] => draft.wrong(Mistake::not_found(FIELD, &subject.name)),

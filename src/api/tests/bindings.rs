@@ -148,3 +148,65 @@ async fn a_binding_to_somebody_gone_can_still_be_changed() {
         (200, &json!("u-jane"))
     );
 }
+
+/// A GitHub and an OpenID provider, of which nobody is asked.
+const PROVIDERS: &str = "
+external_url: https://gate.example
+tls: {cert_file: c, key_file: k}
+state: {store: s, key_file: k}
+providers:
+  hub: {github: {client_id: a, client_secret_file: b, organizations: [acme]}}
+  sso: {access: {mode: danger_anyone}, oidc: {issuer: 'https://sso.example', client_id: a}}
+";
+
+#[tokio::test]
+async fn groups_at_github_are_named_once_somebody_is_in_them_and_those_of_an_issuer_at_once() {
+    let world = World::new().await;
+    let config = crate::config::read(PROVIDERS, std::path::Path::new("/")).unwrap();
+    world.api.login.providers.replace(&config.providers);
+    let mut number = 0;
+    let mut bind = async |group: &str| {
+        number += 1;
+        let mut grant = binding(&format!("x{number}"), "viewer", "jane");
+        grant["spec"]["allClusters"] = true.into();
+        grant["spec"]["subject"] = json!({"kind": "Group", "name": group});
+        let (code, body) = world.root("POST", "bindings", grant).await;
+        let subject = &body["spec"]["subject"];
+        match code {
+            201 => format!(
+                "{}={}",
+                subject["name"].as_str().unwrap(),
+                subject["uid"].as_str().unwrap()
+            ),
+            _ => body["message"].as_str().unwrap().to_owned(),
+        }
+    };
+    let unknown =
+        "nobody who is in it has logged in yet: write its id, org-<number> or team-<number>";
+    let told = bind("hub:acme/ops").await;
+    assert!(told.contains(unknown), "{told}");
+    assert_eq!(bind("hub:team-7").await, "hub:team-7=hub:team-7");
+    for odd in ["hub:team-07", "hub:team-", "hub:org-x", "hub:"] {
+        let told = bind(odd).await;
+        assert!(told.contains(unknown), "{odd}: {told}");
+    }
+    let group = |id: &str, name: &str| crate::authn::providers::GroupRef {
+        id: id.into(),
+        name: name.into(),
+    };
+    let groups = vec![group("org-1", "acme"), group("team-7", "acme/ops")];
+    let user = Member {
+        name: "hub:jane".to_owned(),
+        uid: "u-hub-jane".to_owned(),
+    };
+    let record = crate::authn::providers::Record::new(user, "jane", groups, clock::now());
+    let key = crate::authn::providers::record_key("hub", "583231");
+    let txn = Txn::new().put(key, record.encode());
+    let revision = world.store.txn(txn).await.unwrap();
+    world.api.follower.wait_for(revision, SOON).await.unwrap();
+    assert_eq!(bind("hub:acme/ops").await, "hub:acme/ops=hub:team-7");
+    assert_eq!(bind("hub:org-1").await, "hub:acme=hub:org-1");
+    assert_eq!(bind("sso:devs").await, "sso:devs=sso:devs");
+    let told = bind("sso:").await;
+    assert!(told.contains("spec.subject.name"), "{told}");
+}

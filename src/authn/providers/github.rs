@@ -145,12 +145,14 @@ impl Github {
         &self.config
     }
 
-    /// Whether the API answers who has no token; what it calls itself, if it says so.
+    /// Whether the API answers who has no token.
     pub async fn probe(&self) -> Result<(), Failure> {
         let url = self.api("/meta")?;
         let answer = self.http.ask(Question::get("the API", &url)).await?;
         let limited = answer.status == StatusCode::FORBIDDEN && limit::of(&answer).is_some();
-        if answer.status == StatusCode::OK || limited {
+        // An Enterprise Server in private mode tells nobody anything who has no token: it is there all the same.
+        let private = answer.status == StatusCode::UNAUTHORIZED;
+        if answer.status == StatusCode::OK || limited || private {
             Ok(())
         } else {
             Err(answer.failure(&said(&answer)))
