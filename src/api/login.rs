@@ -17,6 +17,7 @@ pub mod grants;
 mod password;
 mod provider;
 mod session;
+mod tries;
 
 pub use attempt::Done;
 pub use error::{LoginError, NoHandle, Refused};

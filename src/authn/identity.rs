@@ -70,6 +70,9 @@ pub enum Refusal {
     /// The provider says that the user's account has expired.
     #[error("the account of the token's user has expired at its provider")]
     AccountExpired,
+    /// The provider wants the account's password to be changed first.
+    #[error("the password of the token's user must be changed at the provider first")]
+    AccountMustChange,
     /// The provider does not have the user's account any more.
     #[error("the account of the token's user is gone from its provider")]
     AccountGone,

@@ -7,24 +7,27 @@
 //! newer schema, a damaged file). It is then neither absent nor what it was before: its slot says
 //! [`Slot::Unreadable`], and whoever needs it is told "cannot tell" (503).
 
+mod accounts;
+
 use super::{
     identity::{AuthnError, Unknowable},
-    providers::{self, Account, Accounts, Record, Rules},
+    providers::{self, Account, Accounts},
     throttle::Source,
     token::TokenId,
     usage,
 };
 use crate::{
     objects::{
-        DecodeError, Group, Kind as _, LOCAL, Member, Principal, Stored, Token, USER_PREFIX, User,
-        UserPrivate, UserSpec,
+        DecodeError, Group, Kind as _, Member, Stored, Token, USER_PREFIX, User, UserPrivate,
+        UserSpec,
     },
     store::follow::{Batch, Change},
 };
+use accounts::Home;
 use http::HeaderValue;
 use jiff::Timestamp;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -59,7 +62,7 @@ pub struct UserEntry {
     pub machine: bool,
     /// PHC string.
     pub password: Option<Zeroizing<String>>,
-    /// Number of password changes so far.
+    /// Grows with each change of the password, here or at the provider.
     pub password_epoch: u64,
     /// How often an admin has unlocked the account.
     pub unlocks: u64,
@@ -76,45 +79,6 @@ pub struct UserEntry {
     sent_name: Option<HeaderValue>,
     /// See `sent_name`.
     sent_uid: Option<HeaderValue>,
-}
-
-/// Where a user logs in.
-#[derive(Clone)]
-enum Home {
-    /// Here, or not at all.
-    Local,
-    /// At a provider, which last said this.
-    Account(Arc<Account>),
-    /// At a provider, and what it said is not there or cannot be read.
-    Unknown(Principal),
-    /// The user itself cannot be read.
-    Unreadable,
-}
-
-impl Home {
-    fn of(principals: &[Principal]) -> Self {
-        let foreign = principals.iter().find(|it| it.provider != LOCAL);
-        foreign.map_or(Self::Local, |it| Self::Unknown(it.clone()))
-    }
-
-    /// With what the provider last said of the user's account; of no other account.
-    fn with(&self, account: Option<&Arc<Account>>) -> Self {
-        let is = |account: &&Arc<Account>| match self {
-            Self::Local | Self::Unreadable => false,
-            Self::Account(own) => own.provider() == account.provider() && own.id == account.id,
-            Self::Unknown(own) => own.provider == account.provider() && *own.id == *account.id,
-        };
-        match (account.filter(is), self) {
-            (Some(account), _) => Self::Account(Arc::clone(account)),
-            (None, Self::Local) => Self::Local,
-            (None, Self::Unreadable) => Self::Unreadable,
-            (None, Self::Unknown(own)) => Self::Unknown(own.clone()),
-            (None, Self::Account(own)) => Self::Unknown(Principal {
-                provider: own.provider().to_owned(),
-                id: own.id.to_string(),
-            }),
-        }
-    }
 }
 
 impl UserEntry {
@@ -316,54 +280,6 @@ impl Index {
         self.group_uids.pin().get(name).cloned()
     }
 
-    /// The uid of the provider's group with this name, if some user is in it and no other group is called so.
-    pub fn foreign_group_uid(&self, name: &str) -> Option<Box<str>> {
-        self.foreign_uids.pin().get(name).cloned().flatten()
-    }
-
-    /// What is known of an account at a provider.
-    pub fn account(&self, provider: &str, id: &str) -> Option<Arc<Account>> {
-        let name = format!("{provider}/{id}");
-        self.writer().accounts.get(&*name).cloned()
-    }
-
-    /// From now on these providers are there, and no others.
-    pub fn set_providers(&self, rules: &HashMap<Box<str>, Arc<Rules>>) {
-        let writer = self.writer();
-        self.accounts.set_rules(rules);
-        Accounts::look_up_rules(writer.accounts.values());
-    }
-
-    /// Accounts whose users hold a token that has not ended. Looks at every account.
-    pub(super) fn accounts_in_use(&self, now: Timestamp) -> Vec<Arc<Account>> {
-        let writer = self.writer();
-        let of_users = writer.account_of.iter();
-        let in_use = of_users.filter(|(user, _)| {
-            let mut ids = writer.seats.tokens_of(user);
-            ids.any(|id| {
-                let facts = self.tokens.facts(id);
-                facts.is_some_and(|token| now < token.expires_at)
-            })
-        });
-        in_use.map(|(_, account)| Arc::clone(account)).collect()
-    }
-
-    /// Accounts that have something to be read again with, and whose users hold no token. Looks at every account.
-    pub(super) fn grants_at_rest(&self, now: Timestamp) -> Vec<Arc<Account>> {
-        let in_use = self.accounts_in_use(now);
-        let in_use: BTreeSet<&Member> = in_use.iter().map(|it| &it.record.user).collect();
-        let writer = self.writer();
-        let granted = writer.accounts.values();
-        let at_rest =
-            granted.filter(|it| it.record.grant.is_some() && !in_use.contains(&it.record.user));
-        at_rest.cloned().collect()
-    }
-
-    /// See [`Accounts`].
-    pub(super) fn accounts(&self) -> &Accounts {
-        &self.accounts
-    }
-
     /// All readable tokens of a user. For the rare commands that end sessions, not for requests.
     pub fn tokens_of(&self, handle: &str, uid: &str) -> Vec<TokenFacts> {
         let ids: Vec<TokenId> = {
@@ -480,58 +396,6 @@ impl Index {
         failure.map_or(Ok(()), Err)
     }
 
-    /// What cannot be read is not there: its user is then somebody of whom nothing can be told.
-    fn apply_account(
-        &self,
-        key: &str,
-        name: &str,
-        value: Option<(&[u8], u64)>,
-    ) -> Result<(), DecodeError> {
-        let Some((provider, id)) = name.split_once('/') else {
-            return Ok(());
-        };
-        let decoded = value.map(|(bytes, at)| Ok((Record::decode(key, bytes)?, at)));
-        let (new, failure) = match decoded.transpose() {
-            Ok(new) => (new, None),
-            Err(error) => (None, Some(error)),
-        };
-        let mut writer = self.writer();
-        let old = writer.accounts.remove(name);
-        if let Some(old) = &old {
-            writer.account_of.remove(&old.record.user);
-        }
-        let mut touched: BTreeSet<Member> = old.iter().map(|it| it.record.user.clone()).collect();
-        if let Some((record, at)) = new {
-            self.name_groups(provider, &record);
-            touched.insert(record.user.clone());
-            let user = record.user.clone();
-            let account = self
-                .accounts
-                .account((provider, id), record, at, old.as_ref());
-            writer.account_of.insert(user, Arc::clone(&account));
-            writer.accounts.insert(name.into(), account);
-        }
-        for user in touched {
-            self.refresh_groups(&writer, &user);
-        }
-        failure.map_or(Ok(()), Err)
-    }
-
-    fn name_groups(&self, provider: &str, record: &Record) {
-        let (names, uids) = (self.group_names.pin(), self.foreign_uids.pin());
-        for group in &record.groups {
-            let uid: Box<str> = providers::group_uid(provider, &group.id).into();
-            let name: Box<str> = format!("{provider}:{}", group.name).into();
-            let known = uids.get(&name);
-            if known.is_none_or(|known| known.as_ref() != Some(&uid)) {
-                uids.insert(name.clone(), known.is_none().then(|| uid.clone()));
-            }
-            if names.get(&uid) != Some(&name) {
-                names.insert(uid, name);
-            }
-        }
-    }
-
     fn refresh_groups(&self, writer: &Writer, user: &Member) {
         let users = self.users.pin();
         let Some(Slot::Known(old)) = users.get(user.name.as_str()) else {
@@ -541,6 +405,7 @@ impl Index {
             let home = old.home.with(writer.account_of.get(user));
             let entry = UserEntry {
                 groups: writer.groups_of(user, &home),
+                password_epoch: home.password_epoch().unwrap_or(old.password_epoch),
                 home,
                 ..UserEntry::clone(old)
             };
@@ -625,7 +490,9 @@ fn user_entry(
         disabled: stored.object.spec.disabled,
         machine: stored.object.spec.machine,
         password: stored.private.password.map(Zeroizing::new),
-        password_epoch: stored.private.password_epoch,
+        password_epoch: home
+            .password_epoch()
+            .unwrap_or(stored.private.password_epoch),
         unlocks: stored.private.unlocks,
         vouched: stored
             .private

@@ -16,6 +16,8 @@
 //! Left to others: what is typed at a login and how often (`api::login`, [`super::throttle`]).
 
 mod account;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod github;
 pub mod ldap;
 mod live;

@@ -52,6 +52,9 @@ const PLACES: usize = 4;
 const MAX_ACCOUNTS: usize = 50_000;
 /// How long an address counts as one of the account's places.
 const PLACE_LIFE: Duration = Duration::from_hours(30 * 24);
+/// Names of which it is remembered whose they are. Only a name that was found puts one in; beyond it others are not
+/// remembered, and who types them is a stranger until their account is found.
+const MAX_NAMES: usize = MAX_ACCOUNTS;
 
 /// So many tries at once, then one per interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +193,8 @@ struct Inner {
     /// Devices, places and changes of a password: what takes a proof.
     known: Sketch,
     places: HashMap<Box<str>, Vec<(Source, Millis)>>,
+    /// Handles of users by the names that were typed for them at a provider.
+    names: HashMap<Box<str>, Box<str>>,
 }
 
 impl Throttle {
@@ -203,6 +208,7 @@ impl Throttle {
                 strangers: Sketch::new(columns),
                 known: Sketch::new(columns),
                 places: HashMap::new(),
+                names: HashMap::new(),
             }),
         }
     }
@@ -215,6 +221,51 @@ impl Throttle {
             Some(key) => self.admit_known(&mut inner, &key, at),
             None => self.admit_stranger(&mut inner, it, at),
         }
+    }
+
+    /// Charges a try of a stranger to the account alone: for one that has already paid for the name which was typed,
+    /// and turns out to be for an account that has others.
+    pub fn admit_account(
+        &self,
+        account: &Account<'_>,
+        now: Instant,
+    ) -> Result<Admitted, Throttled> {
+        let at = self.millis(now);
+        let pace = self.settings.get().account;
+        let strangers = &mut self.inner().strangers;
+        let cells = strangers.cells(&Key::Account(account.by_name()));
+        if let Some(wait) = wait(strangers.time(&cells), pace, at) {
+            let limit = Limit::Account;
+            return Err(Throttled { limit, wait });
+        }
+        strangers.delay(&cells, at, pace.charge());
+        Ok(Admitted {
+            known: false,
+            charges: [Some((cells, pace.charge())), None],
+        })
+    }
+
+    /// Whether whoever tries was there before.
+    pub fn knows(&self, it: &Try<'_>, now: Instant) -> bool {
+        let at = self.millis(now);
+        self.known_as(&self.inner(), it, at).is_some()
+    }
+
+    /// Notes which user a typed name has led to: the next one who types it may prove to be no stranger to that user
+    /// before the directory is asked.
+    pub fn learn(&self, name: &str, handle: &str) {
+        let names = &mut self.inner().names;
+        if names.get(name).is_some_and(|known| **known == *handle) {
+            return;
+        }
+        if names.len() < MAX_NAMES || names.contains_key(name) {
+            names.insert(name.into(), handle.into());
+        }
+    }
+
+    /// The handle of the user whom this name has led to.
+    pub fn led_to(&self, name: &str) -> Option<Box<str>> {
+        self.inner().names.get(name).cloned()
     }
 
     /// Charges a try of the present password by somebody who is logged in and wants another one.

@@ -18,7 +18,12 @@ use crate::{
     objects::{Member, check_handle},
     status::clock,
 };
-use std::{fmt::Write as _, path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    fmt::Write as _,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 /// Groups that are shown by name; the rest is counted.
 const MAX_SHOWN: usize = 50;
@@ -208,7 +213,7 @@ async fn check_directory(
     match found {
         Some(found) => tell(provider, directory, &found, args).await,
         None => Err(Failure::said(format!(
-            "the directory has no account (or several) for {:?} below {}: is the name right, is \
+            "the directory has no account for {:?} below {}: is the name right, is \
              user_base_dn, may the search account read it?",
             printable(user),
             ldap.user_base_dn
@@ -240,11 +245,14 @@ async fn tell(
     found: &Found,
     args: &CheckArgs,
 ) -> Result<(), Failure> {
-    let state = match found.standing {
+    let standing = found.standing();
+    let standing = standing.map_err(|failure| Failure::said(failure.chain()))?;
+    let state = match standing {
         Standing::Active => "active",
         Standing::Disabled => "disabled",
         Standing::Locked => "locked",
         Standing::Expired => "expired",
+        Standing::MustChange => "its password must be changed first",
         Standing::Gone => "gone",
         Standing::Ended => "logged out",
     };
@@ -261,7 +269,7 @@ async fn tell(
         found.id
     ))?;
     let began = Instant::now();
-    let groups = directory.groups(found).await;
+    let groups = directory.groups(found, Duration::ZERO).await;
     let groups = groups.map_err(|failure| Failure::said(failure.chain()))?;
     let took = began.elapsed().as_millis();
     let record = Record::new(Member::default(), &found.name, groups, clock::now());
@@ -288,7 +296,7 @@ async fn tell(
     if args.password_stdin {
         try_password(directory, found).await?;
     }
-    if listed && found.standing == Standing::Active {
+    if listed && standing == Standing::Active {
         Ok(())
     } else {
         Err(Failure::said("this account cannot log in: see above"))

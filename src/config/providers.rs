@@ -5,7 +5,13 @@ mod redirect;
 pub use redirect::{Client, Github, Link, Oidc, SigningAlgorithm, may_be_asked};
 
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// All of them, by name: a DNS label, and not `local`.
 pub type Providers = BTreeMap<String, Provider>;
@@ -159,26 +165,45 @@ pub enum GroupLookup {
 /// One server of a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Host {
-    /// Name or IPv4 address: what its certificate must be for.
+    /// Name or address, without brackets: what its certificate must be for.
     pub name: String,
     /// The port.
     pub port: u16,
 }
 
 impl Host {
-    /// Reads `host` or `host:port`; the sentence says what is wrong.
+    /// Reads `host` or `host:port`, an IPv6 address in brackets; the sentence says what is wrong.
     pub fn parse(text: &str, default_port: u16) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is not a host name or an IPv4 address, with or without a port behind a colon"
+                "{text:?} is not a host name, an IPv4 address or an IPv6 address in brackets, with or without a port \
+                 behind a colon"
             )
         };
-        let (name, port) = match text.split_once(':') {
-            Some((name, port)) => (name, port.parse().map_err(|_| wrong())?),
-            None => (text, default_port),
+        let bracketed = text.strip_prefix('[').map(|rest| rest.split_once(']'));
+        let (name, port) = match bracketed {
+            Some(Some((name, rest))) if name.parse::<Ipv6Addr>().is_ok() => {
+                let port = match rest {
+                    "" => None,
+                    rest => Some(rest.strip_prefix(':').ok_or_else(wrong)?),
+                };
+                (name, port)
+            }
+            Some(_) => return Err(wrong()),
+            None => {
+                let (name, port) = match text.split_once(':') {
+                    Some((name, port)) => (name, Some(port)),
+                    None => (text, None),
+                };
+                let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+                if name.is_empty() || !name.chars().all(good) {
+                    return Err(wrong());
+                }
+                (name, port)
+            }
         };
-        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        if name.is_empty() || port == 0 || !name.chars().all(good) {
+        let port = port.map_or(Ok(default_port), |port| port.parse().map_err(|_| wrong()))?;
+        if port == 0 {
             return Err(wrong());
         }
         Ok(Self {
@@ -190,6 +215,9 @@ impl Host {
 
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.contains(':') {
+            return write!(f, "[{}]:{}", self.name, self.port);
+        }
         write!(f, "{}:{}", self.name, self.port)
     }
 }
@@ -203,6 +231,8 @@ mod tests {
         let read = |text| Host::parse(text, 636).map(|host| host.to_string());
         assert_eq!(read("DC1.corp.example"), Ok("dc1.corp.example:636".into()));
         assert_eq!(read("127.0.0.10:3269"), Ok("127.0.0.10:3269".into()));
+        assert_eq!(read("[::1]"), Ok("[::1]:636".into()));
+        assert_eq!(read("[2001:DB8::1]:389"), Ok("[2001:db8::1]:389".into()));
         for bad in [
             "",
             ":636",
@@ -210,8 +240,13 @@ mod tests {
             "a:0",
             "a:x",
             "ldaps://a",
-            "[::1]:636",
             "::1",
+            "[::1",
+            "[::1]x",
+            "[::1]:",
+            "[::1]:0",
+            "[dc1]:636",
+            "[127.0.0.1]",
             "a b",
         ] {
             assert!(read(bad).unwrap_err().contains("is not a host"), "{bad}");

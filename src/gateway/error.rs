@@ -189,6 +189,9 @@ fn authn(error: &AuthnError) -> Answer {
         AuthnError::Refused(Refusal::LoginEnded) => {
             "your login has ended where you log in: run `palisade login`"
         }
+        AuthnError::Refused(Refusal::AccountMustChange) => {
+            "your password must be changed where you log in: change it there, then run `palisade login`"
+        }
         AuthnError::Refused(Refusal::NotListed | Refusal::NoProvider) => {
             "you may not log in here any more: ask an administrator"
         }

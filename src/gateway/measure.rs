@@ -230,6 +230,7 @@ fn authentication(error: &AuthnError) -> Authentication {
             Refusal::AccountDisabled
             | Refusal::AccountLocked
             | Refusal::AccountExpired
+            | Refusal::AccountMustChange
             | Refusal::AccountGone
             | Refusal::LoginEnded => Authentication::Account,
             Refusal::NotListed => Authentication::NotListed,

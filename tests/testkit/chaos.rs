@@ -3,7 +3,11 @@
 use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -28,6 +32,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(crate) struct Chaos {
     pub(crate) address: SocketAddr,
     mood: Arc<Mutex<Mood>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Chaos {
@@ -37,8 +42,11 @@ impl Chaos {
         let address = listener.local_addr().expect("an address");
         let mood = Arc::new(Mutex::new(Mood::Calm));
         let now = Arc::clone(&mood);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
+                counted.fetch_add(1, Relaxed);
                 let mood = *now.lock().unwrap_or_else(PoisonError::into_inner);
                 let Ok(server) = TcpStream::connect(upstream) else {
                     continue;
@@ -51,7 +59,16 @@ impl Chaos {
                 thread::spawn(move || carry(server_too, client_too, mood));
             }
         });
-        Self { address, mood }
+        Self {
+            address,
+            mood,
+            connections,
+        }
+    }
+
+    /// Connections that were made to it so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Relaxed)
     }
 
     /// For connections from here on.

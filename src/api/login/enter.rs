@@ -153,7 +153,7 @@ impl Login {
                 return Err(LoginError::NoHandle(NoHandle::Removed(member.name.clone())));
             }
         }
-        let record = record.of(member.clone());
+        let record = record.of(member.clone()).after(&known.record);
         if known.record.says_what(&record) && known.record.grant == record.grant {
             known.confirm(record.checked_at);
         } else {

@@ -1,13 +1,15 @@
 //! A login with a password at a provider: whose account it is, whether the password is right, and which user of
 //! ours that is.
 //!
-//! The account is found first, so that all spellings of its name are one account to the throttle (L3); a name that
-//! finds nothing costs a bind all the same, and every refusal is told after the same time (G5).
+//! A try is charged before the directory is asked for anything ([`super::tries`]), all spellings of a name to one
+//! account (L3); a name that finds nothing costs a bind all the same, and every refusal is told after the same time
+//! (G5).
 
 use super::{
     Login, LoginError, PasswordLogin, Refused, Seen,
-    attempt::{Done, vouched},
+    attempt::Done,
     enter::Person,
+    tries::{Tries, Turn},
 };
 use crate::{
     authn::{
@@ -18,7 +20,7 @@ use crate::{
             Account as ProviderAccount, Provider, Record, Standing,
             ldap::{Failure, Found, Tried, is_no_password},
         },
-        throttle::{Account, Source, Try},
+        throttle::Source,
     },
     objects::Member,
     status::clock,
@@ -27,8 +29,8 @@ use jiff::Timestamp;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
-/// A refusal is told no sooner than this after the question: above what a directory takes that is not overloaded,
-/// so that the time says nothing of whether there is such an account.
+/// A refusal is told so long after the question, or twice, three times as long: above what a directory takes that is
+/// not overloaded, so that the time says nothing of whether there is such an account, and little where it is slower.
 const REFUSED_AFTER: Duration = Duration::from_millis(300);
 
 /// Whose password was right.
@@ -55,7 +57,7 @@ impl Login {
             Err(error) => Err(error),
         };
         if matches!(done, Err(LoginError::Refused(_))) {
-            sleep_until(asked + REFUSED_AFTER).await;
+            sleep_until(asked + refused_after(asked.elapsed())).await;
         }
         if let Ok(done) = &done {
             let now = std::time::Instant::now();
@@ -64,6 +66,8 @@ impl Login {
         done
     }
 
+    /// Whose password this is. A try is charged before anybody is asked, and given back if the password was right or
+    /// if nobody could tell. A client that hangs up is not told, and pays.
     async fn check_at(
         &self,
         provider: &Provider,
@@ -75,7 +79,43 @@ impl Login {
             return Err(AuthnError::Unavailable(Loading).into());
         }
         let directory = provider.directory().ok_or(LoginError::ByBrowser)?;
-        let found = directory.find(&login.username).await?;
+        let name = provider.handle(&directory.folded(&login.username));
+        let mut charged = self.begin_try(name, login, source)?;
+        if is_no_password(&login.password.0) {
+            return Err(LoginError::Refused(Refused::NoPasswordGiven));
+        }
+        let checked = self
+            .ask(provider, login, source, (&mut charged, tried))
+            .await;
+        match &checked {
+            Err(LoginError::Refused(_) | LoginError::Throttled(_)) => {}
+            Ok(_) | Err(_) => self.forgive(&charged),
+        }
+        checked
+    }
+
+    async fn ask(
+        &self,
+        provider: &Provider,
+        login: &PasswordLogin,
+        source: Source,
+        (charged, tried): (&mut Tries, &mut Option<Arc<UserEntry>>),
+    ) -> Result<Checked, LoginError> {
+        let directory = provider.directory().ok_or(LoginError::ByBrowser)?;
+        let found = match directory.find(&login.username).await {
+            Ok(found) => found,
+            // Of this name alone: a stranger must not see that there is something.
+            Err(failure) if failure.is_of_one_account() => {
+                let (provider, failure) = (&*provider.name, failure.chain());
+                tracing::warn!(
+                    provider,
+                    failure,
+                    "a name was typed that leads to no one account: nobody logs in by it"
+                );
+                None
+            }
+            Err(failure) => return Err(failure.into()),
+        };
         let known = found
             .as_ref()
             .and_then(|found| self.index.account(&provider.name, &found.id));
@@ -83,50 +123,42 @@ impl Login {
             .as_ref()
             .and_then(|known| self.user_of(&known.record.user));
         tried.clone_from(&user);
-        let now = clock::now();
-        let device = self.device(login, user.as_deref(), now);
-        let name = account_name(provider, &login.username, found.as_ref(), user.as_deref());
-        let admitted = self.throttle.admit(
-            &Try {
-                account: Account {
-                    name: &name,
-                    uid: user.as_ref().map(|user| &*user.uid),
-                    unlocks: user.as_ref().map_or(0, |user| user.unlocks),
-                },
-                source,
-                device: device.as_ref(),
-                vouched: vouched(user.as_deref(), source, now),
-            },
-            std::time::Instant::now(),
-        )?;
+        let mut turn = Turn::Allowed;
+        if let Some(found) = &found {
+            let account = format!("{}:{}", provider.name, found.id);
+            turn = self.go_on(charged, (&account, user.as_deref()), login, source)?;
+        }
         let password = &login.password.0;
-        if is_no_password(password) {
-            return Err(LoginError::Refused(Refused::NoPasswordGiven));
-        }
-        let outcome = directory.try_password(found.as_ref(), password).await;
-        // A wrong password alone stays charged. A client that hangs up is not told, and pays.
-        if !matches!(outcome, Ok(Tried::Refused(_))) {
-            self.throttle.forgive(&admitted);
-        }
-        match (found, outcome?) {
-            (None, _) => Err(LoginError::Refused(Refused::UnknownUser)),
-            (Some(_), Tried::Refused(why)) => Err(LoginError::Refused(Refused::AtProvider(why))),
-            (Some(found), Tried::Right) => match found.standing {
-                Standing::Active => Ok(Checked {
-                    found,
-                    known,
-                    device,
-                }),
+        let whose = found.as_ref().filter(|_| turn == Turn::Allowed);
+        let outcome = directory.try_password(whose, password).await?;
+        let why = match (found, outcome, turn) {
+            (None, ..) => Refused::UnknownUser,
+            (Some(_), _, Turn::UsedUp) => {
+                Refused::AtProvider("the account's tries are used up, by other names of it")
+            }
+            (Some(_), Tried::Refused(why), Turn::Allowed) => Refused::AtProvider(why),
+            (Some(found), Tried::Right, Turn::Allowed) => match found.standing()? {
+                Standing::Active => {
+                    let device = self.device(login, user.as_deref(), clock::now());
+                    return Ok(Checked {
+                        found,
+                        known,
+                        device,
+                    });
+                }
+                Standing::MustChange => {
+                    Refused::AtProvider("the directory wants the password to be changed first")
+                }
                 Standing::Disabled
                 | Standing::Locked
                 | Standing::Expired
                 | Standing::Gone
-                | Standing::Ended => {
-                    let why = "the account is disabled, locked or expired in the directory";
-                    Err(LoginError::Refused(Refused::AtProvider(why)))
-                }
+                | Standing::Ended => Refused::AtProvider(
+                    "the account is disabled, locked or expired in the directory",
+                ),
             },
-        }
+        };
+        Err(LoginError::Refused(why))
     }
 
     /// From the right password to a session.
@@ -139,31 +171,24 @@ impl Login {
     ) -> Result<Done, LoginError> {
         let found = &checked.found;
         let directory = provider.directory().ok_or(LoginError::ByBrowser)?;
-        let groups = directory.groups(found).await?;
+        let groups = directory.groups(found, provider.names_life()).await?;
         let person = Person {
             provider,
             id: &found.id,
             handle: &found.handle,
             display_name: &found.display_name,
-            record: Record::new(Member::default(), &found.name, groups, now),
+            record: Record::new(Member::default(), &found.name, groups, now)
+                .with_password(found.password_epoch()),
         };
         let known = (checked.known.clone(), checked.device);
         Box::pin(self.enter_as(&person, known, &login.wanted, (seen, now))).await
     }
 }
 
-/// What failed tries are counted under: the user, else the account, else what was typed.
-fn account_name(
-    provider: &Provider,
-    typed: &str,
-    found: Option<&Found>,
-    user: Option<&UserEntry>,
-) -> String {
-    match (user, found) {
-        (Some(user), _) => user.handle.to_string(),
-        (None, Some(found)) => format!("{}:{}", provider.name, found.id),
-        (None, None) => format!("{}:{}", provider.name, typed.trim().to_lowercase()),
-    }
+/// The next multiple of [`REFUSED_AFTER`].
+fn refused_after(took: Duration) -> Duration {
+    let steps = took.as_millis() / REFUSED_AFTER.as_millis();
+    REFUSED_AFTER.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX).saturating_add(1))
 }
 
 impl From<Failure> for LoginError {

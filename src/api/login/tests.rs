@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod arrivals;
+mod provider;
 mod refused;
 mod throttling;
 mod timing;

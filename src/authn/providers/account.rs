@@ -66,9 +66,11 @@ pub enum Standing {
     Disabled,
     /// Too many wrong passwords there.
     Locked,
-    /// Its time there is over.
+    /// Its time there is over, or has not come.
     Expired,
-    /// It is not there any more, or not where accounts are looked for.
+    /// Its password must be changed there before anything else.
+    MustChange,
+    /// It is not there any more, or not among the accounts that are looked for.
     Gone,
     /// What its last login left here to read it again with is of no use any more. A new login makes it active.
     Ended,
@@ -88,6 +90,9 @@ pub struct Record {
     pub groups: Vec<GroupRef>,
     /// Its state.
     pub standing: Standing,
+    /// Grows when the account's password is changed there: sessions from before are over. 0: the provider does not say.
+    #[serde(default)]
+    pub password_epoch: u64,
     /// When the provider said so.
     pub checked_at: Timestamp,
     /// What the account is read again with, where that takes something of its own: sealed for this record's key.
@@ -106,6 +111,7 @@ impl Record {
             name: name.into(),
             groups,
             standing: Standing::Active,
+            password_epoch: 0,
             checked_at,
             grant: None,
         }
@@ -130,6 +136,23 @@ impl Record {
     #[must_use]
     pub fn granted(self, grant: Option<String>) -> Self {
         Self { grant, ..self }
+    }
+
+    /// With a password of this age.
+    #[must_use]
+    pub fn with_password(self, password_epoch: u64) -> Self {
+        Self {
+            password_epoch,
+            ..self
+        }
+    }
+
+    /// As what is said after `before`. Of two servers of one directory one may not know yet of a change of the password
+    /// that the other has told of: it is not undone.
+    #[must_use]
+    pub fn after(self, before: &Self) -> Self {
+        let password_epoch = self.password_epoch.max(before.password_epoch);
+        self.with_password(password_epoch)
     }
 
     /// Bytes for the store.
@@ -282,6 +305,7 @@ impl Account {
             Standing::Disabled => return refused(Refusal::AccountDisabled),
             Standing::Locked => return refused(Refusal::AccountLocked),
             Standing::Expired => return refused(Refusal::AccountExpired),
+            Standing::MustChange => return refused(Refusal::AccountMustChange),
             Standing::Gone => return refused(Refusal::AccountGone),
             Standing::Ended => return refused(Refusal::LoginEnded),
         }
@@ -386,6 +410,13 @@ impl Accounts {
         for (name, scope) in scopes.iter() {
             scope.rules.store(rules.get(name).cloned());
         }
+    }
+
+    /// Whether there is a provider of this name, and not disabled.
+    pub(in crate::authn) fn has(&self, provider: &str) -> bool {
+        let scopes = self.scopes();
+        let scope = scopes.get(provider);
+        scope.is_some_and(|scope| scope.rules.load().is_some())
     }
 
     /// An account as its record says; what `old` knew of the same account is kept.

@@ -7,16 +7,19 @@
 //! What an attacker would try: an empty password, with which many directories let everybody in as nobody (it never
 //! gets here: [`is_no_password`]); a name that means something in a filter ([`filter`]); a name that finds somebody
 //! else's account (two that are found are nobody); listening in, or sending us elsewhere ([`connect`]); an answer
-//! without end (entries, groups and times are bounded).
+//! without end (bytes, depth, entries, groups and times are bounded, [`guard`]).
 //!
 //! Outcomes are three: yes, no, and [`Failure`], which is neither.
 
+mod ber;
 mod connect;
 mod entry;
 mod failure;
 mod filter;
 mod groups;
+mod guard;
 mod pool;
+mod ppolicy;
 mod servers;
 mod standing;
 mod starttls;
@@ -34,7 +37,8 @@ use filter::{any, escaped, octets};
 use groups::Names;
 use ldap3::Scope;
 use pool::{Pool, Query};
-use std::collections::HashMap;
+use ppolicy::{Above, Policy};
+use std::{collections::HashMap, time::Duration};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -44,6 +48,10 @@ const INVALID_CREDENTIALS: u32 = 49;
 const MAX_LOGIN: usize = 256;
 /// Accounts that are read again by one search.
 pub const BATCH: usize = 50;
+/// Accounts that a typed name may fit: one by its own name, and one by its form alone.
+const MAX_MEANT: usize = 2;
+/// People's accounts in Active Directory.
+const PERSON: &str = "(objectCategory=person)(objectClass=user)";
 /// A DN that is no account's: what a password is tried on where nothing was found.
 const NOBODY: &str = "cn=nobody-by-this-name";
 
@@ -51,8 +59,8 @@ const NOBODY: &str = "cn=nobody-by-this-name";
 pub struct Directory {
     pool: Pool,
     names: Names,
-    /// The short name of an Active Directory domain, once it was asked for.
-    domain: OnceCell<Option<String>>,
+    /// The short name of an Active Directory domain, once the directory has said it.
+    domain: OnceCell<String>,
 }
 
 /// An account as the directory has it.
@@ -66,8 +74,8 @@ pub struct Found {
     pub handle: Box<str>,
     /// For people; possibly empty.
     pub display_name: String,
-    /// Its state.
-    pub standing: Standing,
+    /// Its state, and how young its password is.
+    state: Result<(Standing, u64), Malformed>,
     entry: Entry,
 }
 
@@ -75,6 +83,17 @@ impl Found {
     /// Its distinguished name.
     pub fn dn(&self) -> &str {
         &self.entry.dn
+    }
+
+    /// Its state. That it cannot be told is no reason to tell a stranger that there is such an account: it is a failure
+    /// for whoever asks.
+    pub fn standing(&self) -> Result<Standing, Failure> {
+        Ok(self.state.map(|(standing, _)| standing)?)
+    }
+
+    /// A number that grows when the account's password is changed; 0 if nobody can tell.
+    pub fn password_epoch(&self) -> u64 {
+        self.state.map_or(0, |(_, epoch)| epoch)
     }
 }
 
@@ -115,13 +134,34 @@ impl Directory {
         Ok(())
     }
 
-    /// The account that somebody means who types this; none also where it could be several.
+    /// One text for all spellings of a name that can be told to be one without asking: what tries are counted under
+    /// before anybody knows whose name it is, and whether it is anybody's (L3, G5). It puts together at least what
+    /// [`Directory::find`] takes for one name; that it does so for some other names too harms nobody.
+    pub fn folded(&self, login: &str) -> String {
+        let settings = self.settings();
+        let by_domain =
+            settings.login_filter.is_none() && settings.directory == DirectoryKind::ActiveDirectory;
+        let name = match (login.split_once('\\'), login.rsplit_once('@')) {
+            (Some((_, name)), _) if by_domain => name,
+            (None, Some((name, domain)))
+                if by_domain && dns_name(&settings.base_dn).eq_ignore_ascii_case(domain) =>
+            {
+                name
+            }
+            _ => login,
+        };
+        let words: Vec<&str> = name.split_whitespace().collect();
+        words.join(" ").to_lowercase()
+    }
+
+    /// The account that somebody means who types this. A name that is that of several accounts is a failure that is
+    /// of this name alone.
     pub async fn find(&self, login: &str) -> Result<Option<Found>, Failure> {
         let Some(filter) = self.login_filter(login).await? else {
             return Ok(None);
         };
         let settings = self.settings();
-        let mut found = self.accounts(&filter, 2).await?;
+        let mut found = self.accounts(&filter, MAX_MEANT).await?;
         // A name may be one account's own and another's by its form alone: the own one counts.
         if found.len() > 1 && settings.login_filter.is_none() {
             found.retain(|entry| {
@@ -130,14 +170,12 @@ impl Directory {
             });
         }
         match (found.pop(), found.pop()) {
-            (Some(entry), None) => Ok(Some(self.read(entry)?)),
+            (Some(entry), None) => Ok(Some(self.read(entry).await?)),
             (None, _) => Ok(None),
-            (Some(_), Some(_)) => {
-                tracing::warn!(
-                    "a name was typed that is that of several accounts: nobody logs in by it"
-                );
-                Ok(None)
-            }
+            (Some(_), Some(_)) => Err(Failure::TooMany {
+                what: "accounts of one name",
+                most: 1,
+            }),
         }
     }
 
@@ -154,20 +192,43 @@ impl Directory {
         let nobody = || format!("{NOBODY},{}", self.settings().base_dn);
         let dn = account.map_or_else(nobody, |account| account.entry.dn.clone());
         let result = self.pool.try_password(&dn, password).await?;
+        let said = ppolicy::Said::read(&result.ctrls);
         match result.rc {
-            0 if account.is_some() => Ok(Tried::Right),
-            INVALID_CREDENTIALS => Ok(Tried::Refused(standing::why_refused(&result.text))),
-            // Whatever is said to nobody is a no.
+            0 if account.is_some() => {
+                if let Some(left) = said.grace {
+                    tracing::warn!(
+                        account = dn,
+                        left,
+                        "an expired password was taken: the directory counts its last logins"
+                    );
+                }
+                Ok(said.refused.map_or(Tried::Right, Tried::Refused))
+            }
+            INVALID_CREDENTIALS => {
+                let why = said.refused;
+                let why = why.unwrap_or_else(|| standing::why_refused(&result.text));
+                Ok(Tried::Refused(why))
+            }
+            // Of the server, whoever asks.
+            code if failure::is_of_server(code) => Err(Failure::answer("a login", result)),
+            // Whatever else is said of an account is a no like any other: a stranger must not see that there is one.
             _ if account.is_none() => Ok(Tried::Refused("unknown user")),
-            _ => Err(Failure::answer("a login", result)),
+            code => {
+                let text = &*result.text;
+                tracing::warn!(code, text, "the directory does not let an account log in");
+                Ok(Tried::Refused(
+                    "the directory does not let the account log in",
+                ))
+            }
         }
     }
 
-    /// The account's groups.
-    pub async fn groups(&self, account: &Found) -> Result<Vec<GroupRef>, Failure> {
+    /// The account's groups, as the directory has them now, but for their names: those may be so old.
+    pub async fn groups(&self, account: &Found, names: Duration) -> Result<Vec<GroupRef>, Failure> {
         match self.settings().directory {
             DirectoryKind::ActiveDirectory => {
-                groups::active_directory(&self.pool, &self.names, &account.entry).await
+                let names = (&self.names, names);
+                groups::active_directory(&self.pool, names, &account.entry).await
             }
             DirectoryKind::Openldap => groups::openldap(&self.pool, &account.entry).await,
         }
@@ -179,19 +240,21 @@ impl Directory {
             .iter()
             .filter_map(|id| Uuid::try_parse(id).ok())
             .collect();
-        let filter = any(ids.iter().map(|id| match self.settings().directory {
+        let by_id = any(ids.iter().map(|id| match self.settings().directory {
             DirectoryKind::ActiveDirectory => format!("(objectGUID={})", octets(&id.to_bytes_le())),
             DirectoryKind::Openldap => format!("(entryUUID={id})"),
         }));
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        let found = self.accounts(&filter, BATCH.max(ids.len())).await?;
-        let found = found.into_iter().map(|entry| {
-            let found = self.read(entry)?;
-            Ok((found.id.clone(), found))
-        });
-        found.collect()
+        // Whoever could not log in any more has no session to go on with: the filter is asked with any name.
+        let filter = format!("(&{}{by_id})", self.filter_of("*"));
+        let mut all = HashMap::new();
+        for entry in self.accounts(&filter, BATCH.max(ids.len())).await? {
+            let found = self.read(entry).await?;
+            all.insert(found.id.clone(), found);
+        }
+        Ok(all)
     }
 
     /// Groups with this name, or the one with this id.
@@ -226,7 +289,7 @@ impl Directory {
         self.pool.search(&query).await
     }
 
-    fn read(&self, entry: Entry) -> Result<Found, Malformed> {
+    async fn read(&self, entry: Entry) -> Result<Found, Failure> {
         let settings = self.settings();
         let (id, name) = match settings.directory {
             DirectoryKind::ActiveDirectory => (entry.guid("objectGUID"), "sAMAccountName"),
@@ -237,14 +300,42 @@ impl Directory {
         ))?;
         let handle = entry.text(&settings.handle_attribute).unwrap_or_default();
         let display_name = entry.text("displayName").or_else(|| entry.text("cn"));
+        let policy = match ppolicy::needed(&entry) {
+            Above::Any => Policy::STRICT,
+            above @ (Above::Default | Above::Named(_)) => self.policy(above).await?,
+        };
         Ok(Found {
             id: id.to_string().into(),
             name: entry.text(name).unwrap_or(handle).into(),
             handle: handle.to_lowercase().into(),
             display_name: display_name.unwrap_or_default().to_owned(),
-            standing: standing::standing(settings.directory, &entry, clock::now())?,
+            state: standing::standing(settings.directory, &entry, policy, clock::now()),
             entry,
         })
+    }
+
+    /// The password policy with this DN, or the only one that there is: which is a server's default no search says.
+    async fn policy(&self, above: Above<'_>) -> Result<Policy, Failure> {
+        const ALL: &str = "(objectClass=pwdPolicy)";
+        let settings = self.settings();
+        let (base, scope) = match above {
+            Above::Named(dn) => (dn, Scope::Base),
+            Above::Default | Above::Any => (&*settings.base_dn, Scope::Subtree),
+        };
+        let query = Query {
+            what: "password policies",
+            base,
+            scope,
+            filter: ALL,
+            attributes: ppolicy::OF_POLICY,
+            most: 1,
+        };
+        match self.pool.search(&query).await {
+            Ok(found) => Ok(found.first().map_or(Policy::STRICT, Policy::read)),
+            // Several, or one that cannot be read.
+            Err(failure) if failure.is_of_one_account() => Ok(Policy::STRICT),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// What finds the account that is meant; none if no account can be called so.
@@ -259,17 +350,10 @@ impl Directory {
         }
         let settings = self.settings();
         let typed = escaped(login);
-        if let Some(filter) = &settings.login_filter {
-            return Ok(Some(filter.replace("{login}", &typed)));
+        if settings.login_filter.is_some() || settings.directory == DirectoryKind::Openldap {
+            return Ok(Some(self.filter_of(&typed)));
         }
-        if settings.directory == DirectoryKind::Openldap {
-            return Ok(Some(format!("(&(objectClass=person)(uid={typed}))")));
-        }
-        let of_person = |which: String| {
-            Some(format!(
-                "(&(objectCategory=person)(objectClass=user){which})"
-            ))
-        };
+        let of_person = |which: String| Some(format!("(&{PERSON}{which})"));
         if let Some((domain, name)) = login.split_once('\\') {
             let own = self.short_domain().await?;
             let is_ours = own.is_some_and(|own| own.eq_ignore_ascii_case(domain));
@@ -283,13 +367,31 @@ impl Directory {
             let own = format!("(userPrincipalName={typed})");
             return Ok(of_person(any(std::iter::once(own).chain(implied))));
         }
-        Ok(of_person(format!("(sAMAccountName={typed})")))
+        Ok(Some(self.filter_of(&typed)))
+    }
+
+    /// What finds the account that is called so, with this text for the name: escaped, or a star for any.
+    fn filter_of(&self, name: &str) -> String {
+        let settings = self.settings();
+        match (&settings.login_filter, settings.directory) {
+            (Some(filter), _) => filter.replace("{login}", name),
+            (None, DirectoryKind::Openldap) => format!("(&(objectClass=person)(uid={name}))"),
+            (None, DirectoryKind::ActiveDirectory) => {
+                format!("(&{PERSON}(sAMAccountName={name}))")
+            }
+        }
     }
 
     /// `CORP`, as the directory's own list of its domains has it.
     async fn short_domain(&self) -> Result<Option<&str>, Failure> {
-        let asked = self.domain.get_or_try_init(|| self.ask_short_domain());
-        Ok(asked.await?.as_deref())
+        if let Some(known) = self.domain.get() {
+            return Ok(Some(known));
+        }
+        // That there is none is not kept: it may be a right that the search account is still to get.
+        let Some(found) = self.ask_short_domain().await? else {
+            return Ok(None);
+        };
+        Ok(Some(self.domain.get_or_init(async || found).await))
     }
 
     async fn ask_short_domain(&self) -> Result<Option<String>, Failure> {

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 /// A provider.
@@ -47,6 +48,11 @@ impl Provider {
         }
     }
 
+    /// How old the names of groups may be.
+    pub fn names_life(&self) -> Duration {
+        names_life(self.config.refresh_interval)
+    }
+
     /// The handle of a new user whose account is called so.
     pub fn handle(&self, name: &str) -> String {
         if self.config.primary {
@@ -80,6 +86,15 @@ pub fn check_files_of(source: &config::Source) -> Result<(), String> {
             redirect::check_files(&oidc.link, &oidc.client).map_err(|failure| failure.chain())
         }
     }
+}
+
+/// Part of the interval in which accounts are read again, for which names of groups are kept.
+const NAMES: u32 = 10;
+
+/// How old the names of groups may be which accounts are read with: what is read in time must not say what was true
+/// before the interval.
+pub(super) fn names_life(interval: Duration) -> Duration {
+    interval / NAMES
 }
 
 /// Reads the files that providers name; on failure a line for each that cannot be used. Those of a disabled one are

@@ -17,6 +17,7 @@ mod by_grant;
 use super::{
     Account, Provider, Providers, Record, Standing, ldap,
     ldap::{BATCH, Failure, Found},
+    live::names_life,
 };
 use crate::{
     authn::Index,
@@ -327,8 +328,13 @@ impl Refresher {
             {
                 let (refresher, of_task) = (self.clone(), Arc::clone(account));
                 let (directory, found) = (Arc::clone(directory), found.remove(&account.id));
-                let task = reading
-                    .spawn(async move { refresher.read_one(&directory, &of_task, found).await });
+                let rules = account.rules();
+                let names = rules.map_or(Duration::ZERO, |rules| names_life(rules.interval));
+                let task = reading.spawn(async move {
+                    refresher
+                        .read_one((&directory, names), &of_task, found)
+                        .await
+                });
                 by_task.insert(task.id(), account);
             }
             let Some(done) = reading.join_next_with_id().await else {
@@ -359,7 +365,7 @@ impl Refresher {
 
     async fn read_one(
         &self,
-        directory: &ldap::Directory,
+        (directory, names): (&ldap::Directory, Duration),
         account: &Arc<Account>,
         found: Option<Found>,
     ) -> Result<(), Failure> {
@@ -368,11 +374,25 @@ impl Refresher {
         let record = match &found {
             // Whatever groups it had, they are of no use to anybody.
             None => Record::new(user, &account.record.name, Vec::new(), now).with(Standing::Gone),
-            Some(found) if found.standing != Standing::Active => {
-                Record::new(user, &found.name, Vec::new(), now).with(found.standing)
+            Some(found) => {
+                let record = match found.standing()? {
+                    Standing::Active => {
+                        let groups = directory.groups(found, names).await?;
+                        Record::new(user, &found.name, groups, now)
+                    }
+                    standing @ (Standing::Disabled
+                    | Standing::Locked
+                    | Standing::Expired
+                    | Standing::MustChange
+                    | Standing::Gone
+                    | Standing::Ended) => {
+                        Record::new(user, &found.name, Vec::new(), now).with(standing)
+                    }
+                };
+                record.with_password(found.password_epoch())
             }
-            Some(found) => Record::new(user, &found.name, directory.groups(found).await?, now),
         };
+        let record = record.after(&account.record);
         self.note(account, account.revision, record, now).await;
         Ok(())
     }
@@ -443,8 +463,9 @@ fn is_due(account: &Account, now: Timestamp) -> bool {
     };
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&account.id);
     let share = u32::try_from(hash % 256).unwrap_or(0);
-    // The next look must not be too late.
+    // The next look must not be too late, nor may the names be older.
     let latest = rules.interval.saturating_sub(LOOK);
+    let latest = latest.saturating_sub(names_life(rules.interval));
     let due = latest.saturating_sub(latest / 4 * share / 256);
     account.age(now) >= due
 }

@@ -112,6 +112,7 @@ fn what_the_provider_says_of_an_account_is_judged_at_once() {
         (Standing::Disabled, Refusal::AccountDisabled),
         (Standing::Locked, Refusal::AccountLocked),
         (Standing::Expired, Refusal::AccountExpired),
+        (Standing::MustChange, Refusal::AccountMustChange),
         (Standing::Gone, Refusal::AccountGone),
         (Standing::Ended, Refusal::LoginEnded),
     ] {
@@ -212,4 +213,50 @@ fn a_record_counts_for_the_user_whose_principal_it_is() {
         Record::new(member("joe", "uid-joe"), "joe", Vec::new(), now()).with(Standing::Gone);
     world.record(&record);
     assert_eq!(world.refusal(&local), None);
+}
+
+// L4: as with a password that is changed here.
+#[test]
+fn a_change_of_the_password_at_the_provider_ends_sessions_and_keeps_other_tokens() {
+    let (mut world, token) = World::of_corp();
+    let session = world.token(("corp:jane", "uid-jane"), |spec| spec.kind = TokenKind::Ses);
+    assert_eq!(world.refusal(&session), None);
+    let changed = said(Vec::new()).with_password(1);
+    world.record(&changed);
+    assert_eq!(
+        world.refusal(&session),
+        Some(refused(Refusal::PasswordChanged))
+    );
+    assert_eq!(world.refusal(&token), None);
+    // A server that does not know of it yet undoes nothing.
+    let behind = said(Vec::new()).after(&changed);
+    world.record(&behind);
+    assert_eq!(
+        world.refusal(&session),
+        Some(refused(Refusal::PasswordChanged))
+    );
+    // Also where the user is read after the account.
+    let spec = UserSpec {
+        principals: vec![Principal {
+            provider: "corp".to_owned(),
+            id: ID.to_owned(),
+        }],
+        display_name: "Jane".to_owned(),
+        ..UserSpec::default()
+    };
+    world.user_with("corp:jane", "uid-jane", spec, 0);
+    assert!(world.refusal(&session).is_some());
+}
+
+// Somebody who may act in groups cannot act in one of a provider that is not there any more.
+#[test]
+fn a_group_of_a_provider_that_is_gone_is_nobodys() {
+    let (world, _) = World::of_corp();
+    let authn = Authn::new(Arc::clone(&world.index));
+    let uid = authn.group_uid("corp:developers");
+    assert!(uid.is_some());
+    world.rules(None);
+    assert_eq!(authn.group_uid("corp:developers"), None);
+    world.rules(Some((AccessMode::DangerAnyone, &[])));
+    assert_eq!(authn.group_uid("corp:developers"), uid);
 }

@@ -75,8 +75,8 @@ pub const PROVIDER_OPTIONS: &[Opt] = &[
         "providers.<name>.ldap.hosts",
         Shape::Texts,
         "Required without `srv_domain`. Its servers as `host` or `host:port`, in the order in which they are tried; one that does not answer is \
-         passed over for half a minute. Without a port: 636 with `ldaps`, else 389. Host names or IPv4 addresses, \
-         for which the certificate must be good.",
+         passed over for half a minute. Without a port: 636 with `ldaps`, else 389. Host names, IPv4 addresses, or \
+         IPv6 addresses in brackets, for which the certificate must be good.",
     )
     .reloads(),
     optional(
@@ -144,7 +144,8 @@ pub const PROVIDER_OPTIONS: &[Opt] = &[
         "providers.<name>.ldap.login_filter",
         Shape::Text,
         "How an account is found by what was typed, which stands for `{login}`, escaped: \
-         `(&(objectClass=person)(mail={login}))`. It must find one account at most. Empty: with Active Directory by \
+         `(&(objectClass=person)(mail={login}))`. It must find one account at most. At a refresh it counts too, \
+         with `*` for the name: whoever it does not find any more is out. Empty: with Active Directory by \
          `sAMAccountName`, `DOMAIN\\name` or `name@domain`, with OpenLDAP by `uid`.",
     )
     .reloads(),

@@ -78,6 +78,10 @@ fn gateway_errors() -> Vec<(&'static str, Error)> {
             Refusal::LoginEnded,
         ),
         (
+            "the right token, the password to be changed first at the account's provider",
+            Refusal::AccountMustChange,
+        ),
+        (
             "the right token, the provider gone or the account not listed any more",
             Refusal::NotListed,
         ),

@@ -3,14 +3,15 @@
 use super::{
     samba::{BASE, DOMAIN, PASSWORD, Samba},
     slapd::{self, Slapd},
+    state::STATED,
     world::{World, home},
 };
 use crate::testkit::{
     cluster::{LocalCluster, program},
     gateway::kubectl,
-    process::{eventually, run},
+    process::{Ran, eventually, run},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 fn groups(provider: &str, names: &[&str]) -> Vec<String> {
     let mut groups: Vec<String> = names
@@ -21,6 +22,9 @@ fn groups(provider: &str, names: &[&str]) -> Vec<String> {
     groups
 }
 
+/// Groups that give rights: no lists of addressees.
+const SECURITY: &str = "(groupType:1.2.840.113556.1.4.803:=2147483648)";
+
 /// The groups of an account as Active Directory's own rule of membership in a chain finds them, with the primary
 /// group and its own.
 fn in_chain(ad: &Samba, cn: &str) -> Vec<String> {
@@ -29,7 +33,7 @@ fn in_chain(ad: &Samba, cn: &str) -> Vec<String> {
             .replace('\\', "\\5c")
             .replace('(', "\\28")
             .replace(')', "\\29");
-        format!("(member:1.2.840.113556.1.4.1941:={dn})")
+        format!("(&{SECURITY}(member:1.2.840.113556.1.4.1941:={dn}))")
     };
     let mut names = ad.values(&chain(&Samba::dn(cn)), "sAMAccountName");
     names.push("Domain Users".to_owned());
@@ -172,6 +176,7 @@ fn a_binding_on_a_group_opens_a_cluster(world: &World) {
     let unknown = ["bind", "cluster-viewer", "--all-clusters", "--group"];
     for (group, why) in [
         ("corp:nobodies", "Not found"),
+        ("corp:addressees", "Not found"),
         ("nowhere:developers", "there is no such provider"),
     ] {
         let mut arguments = unknown.to_vec();
@@ -179,29 +184,84 @@ fn a_binding_on_a_group_opens_a_cluster(world: &World) {
         world.palisade("local", "admin", &arguments).refused(&[why]);
     }
     // The same file for everybody: it names no one.
-    let kubectl_as = |provider: &str, name: &str| {
-        let person = home(provider, name);
-        let file = world.gateway.kubeconfig(&person, "config.yaml", &[]);
-        let mut command = kubectl(&program("kubectl"), &file);
-        command.env(
-            "PALISADE_CONFIG_DIR",
-            world.gateway.home(&person).join("palisade"),
-        );
-        command.args(["get", "namespaces", "-o", "name"]);
-        run(&command)
+    let sees_namespaces = |provider: &str, name: &str| {
+        kubectl_as(
+            world,
+            (provider, name),
+            &["get", "namespaces", "-o", "name"],
+        )
     };
     for provider in ["corp", "people"] {
-        let said = kubectl_as(provider, "alice").ok();
+        let said = sees_namespaces(provider, "alice").ok();
         assert!(said.contains("namespace/default"), "{said}");
     }
     // Who is not in the group, and the people of the other providers, hold nothing there.
     for (provider, name) in [("corp", "jmueller"), ("corp-tls", "alice")] {
-        kubectl_as(provider, name).refused(&[]);
+        sees_namespaces(provider, name).refused(&[]);
         let said = world
             .palisade(provider, name, &["clusters", "-o", "json"])
             .ok();
         assert!(!said.contains("local"), "{said}");
     }
+    a_group_holds_a_role_in_a_project(world, &cluster);
+}
+
+fn kubectl_as(world: &World, (provider, name): (&str, &str), arguments: &[&str]) -> Ran {
+    let person = home(provider, name);
+    let file = world.gateway.kubeconfig(&person, "config.yaml", &[]);
+    let mut command = kubectl(&program("kubectl"), &file);
+    command.env(
+        "PALISADE_CONFIG_DIR",
+        world.gateway.home(&person).join("palisade"),
+    );
+    run(command.args(arguments))
+}
+
+/// A member of the directory's group works in the project's namespace, and does not any more once taken out of the
+/// group, with the login that they have.
+fn a_group_holds_a_role_in_a_project(world: &World, cluster: &LocalCluster) {
+    for name in ["review-1", "other"] {
+        run(cluster.kubectl().args(["create", "namespace", name])).ok();
+    }
+    world.admin(&[
+        "project",
+        "add",
+        "review",
+        "--cluster",
+        "local",
+        "-n",
+        "review-*",
+    ]);
+    let group = ["--group", "corp:reviewers"];
+    let role = ["bind", "project-member", "--project", "review"];
+    world.admin(&[&role[..], &group].concat());
+    let write = |namespace: &str, name: &str| {
+        let map = ["create", "configmap", name, "-n", namespace];
+        kubectl_as(world, ("corp", "jmueller"), &map)
+    };
+    // The cluster comes into step.
+    let mut number = 0;
+    let made = eventually(|| {
+        number += 1;
+        (write("review-1", &format!("made-{number}")).code == Some(0)).then_some(())
+    });
+    assert!(made.is_some(), "{}", write("review-1", "made"));
+    write("other", "made").refused(&["is forbidden"]);
+    let out = Instant::now();
+    world.ad.modify(&format!(
+        "dn: {}\nchangetype: modify\ndelete: member\n",
+        Samba::dn("reviewers")
+    ));
+    let refused = eventually(|| {
+        number += 1;
+        let ran = write("review-1", &format!("made-{number}"));
+        (ran.code != Some(0)).then_some(ran)
+    });
+    let refused = refused.expect("who is out of the group goes on");
+    assert!(out.elapsed() < STATED, "{:?}", out.elapsed());
+    refused.refused(&["is forbidden"]);
+    // It is the group's right that is gone, and not the login.
+    assert_eq!(world.whoami("corp", "jmueller").0, "corp:jmueller");
 }
 
 fn the_command_for_administrators(world: &World) {
@@ -243,6 +303,8 @@ fn the_command_for_administrators(world: &World) {
         );
         assert_eq!(ran.code, Some(1), "{ran}");
     }
+    let ran = check("people", "carol");
+    assert!(ran.stdout.contains("state               locked"), "{ran}");
     check("corp", "nobody").refused(&["has no account"]);
     check("nowhere", "x").refused(&["no provider \"nowhere\"; there is corp, corp-tls"]);
 }

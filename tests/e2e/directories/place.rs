@@ -1,5 +1,6 @@
 //! Where a directory of a test is: an address, a folder, a certificate.
 
+use super::samba::PASSWORD;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use std::{
     fs,
@@ -13,7 +14,7 @@ use std::{
 };
 
 /// Installs what is missing, once.
-pub(super) fn installed() {
+fn installed() {
     static DONE: Once = Once::new();
     DONE.call_once(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/directories/install.sh");
@@ -25,7 +26,7 @@ pub(super) fn installed() {
 }
 
 /// A loopback address on which nothing listens at the ports of LDAP.
-pub(super) fn address() -> Ipv4Addr {
+fn address() -> Ipv4Addr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let id = std::process::id()
@@ -41,6 +42,31 @@ pub(super) fn address() -> Ipv4Addr {
     }
 }
 
+/// What every directory of a test has.
+pub(super) struct Place {
+    pub(super) address: Ipv4Addr,
+    pub(super) certificate: Certificate,
+    /// File with the password of the account that searches.
+    pub(super) secret: PathBuf,
+    pub(super) folder: tempfile::TempDir,
+}
+
+impl Place {
+    pub(super) fn new() -> Self {
+        installed();
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = address();
+        let secret = folder.path().join("secret");
+        fs::write(&secret, format!("{PASSWORD}\n")).expect("it can be written");
+        Self {
+            address,
+            certificate: certificate(folder.path(), address),
+            secret,
+            folder,
+        }
+    }
+}
+
 /// Files of one server's certificate.
 pub(super) struct Certificate {
     pub(super) ca: PathBuf,
@@ -50,7 +76,7 @@ pub(super) struct Certificate {
 }
 
 /// A certificate for this address, by an authority of its own.
-pub(super) fn certificate(folder: &Path, address: Ipv4Addr) -> Certificate {
+fn certificate(folder: &Path, address: Ipv4Addr) -> Certificate {
     let ca_key = KeyPair::generate().expect("a key");
     let mut ca = CertificateParams::new(Vec::new()).expect("parameters");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

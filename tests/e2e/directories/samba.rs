@@ -1,6 +1,6 @@
 //! Samba as an Active Directory domain controller, of one test run.
 
-use super::place::{self, Certificate};
+use super::place::{Certificate, Place};
 use crate::testkit::process::{Ran, Running, eventually, run, run_with};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{fmt::Write as _, fs, net::Ipv4Addr, path::PathBuf, process::Command};
@@ -22,12 +22,12 @@ pub(super) struct Samba {
 
 impl Samba {
     pub(super) fn start() -> Self {
-        place::installed();
-        let folder = tempfile::tempdir().expect("a folder");
-        let address = place::address();
-        let certificate = place::certificate(folder.path(), address);
-        let secret = folder.path().join("secret");
-        fs::write(&secret, format!("{PASSWORD}\n")).expect("it can be written");
+        let Place {
+            address,
+            certificate,
+            secret,
+            folder,
+        } = Place::new();
         provision(folder.path());
         let ldif = folder.path().join("people.ldif");
         fs::write(&ldif, people()).expect("it can be written");
@@ -48,12 +48,23 @@ impl Samba {
         samba.modify(&format!(
             "dn: {BASE}\nchangetype: modify\nreplace: lockoutThreshold\nlockoutThreshold: 3\n"
         ));
-        for _ in 0..3 {
-            let _ = samba
-                .tool("ldapsearch", &format!("carol@{DOMAIN}"), "wrong")
-                .code;
-        }
+        samba.lock("carol");
         samba
+    }
+
+    /// Tries so many wrong passwords that the domain locks an account.
+    pub(super) fn lock(&self, name: &str) {
+        for _ in 0..3 {
+            self.tool("ldapsearch", &format!("{name}@{DOMAIN}"), "wrong")
+                .refused(&["Invalid credentials"]);
+        }
+    }
+
+    /// A password as the directory takes one.
+    pub(super) fn password(text: &str) -> String {
+        let quoted = format!("\"{text}\"");
+        let bytes: Vec<u8> = quoted.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        STANDARD.encode(bytes)
     }
 
     /// What the directory's own tool finds, as the administrator.
@@ -161,9 +172,7 @@ fn base64(text: &str) -> String {
 /// Users and groups, as LDIF.
 fn people() -> String {
     let mut ldif = String::new();
-    let quoted = format!("\"{PASSWORD}\"");
-    let password: Vec<u8> = quoted.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let password = STANDARD.encode(password);
+    let password = Samba::password(PASSWORD);
     let mut user = |cn: &str, name: &str, more: &str| {
         let dn = Samba::dn(cn);
         let (dn64, name64) = (base64(&dn), base64(name));
@@ -185,9 +194,10 @@ fn people() -> String {
     let dave = user("Dave", "dave", "512\naccountExpires: 116444736000000001");
     let umit = user("Umit", "ümit", "512");
     user("Zoe", "zoe", "512");
-    let leavers: Vec<String> = ["leaver1", "leaver2", "leaver3", "leaver4"]
-        .map(|name| user(name, name, "512"))
-        .into();
+    let leavers: Vec<String> = (1..=7)
+        .map(|number| format!("leaver{number}"))
+        .map(|name| user(&name, &name, "512"))
+        .collect();
     let mut group = |cn: &str, name: &str, members: &[&String]| {
         let dn = Samba::dn(cn);
         let members = members.iter().map(|dn| format!("member:: {}", base64(dn)));
@@ -210,9 +220,18 @@ fn people() -> String {
     staff.extend(&leavers);
     group("staff", "staff", &staff);
     group("Größe", "Größe", &[&alice]);
+    group("reviewers", "reviewers", &[&jurgen]);
     for number in 0..GROUPS {
         let name = format!("g{number:04}");
         group(&name, &name, &[&many]);
     }
+    // A list of addressees gives no rights.
+    writeln!(
+        ldif,
+        "dn: {}\nobjectClass: group\nsAMAccountName: addressees\ngroupType: 2\nmember:: {}\n",
+        Samba::dn("addressees"),
+        base64(&alice)
+    )
+    .expect("a string");
     ldif
 }

@@ -1,6 +1,6 @@
 //! slapd, of one test run; a second one can have the same content.
 
-use super::place::{self, Certificate};
+use super::place::{Certificate, Place};
 use crate::testkit::process::{Ran, Running, eventually, run, run_with};
 use std::{
     fmt::Write as _,
@@ -14,6 +14,9 @@ pub(super) const BASE: &str = "dc=example,dc=test";
 pub(super) const PASSWORD: &str = super::samba::PASSWORD;
 const ADMIN: &str = "Passw0rd!23";
 const GROUPS: usize = 1_000;
+/// The password policy of everybody, and the wrong passwords after which it locks an account.
+pub(super) const POLICY: &str = "cn=default,ou=policies,dc=example,dc=test";
+const FAILURES: usize = 5;
 
 pub(super) struct Slapd {
     pub(super) address: Ipv4Addr,
@@ -29,7 +32,22 @@ impl Slapd {
         let mut slapd = Self::empty();
         slapd.serve();
         run_with(&slapd.as_admin("ldapadd"), &people()).ok();
+        slapd.lock("Carol");
         slapd
+    }
+
+    /// Tries so many wrong passwords that the directory locks an account.
+    pub(super) fn lock(&self, cn: &str) {
+        for _ in 0..FAILURES {
+            let mut command = self.command("ldapsearch");
+            command.args(["-D", &Self::dn(cn), "-w", "wrong", "-b", "", "-s", "base"]);
+            run(&command).refused(&["Invalid credentials"]);
+        }
+    }
+
+    /// The DN of a user.
+    pub(super) fn dn(cn: &str) -> String {
+        format!("cn={cn},ou=people,{BASE}")
     }
 
     /// Another one with the same content, ids included.
@@ -49,12 +67,12 @@ impl Slapd {
     }
 
     fn empty() -> Self {
-        place::installed();
-        let folder = tempfile::tempdir().expect("a folder");
-        let address = place::address();
-        let certificate = place::certificate(folder.path(), address);
-        let secret = folder.path().join("secret");
-        fs::write(&secret, format!("{PASSWORD}\n")).expect("it can be written");
+        let Place {
+            address,
+            certificate,
+            secret,
+            folder,
+        } = Place::new();
         fs::create_dir(folder.path().join("db")).expect("a folder");
         fs::write(
             folder.path().join("slapd.conf"),
@@ -86,6 +104,29 @@ impl Slapd {
         assert!(ready.is_some(), "slapd does not answer");
     }
 
+    /// More people and groups.
+    pub(super) fn add(&self, ldif: &str) {
+        run_with(&self.as_admin("ldapadd"), ldif).ok();
+    }
+
+    /// Searches that it has answered so far.
+    pub(super) fn searches(&self) -> u64 {
+        let mut command = self.as_admin("ldapsearch");
+        command.args(["-LLL", "-b", "cn=Search,cn=Operations,cn=Monitor"]);
+        command.args(["-s", "base", "monitorOpCompleted"]);
+        let said = run(&command).ok();
+        let values = super::values(&said, "monitorOpCompleted");
+        let [count] = values.as_slice() else {
+            panic!("{said}");
+        };
+        count.parse().expect("a number")
+    }
+
+    /// The id of its process.
+    pub(super) fn id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     /// Kills it.
     pub(super) fn kill(&mut self) {
         self.process = None;
@@ -111,10 +152,15 @@ impl Slapd {
     }
 
     fn as_admin(&self, program: &str) -> Command {
+        let mut command = self.command(program);
+        command.args(["-D", &format!("cn=admin,{BASE}"), "-w", ADMIN]);
+        command
+    }
+
+    fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("LDAPTLS_CACERT", &self.certificate.ca);
         command.args(["-x", "-H", &format!("ldaps://{}", self.address)]);
-        command.args(["-D", &format!("cn=admin,{BASE}"), "-w", ADMIN]);
         command
     }
 }
@@ -137,13 +183,15 @@ fn config(folder: &Path, certificate: &Certificate) -> String {
         "include {schema}/core.schema\ninclude {schema}/cosine.schema\ninclude {schema}/nis.schema\n\
          include {schema}/inetorgperson.schema\n\
          modulepath /usr/lib/ldap\nmoduleload back_mdb\nmoduleload memberof\nmoduleload ppolicy\n\
+         moduleload back_monitor\n\
          pidfile {folder}/pid\nargsfile {folder}/args\n\
          TLSCACertificateFile {ca}\nTLSCertificateFile {cert}\nTLSCertificateKeyFile {key}\n\
          # No password without TLS.\n\
          security simple_bind=128\n\
+         database monitor\n\
          database mdb\nmaxsize 268435456\nsuffix {BASE}\nrootdn cn=admin,{BASE}\nrootpw {ADMIN}\n\
          directory {folder}/db\nindex objectClass,uid,cn,member,uniqueMember,memberUid,entryUUID eq\n\
-         overlay memberof\noverlay ppolicy\n\
+         overlay memberof\noverlay ppolicy\nppolicy_default cn=default,ou=policies,{BASE}\n\
          access to attrs=userPassword by anonymous auth by * none\n\
          access to * by users read by anonymous auth\n\
          limits dn.exact=\"cn=gate,ou=people,{BASE}\" size=unlimited\n"
@@ -155,7 +203,10 @@ fn people() -> String {
     let mut ldif = format!(
         "dn: {BASE}\nobjectClass: dcObject\nobjectClass: organization\no: Example\n\n\
          dn: ou=people,{BASE}\nobjectClass: organizationalUnit\n\n\
-         dn: ou=groups,{BASE}\nobjectClass: organizationalUnit\n\n"
+         dn: ou=groups,{BASE}\nobjectClass: organizationalUnit\n\n\
+         dn: ou=policies,{BASE}\nobjectClass: organizationalUnit\n\n\
+         dn: {POLICY}\nobjectClass: device\nobjectClass: pwdPolicy\npwdAttribute: userPassword\n\
+         pwdLockout: TRUE\npwdMaxFailure: {FAILURES}\npwdLockoutDuration: 3600\npwdMustChange: FALSE\n\n"
     );
     let mut user = |cn: &str, uid: &str, more: &str| {
         let dn = format!("cn={cn},ou=people,{BASE}");
@@ -174,9 +225,10 @@ fn people() -> String {
     let carol = user("Carol", "carol", "");
     let dave = user("Dave", "dave", "shadowExpire: 1\n");
     let umit = user("Umit", "ümit", "");
-    let leavers: Vec<String> = ["leaver1", "leaver2"]
-        .map(|name| user(name, name, ""))
-        .into();
+    let leavers: Vec<String> = (1..=5)
+        .map(|number| format!("leaver{number}"))
+        .map(|name| user(&name, &name, ""))
+        .collect();
     user("Zoe", "zoe", "");
     let mut group = |cn: &str, members: &[&String]| {
         let dn = format!("cn={cn},ou=groups,{BASE}");

@@ -2,6 +2,7 @@
 
 use super::{
     samba::{PASSWORD, Samba},
+    slapd::{self, Slapd},
     world::World,
 };
 use crate::testkit::{
@@ -27,28 +28,104 @@ fn works(ran: &Ran) {
     assert_eq!(ran.code, Some(0), "{ran}");
 }
 
+const CLOSED: &str = "disabled, locked or expired";
+const CHANGED: &str = "ended by a change of the password";
+const MUST_CHANGE: &str = "your password must be changed";
+const NOT_LISTED: &str = "may not log in here any more";
+
+/// Who is refused after what is done to them in Active Directory, and what they are told.
+const OF_CORP: [(&str, &str, &str); 7] = [
+    (
+        "leaver1",
+        "replace: userAccountControl\nuserAccountControl: 514",
+        CLOSED,
+    ),
+    (
+        "leaver2",
+        "replace: accountExpires\naccountExpires: 116444736000000001",
+        CLOSED,
+    ),
+    ("leaver3", "", CLOSED),
+    ("leaver4", "", NOT_LISTED),
+    ("leaver5", "", CLOSED),
+    ("leaver6", "replace: pwdLastSet\npwdLastSet: 0", MUST_CHANGE),
+    ("leaver7", "", CHANGED),
+];
+/// The same in OpenLDAP.
+const OF_PEOPLE: [(&str, &str, &str); 5] = [
+    ("leaver1", "", CLOSED),
+    (
+        "leaver2",
+        "replace: userPassword\nuserPassword: correct horse other",
+        CHANGED,
+    ),
+    ("leaver3", "replace: pwdReset\npwdReset: TRUE", MUST_CHANGE),
+    (
+        "leaver4",
+        "replace: pwdEndTime\npwdEndTime: 20200101000000Z",
+        CLOSED,
+    ),
+    // login_filter does not find them any more.
+    ("leaver5", "replace: title\ntitle: left", CLOSED),
+];
+/// What the documentation says: the interval and some seconds, which are a look (5 s) and the machine's.
+pub(super) const STATED: Duration = Duration::from_secs(5 + 5 + 10);
+
 // L4
 #[test]
 fn who_is_disabled_locked_expired_or_removed_in_the_directory_is_out() {
     let world = World::start();
-    for name in ["leaver1", "leaver2", "leaver3", "leaver4", "alice"] {
-        world.login("corp", name, PASSWORD).ok();
-        works(&world.palisade("corp", name, &["whoami"]));
+    let all = OF_CORP.map(|(name, ..)| ("corp", name)).into_iter();
+    let all = all.chain(OF_PEOPLE.map(|(name, ..)| ("people-tls", name)));
+    let mut tokens = Vec::new();
+    for (provider, name) in all {
+        world.login(provider, name, PASSWORD).ok();
+        let made = world.palisade(provider, name, &["token", "create"]).ok();
+        works(&world.with_token(&made, &["whoami"]));
+        tokens.push(made);
     }
-    let change = |name: &str, what: &str| {
-        let dn = Samba::dn(name);
-        world
-            .ad
-            .modify(&format!("dn: {dn}\nchangetype: modify\n{what}\n"));
-    };
-    change(
-        "leaver1",
-        "replace: userAccountControl\nuserAccountControl: 514",
-    );
-    change(
-        "leaver2",
-        "replace: accountExpires\naccountExpires: 116444736000000001",
-    );
+    world.login("corp", "alice", PASSWORD).ok();
+    let changed = Instant::now();
+    change_all(&world);
+    for (name, _, words) in OF_CORP {
+        is_refused(&world, "corp", name, words);
+    }
+    for (name, _, words) in OF_PEOPLE {
+        is_refused(&world, "people-tls", name, words);
+    }
+    assert!(changed.elapsed() < STATED, "{:?}", changed.elapsed());
+    // Their tokens too, but for those whose password was changed.
+    let said = OF_CORP.iter().chain(&OF_PEOPLE);
+    for ((name, _, words), token) in said.zip(&tokens) {
+        let ran = world.with_token(token, &["whoami"]);
+        if *words == CHANGED {
+            works(&ran);
+        } else {
+            assert!(
+                ran.code != Some(0) && ran.stderr.contains(words),
+                "{name}: {ran}"
+            );
+        }
+    }
+    the_lock_of_a_policy_ends(&world);
+    who_comes_back_is_in_again(&world);
+    providers_come_and_go(&world);
+}
+
+/// A change of an account in Active Directory.
+fn change(world: &World, name: &str, what: &str) {
+    let dn = Samba::dn(name);
+    world
+        .ad
+        .modify(&format!("dn: {dn}\nchangetype: modify\n{what}\n"));
+}
+
+fn change_all(world: &World) {
+    for (name, what, _) in OF_CORP {
+        if !what.is_empty() {
+            change(world, name, what);
+        }
+    }
     world.ad.modify(&format!(
         "dn: {}\nchangetype: delete\n",
         Samba::dn("leaver3")
@@ -59,12 +136,33 @@ fn who_is_disabled_locked_expired_or_removed_in_the_directory_is_out() {
         "{staff}delete: member\nmember: {}\n",
         Samba::dn("leaver4")
     ));
-    for name in ["leaver1", "leaver2", "leaver3"] {
-        is_refused(&world, "corp", name, "disabled, locked or expired");
+    world.ad.lock("leaver5");
+    let password = Samba::password("Another horse 2");
+    change(
+        world,
+        "leaver7",
+        &format!("replace: unicodePwd\nunicodePwd:: {password}"),
+    );
+    for (name, what, _) in OF_PEOPLE {
+        let dn = Slapd::dn(name);
+        if !what.is_empty() {
+            world.modify_people(&format!("dn: {dn}\nchangetype: modify\n{what}\n"));
+        }
     }
-    is_refused(&world, "corp", "leaver4", "may not log in here any more");
+    for server in [&world.people, &world.twin] {
+        server.lock("leaver1");
+    }
+    // From here on a password that an administrator sets must be changed: that of leaver2 was set before.
+    let policy = format!("dn: {}\nchangetype: modify\n", slapd::POLICY);
+    world.modify_people(&format!(
+        "{policy}replace: pwdMustChange\npwdMustChange: TRUE\n"
+    ));
+}
+
+fn who_comes_back_is_in_again(world: &World) {
     // Whoever is open again is in again, with the session that they had.
     change(
+        world,
         "leaver1",
         "replace: userAccountControl\nuserAccountControl: 512",
     );
@@ -90,12 +188,24 @@ fn who_is_disabled_locked_expired_or_removed_in_the_directory_is_out() {
         world.ad.modify(&ldif);
     };
     change("delete");
-    is_refused(&world, "corp", "alice", "may not log in here any more");
+    is_refused(world, "corp", "alice", "may not log in here any more");
     change("add");
     let back =
         eventually(|| (world.palisade("corp", "alice", &["whoami"]).code == Some(0)).then_some(()));
     assert!(back.is_some());
-    providers_come_and_go(&world);
+}
+
+/// Locked for as long as the policy says, and then not.
+fn the_lock_of_a_policy_ends(world: &World) {
+    let policy = format!("dn: {}\nchangetype: modify\n", slapd::POLICY);
+    world.modify_people(&format!(
+        "{policy}replace: pwdLockoutDuration\npwdLockoutDuration: 1\n"
+    ));
+    let back = eventually(|| {
+        let ran = world.palisade("people-tls", "leaver1", &["whoami"]);
+        (ran.code == Some(0)).then_some(())
+    });
+    assert!(back.is_some(), "a lock that is over goes on");
 }
 
 /// GHSA-c45c-39f6-6gw9: what was logged in at a provider ends with it, without a restart.
@@ -168,7 +278,6 @@ fn slow_cut_and_half_open_connections_hold_nobody_up_for_long() {
     let behind = format!("hosts: [{}, {}]", chaos.address, world.twin.address);
     let direct = format!("hosts: [{}, {}]", world.people.address, world.twin.address);
     let providers = world.providers().replacen(&direct, &behind, 1);
-    world.gateway.restart(|text| format!("{text}{providers}"));
     for mood in [
         Mood::Slow,
         // In the handshake, in the bind, in an answer.
@@ -179,9 +288,15 @@ fn slow_cut_and_half_open_connections_hold_nobody_up_for_long() {
         Mood::Calm,
     ] {
         chaos.set(mood);
-        let began = Instant::now();
+        // One that has not passed over that server yet.
+        world.gateway.restart(|text| format!("{text}{providers}"));
+        let (began, before) = (Instant::now(), chaos.connections());
         world.login("people", "alice", PASSWORD).ok();
         let took = began.elapsed();
+        assert!(
+            chaos.connections() > before,
+            "{mood:?}: nothing was dialled"
+        );
         // Two connections of one second each and their answers of two, at the very most, before the next server.
         assert!(took < Duration::from_secs(12), "{mood:?}: {took:?}");
         assert_eq!(world.whoami("people", "alice").0, "alice", "{mood:?}");

@@ -101,7 +101,8 @@ impl World {
             ad("corp", "ldaps", "auto"),
             ad("corp-tls", "starttls", "in_chain"),
             people("people", "ldaps", "search", "primary: true\n    "),
-            people("people-tls", "starttls", "member_of", ""),
+            people("people-tls", "starttls", "member_of", "")
+                + "      login_filter: (&(objectClass=person)(uid={login})(!(title=left)))\n",
         ]
         .concat()
     }
@@ -137,6 +138,26 @@ impl World {
         let mut command = self.gateway.cli(&home(provider, name));
         command.args(arguments);
         run_with(&command, "")
+    }
+
+    /// `palisade`, with a token in place of a login.
+    pub(super) fn with_token(&self, token: &str, arguments: &[&str]) -> Ran {
+        let mut command = self.gateway.cli("nobody");
+        command.env("PALISADE_TOKEN", token.trim());
+        command.args(arguments);
+        command.args([
+            "--server",
+            &self.gateway.url,
+            "--ca-sum",
+            &self.gateway.ca_sum,
+        ]);
+        run_with(&command, "")
+    }
+
+    /// Writes to both servers of the one directory.
+    pub(super) fn modify_people(&self, ldif: &str) {
+        self.people.modify(ldif);
+        self.twin.modify(ldif);
     }
 
     #[track_caller]

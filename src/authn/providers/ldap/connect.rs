@@ -5,19 +5,21 @@
 //! refused (L5 of docs/attacks.md, [`starttls`]). Referrals are never followed, so no password goes to a server that
 //! the configuration does not name.
 //!
-//! The crate sets no TCP_NODELAY, has no timeout for the name and no failover: the socket is made here.
+//! The crate sets no TCP_NODELAY, has no timeout for the name and no failover, and decodes whatever comes: the socket
+//! and TLS are made here, and [`guard`] stands between them and the crate.
 
 use super::{
     failure::{BrokenError, ConnectError, Failure},
+    guard, ppolicy,
     servers::Servers,
     starttls,
 };
-use crate::config::{Host, Ldap as Settings, Transport};
+use crate::config::{DirectoryKind, Host, Ldap as Settings, Transport};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, StdStream};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use socket2::{SockRef, TcpKeepalive};
 use std::{
@@ -30,10 +32,11 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
     task::JoinHandle,
     time::{Instant, timeout},
 };
+use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 /// How long a server that did not answer is tried after the others.
@@ -52,13 +55,18 @@ pub(super) struct Connection {
     /// Where it goes.
     pub(super) host: Host,
     pub(super) since: Instant,
-    driver: JoinHandle<()>,
+    tasks: Tasks,
 }
+
+/// What carries bytes, and what decodes them.
+type Tasks = [JoinHandle<()>; 2];
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // It may hang in a write to somebody who reads nothing.
-        self.driver.abort();
+        // They may hang in a write to somebody who reads nothing.
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
@@ -88,13 +96,13 @@ impl Hosts {
             let connecting = Box::pin(connect_to(&self.servers, settings, &host, tls.clone()));
             let connected = timeout(limit, connecting).await;
             match connected.unwrap_or(Err(ConnectError::Timeout(limit))) {
-                Ok((ldap, driver)) => {
+                Ok((ldap, tasks)) => {
                     self.down().remove(&host);
                     return Ok(Connection {
                         ldap,
                         host,
                         since: Instant::now(),
-                        driver,
+                        tasks,
                     });
                 }
                 Err(source) => {
@@ -133,33 +141,37 @@ async fn connect_to(
     settings: &Settings,
     host: &Host,
     tls: Option<Arc<ClientConfig>>,
-) -> Result<(Ldap, JoinHandle<()>), ConnectError> {
+) -> Result<(Ldap, Tasks), ConnectError> {
     let mut stream = dial(&servers.addresses(settings, host).await?).await?;
     stream.set_nodelay(true)?;
     SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-    let scheme = match settings.transport {
-        Transport::Ldaps => "ldaps",
-        Transport::Starttls => {
-            starttls::agree(&mut stream).await?;
-            // From here on TLS is what comes first.
-            "ldaps"
-        }
-        Transport::DangerPlaintext => "ldap",
-    };
-    let mut options = LdapConnSettings::new().set_std_stream(StdStream::Tcp(stream.into_std()?));
-    if let Some(tls) = tls {
-        options = options.set_config(tls);
+    if settings.transport == Transport::Starttls {
+        starttls::agree(&mut stream).await?;
     }
-    let url = format!("{scheme}://{host}");
-    let (connection, ldap) = LdapConnAsync::with_settings(options, &url)
-        .await
-        .map_err(|error| ConnectError::Ldap(Box::new(error)))?;
+    let stream = match tls {
+        Some(tls) => {
+            let name = ServerName::try_from(host.name.clone()).map_err(io::Error::other)?;
+            let stream = Box::pin(TlsConnector::from(tls).connect(name, stream)).await?;
+            guard::Stream::Tls(Box::new(stream))
+        }
+        None => guard::Stream::Plain(stream),
+    };
+    let (ours, decoded) = UnixStream::pair()?;
+    let carrier = tokio::spawn(async move {
+        if let Err(error) = guard::carry(stream, ours).await {
+            tracing::debug!(%error, "a connection to a directory broke");
+        }
+    });
+    let options = LdapConnSettings::new().set_std_stream(StdStream::Unix(decoded.into_std()?));
+    // It dials nothing: the stream is there.
+    let made = LdapConnAsync::with_settings(options, "ldapi:///").await;
+    let (connection, ldap) = made.map_err(|error| ConnectError::Ldap(Box::new(error)))?;
     let driver = tokio::spawn(async move {
         if let Err(error) = connection.drive().await {
             tracing::debug!(%error, "a connection to a directory ended");
         }
     });
-    Ok((ldap, driver))
+    Ok((ldap, [carrier, driver]))
 }
 
 /// Each address of the name in turn; the caller bounds the time.
@@ -254,6 +266,9 @@ pub(super) async fn bind(
     password: &str,
 ) -> Result<LdapResult, Failure> {
     let mut ldap = connection.ldap.clone();
+    if settings.directory == DirectoryKind::Openldap {
+        ldap.with_controls(ppolicy::question());
+    }
     let bind = Box::pin(ldap.simple_bind(dn, password));
     match timeout(settings.timeout, bind).await {
         Ok(Ok(result)) => Ok(result),

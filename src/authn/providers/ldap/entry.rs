@@ -133,7 +133,7 @@ fn text(tag: StructureTag) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use ldap3::asn1::TagClass;
 
@@ -157,7 +157,14 @@ mod tests {
         )
     }
 
-    fn entry(attributes: Vec<StructureTag>) -> Result<Entry, Malformed> {
+    /// An entry with these attributes, each of one value.
+    pub(in super::super) fn entry(attributes: &[(&str, &str)]) -> Entry {
+        let attributes = attributes.iter();
+        let attributes = attributes.map(|(name, value)| attribute(name, &[value.as_bytes()]));
+        read(attributes.collect()).unwrap()
+    }
+
+    fn read(attributes: Vec<StructureTag>) -> Result<Entry, Malformed> {
         let parts = vec![
             octets("cn=Jürgen,dc=a".as_bytes()),
             tag(16, PL::C(attributes)),
@@ -168,7 +175,7 @@ mod tests {
     #[test]
     fn values_are_bytes_whatever_they_look_like() {
         let id = b"0123456789abcdef";
-        let found = entry(vec![
+        let found = read(vec![
             attribute("objectGUID", &[id]),
             attribute("CN", &["Jürgen".as_bytes(), b"\xff"]),
             attribute("accountExpires", &[b"17"]),
@@ -186,12 +193,12 @@ mod tests {
 
     #[test]
     fn a_range_says_where_to_go_on() {
-        let part = entry(vec![attribute("member;range=0-1", &[b"a", b"b"])]).unwrap();
+        let part = read(vec![attribute("member;range=0-1", &[b"a", b"b"])]).unwrap();
         assert_eq!(
             (part.values("member").len(), part.rest_of("Member")),
             (2, Some(2))
         );
-        let last = entry(vec![attribute("member;range=2-*", &[b"c"])]).unwrap();
+        let last = read(vec![attribute("member;range=2-*", &[b"c"])]).unwrap();
         assert_eq!(
             (last.values("member").len(), last.rest_of("member")),
             (1, None)
@@ -210,7 +217,7 @@ mod tests {
         ] {
             assert!(Entry::read(ResultEntry::new(odd)).is_err());
         }
-        assert!(entry(vec![octets(b"a")]).is_err());
-        assert!(entry(vec![tag(16, PL::C(vec![octets(b"a"), octets(b"b")]))]).is_err());
+        assert!(read(vec![octets(b"a")]).is_err());
+        assert!(read(vec![tag(16, PL::C(vec![octets(b"a"), octets(b"b")]))]).is_err());
     }
 }

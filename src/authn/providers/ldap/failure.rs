@@ -72,13 +72,13 @@ pub enum Failure {
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The name, or TCP.
+    /// The name, TCP or TLS.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The server did not agree to StartTLS.
     #[error(transparent)]
     StartTls(#[from] StartTlsError),
-    /// TLS.
+    /// The crate.
     #[error(transparent)]
     Ldap(Box<LdapError>),
     /// It took too long.
@@ -112,6 +112,13 @@ pub enum BrokenError {
     /// It was silent.
     #[error("not within {} ms", .0.as_millis())]
     Timeout(Duration),
+}
+
+/// Whether the answer to a bind (RFC 4511, appendix A) is about the server and not about who binds:
+/// operationsError, protocolError, timeLimitExceeded, authMethodNotSupported, strongerAuthRequired, referral,
+/// adminLimitExceeded, confidentialityRequired, saslBindInProgress, busy, unavailable, other.
+pub(super) fn is_of_server(code: u32) -> bool {
+    matches!(code, 1..=3 | 7 | 8 | 10 | 11 | 13 | 14 | 51 | 52 | 80)
 }
 
 impl Failure {

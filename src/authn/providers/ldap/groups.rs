@@ -25,12 +25,11 @@ pub const MAX_GROUPS: usize = 5_000;
 pub const MAX_DEPTH: usize = 10;
 /// Values of one filter. Directories bound a filter by its size; this stays below 16 KiB.
 const BATCH: usize = 100;
-/// How long the name of a group is believed.
-const NAME_LIFE: Duration = Duration::from_hours(1);
-/// How long it is believed that an id is no group here: a new group is seen by then.
-const NOTHING_LIFE: Duration = Duration::from_mins(5);
 /// Names that are kept; with more, all are asked again.
 const MAX_NAMES: usize = 100_000;
+/// Groups that give rights: with the bit of `groupType` that distribution groups do not have ([MS-ADTS] 2.2.12), by the
+/// rule of all bits. `tokenGroups` holds no others either.
+const SECURITY: &str = "(objectCategory=group)(groupType:1.2.840.113556.1.4.803:=2147483648)";
 /// The rule of membership in a chain ([MS-ADTS] 3.1.1.3.4.4.3).
 const IN_CHAIN: &str = "1.2.840.113556.1.4.1941";
 
@@ -53,13 +52,9 @@ impl From<Option<GroupRef>> for Known {
 }
 
 impl Names {
-    fn get(&self, sid: &[u8]) -> Option<Known> {
+    fn get(&self, sid: &[u8], life: Duration) -> Option<Known> {
         let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, name) = names.get(sid)?;
-        let life = match name {
-            Known::Group(_) => NAME_LIFE,
-            Known::Nothing => NOTHING_LIFE,
-        };
         (since.elapsed() < life).then(|| name.clone())
     }
 
@@ -75,7 +70,7 @@ impl Names {
 /// The groups of an account in Active Directory.
 pub(super) async fn active_directory(
     pool: &Pool,
-    names: &Names,
+    names: (&Names, Duration),
     account: &Entry,
 ) -> Result<Vec<GroupRef>, Failure> {
     if pool.settings().group_lookup == GroupLookup::Auto {
@@ -118,11 +113,16 @@ async fn token_groups(pool: &Pool, dn: &str) -> Result<Vec<Vec<u8>>, Failure> {
     }
 }
 
-async fn resolve(pool: &Pool, names: &Names, sids: Vec<Vec<u8>>) -> Result<Vec<GroupRef>, Failure> {
+/// Names no older than this decide who may log in where groups are listed by name.
+async fn resolve(
+    pool: &Pool,
+    (names, life): (&Names, Duration),
+    sids: Vec<Vec<u8>>,
+) -> Result<Vec<GroupRef>, Failure> {
     let mut groups = Vec::new();
     let mut unknown = Vec::new();
     for sid in sids {
-        match names.get(&sid) {
+        match names.get(&sid, life) {
             Some(Known::Group(group)) => groups.push(group),
             Some(Known::Nothing) => {}
             None => unknown.push(sid),
@@ -160,16 +160,11 @@ async fn resolve(pool: &Pool, names: &Names, sids: Vec<Vec<u8>>) -> Result<Vec<G
 
 async fn in_chain(pool: &Pool, account: &Entry) -> Result<Vec<GroupRef>, Failure> {
     const ATTRIBUTES: &[&str] = &["objectGUID", "sAMAccountName"];
-    let chain = |dn: &str| {
-        format!(
-            "(&(objectCategory=group)(member:{IN_CHAIN}:={}))",
-            escaped(dn)
-        )
-    };
+    let chain = |dn: &str| format!("(&{SECURITY}(member:{IN_CHAIN}:={}))", escaped(dn));
     let mut found = find(pool, &chain(&account.dn), ATTRIBUTES, MAX_GROUPS).await?;
     // The primary group has no member attribute for it.
     if let Some(sid) = primary_group(account) {
-        let filter = format!("(&(objectCategory=group)(objectSid={}))", octets(&sid));
+        let filter = format!("(&{SECURITY}(objectSid={}))", octets(&sid));
         for primary in find(pool, &filter, ATTRIBUTES, 1).await? {
             found.extend(find(pool, &chain(&primary.dn), ATTRIBUTES, MAX_GROUPS).await?);
             found.push(primary);
@@ -278,7 +273,7 @@ pub(super) async fn named(
             Some(id) => format!("(objectGUID={})", octets(&id.to_bytes_le())),
             None => format!("(sAMAccountName={})", escaped(name)),
         };
-        let filter = format!("(&(objectCategory=group){which})");
+        let filter = format!("(&{SECURITY}{which})");
         let found = find(pool, &filter, &["objectGUID", "sAMAccountName"], MOST).await?;
         return Ok(found.iter().map(group_of).collect::<Result<_, _>>()?);
     }

@@ -104,27 +104,20 @@ impl Pool {
         }
     }
 
-    /// What a server says to a DN with a password. The connection is this one bind's own.
+    /// What a server says to a DN with a password. The connection is this one bind's own. It is sent once: a server
+    /// that does not answer may have counted the try, and a second one would count twice towards a lock (G6).
     pub(super) async fn try_password(
         &self,
         dn: &str,
         password: &str,
     ) -> Result<LdapResult, Failure> {
         let _turn = turn(&self.binds).await?;
-        let mut again = true;
-        loop {
-            let connection = self.hosts.connect(&self.settings).await?;
-            match bind(&connection, &self.settings, dn, password).await {
-                // A server that died in between has not counted the try.
-                Err(failure) if failure.is_of_connection() => {
-                    self.hosts.failed(&connection.host);
-                    if !std::mem::take(&mut again) {
-                        return Err(failure);
-                    }
-                }
-                other => return other,
-            }
+        let connection = self.hosts.connect(&self.settings).await?;
+        let said = bind(&connection, &self.settings, dn, password).await;
+        if said.is_err() {
+            self.hosts.failed(&connection.host);
         }
+        said
     }
 
     /// A connection on which the search account is bound, and its place.

@@ -1,6 +1,9 @@
 //! Whether an account may log in: what its entry says, and what a refused bind says.
 
-use super::entry::{Entry, Malformed};
+use super::{
+    entry::{Entry, Malformed},
+    ppolicy::{self, Policy},
+};
 use crate::{authn::providers::Standing, config::DirectoryKind};
 use jiff::Timestamp;
 
@@ -8,6 +11,8 @@ use jiff::Timestamp;
 const DISABLED: i64 = 0x2;
 /// `ADS_UF_LOCKOUT`, in `msDS-User-Account-Control-Computed` alone.
 const LOCKED: i64 = 0x10;
+/// `ADS_UF_DONT_EXPIRE_PASSWD`: such a password is never asked to be changed either.
+const PASSWORD_STAYS: i64 = 0x1_0000;
 /// Between 1601, where Windows counts from, and 1970: seconds.
 const EPOCH_1601: i64 = 11_644_473_600;
 /// Intervals of 100 ns in a second.
@@ -15,65 +20,91 @@ const TICKS: i64 = 10_000_000;
 const DAY: i64 = 24 * 3600;
 
 /// Attributes that say it.
-pub(super) fn attributes(kind: DirectoryKind) -> &'static [&'static str] {
-    match kind {
-        DirectoryKind::ActiveDirectory => &[
-            "userAccountControl",
-            "msDS-User-Account-Control-Computed",
-            "accountExpires",
-            "lockoutTime",
-        ],
-        DirectoryKind::Openldap => &["pwdAccountLockedTime", "shadowExpire"],
-    }
+pub(super) fn attributes(kind: DirectoryKind) -> Vec<&'static str> {
+    let (own, more): (&[_], &[_]) = match kind {
+        DirectoryKind::ActiveDirectory => (
+            &[
+                "userAccountControl",
+                "msDS-User-Account-Control-Computed",
+                "accountExpires",
+                "lockoutTime",
+                "pwdLastSet",
+            ],
+            &[],
+        ),
+        DirectoryKind::Openldap => (&["shadowExpire"], ppolicy::OF_ACCOUNT),
+    };
+    own.iter().chain(more).copied().collect()
 }
 
-/// What the entry says.
+/// What the entry says, and how young its password is: a number that grows when it is changed.
 pub(super) fn standing(
     kind: DirectoryKind,
     entry: &Entry,
+    policy: Policy,
     now: Timestamp,
-) -> Result<Standing, Malformed> {
+) -> Result<(Standing, u64), Malformed> {
     match kind {
         DirectoryKind::ActiveDirectory => active_directory(entry, now),
-        DirectoryKind::Openldap => Ok(openldap(entry, now)),
+        DirectoryKind::Openldap => {
+            let standing = openldap(entry, policy, now)?;
+            Ok((standing, ppolicy::password_epoch(entry)?))
+        }
     }
 }
 
-fn active_directory(entry: &Entry, now: Timestamp) -> Result<Standing, Malformed> {
-    // Every account has it: who may not read it must not take everybody for active.
+fn active_directory(entry: &Entry, now: Timestamp) -> Result<(Standing, u64), Malformed> {
+    // Every account has these: who may not read them must not take everybody for active.
     let flags = entry.number("userAccountControl").ok_or(Malformed(
         "the search account cannot read userAccountControl",
     ))?;
-    if flags & DISABLED != 0 {
-        return Ok(Standing::Disabled);
-    }
-    let locked = match entry.number("msDS-User-Account-Control-Computed") {
-        Some(flags) => flags & LOCKED != 0,
+    let expires = entry
+        .number("accountExpires")
+        .ok_or(Malformed("the search account cannot read accountExpires"))?;
+    let password = entry
+        .number("pwdLastSet")
+        .ok_or(Malformed("the search account cannot read pwdLastSet"))?;
+    let computed = entry.number("msDS-User-Account-Control-Computed");
+    let locked = match (computed, entry.number("lockoutTime")) {
+        (Some(flags), _) => flags & LOCKED != 0,
         // Set until the next good login, also when the lock itself is over.
-        None => entry.number("lockoutTime").is_some_and(|at| at > 0),
+        (None, Some(at)) => at > 0,
+        (None, None) => {
+            return Err(Malformed(
+                "the search account cannot read msDS-User-Account-Control-Computed or lockoutTime",
+            ));
+        }
     };
-    if locked {
-        return Ok(Standing::Locked);
-    }
-    // 0 and the largest number: never ([MS-ADA1] 2.2).
-    let expires = entry.number("accountExpires").unwrap_or(0);
     let end = expires / TICKS - EPOCH_1601;
-    if expires != 0 && expires != i64::MAX && end <= now.as_second() {
-        return Ok(Standing::Expired);
-    }
-    Ok(Standing::Active)
+    let standing = if flags & DISABLED != 0 {
+        Standing::Disabled
+    } else if locked {
+        Standing::Locked
+    // 0 and the largest number: never ([MS-ADA1] 2.2).
+    } else if expires != 0 && expires != i64::MAX && end <= now.as_second() {
+        Standing::Expired
+    // "User must change password at next logon" ([MS-ADA3] 2.175).
+    } else if password == 0 && flags & PASSWORD_STAYS == 0 {
+        Standing::MustChange
+    } else {
+        Standing::Active
+    };
+    Ok((standing, u64::try_from(password).unwrap_or(0)))
 }
 
-fn openldap(entry: &Entry, now: Timestamp) -> Standing {
-    if !entry.values("pwdAccountLockedTime").is_empty() {
-        return Standing::Locked;
-    }
+fn openldap(entry: &Entry, policy: Policy, now: Timestamp) -> Result<Standing, Malformed> {
+    let standing = ppolicy::standing(entry, policy, now)?;
     // Days since 1970; -1 or nothing: never (shadow(5)).
-    let expires = entry.number("shadowExpire").filter(|day| *day >= 0);
-    if expires.is_some_and(|day| day.saturating_mul(DAY) <= now.as_second()) {
-        return Standing::Expired;
+    let expires = match (entry.values("shadowExpire"), entry.number("shadowExpire")) {
+        ([], _) => -1,
+        (_, Some(day)) => day,
+        (_, None) => return Err(Malformed("a shadowExpire that is no number")),
+    };
+    let is_over = expires >= 0 && expires.saturating_mul(DAY) <= now.as_second();
+    if standing == Standing::Active && is_over {
+        return Ok(Standing::Expired);
     }
-    Standing::Active
+    Ok(standing)
 }
 
 /// Why a bind was refused, in words for the log; nobody who types a password is told.
@@ -98,89 +129,92 @@ pub(super) fn why_refused(text: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use ldap3::{
-        ResultEntry,
-        asn1::{PL, StructureTag, TagClass},
-    };
-
-    fn tag(id: u64, payload: PL) -> StructureTag {
-        StructureTag {
-            class: TagClass::Universal,
-            id,
-            payload,
-        }
-    }
-
-    fn entry(attributes: &[(&str, &str)]) -> Entry {
-        let octets = |text: &str| tag(4, PL::P(text.as_bytes().to_vec()));
-        let attribute = |(name, value): &(&str, &str)| {
-            let values = tag(17, PL::C(vec![octets(value)]));
-            tag(16, PL::C(vec![octets(name), values]))
-        };
-        let attributes = attributes.iter().map(attribute).collect();
-        let parts = vec![octets("cn=x"), tag(16, PL::C(attributes))];
-        Entry::read(ResultEntry::new(tag(4, PL::C(parts)))).unwrap()
-    }
+    use super::{super::entry::tests::entry, *};
 
     fn now() -> Timestamp {
         "2026-11-26T12:00:00Z".parse().unwrap()
     }
 
+    const CONTROL: &str = "userAccountControl";
+    const COMPUTED: &str = "msDS-User-Account-Control-Computed";
+
     // L4
     #[test]
     fn active_directory_says_who_is_disabled_locked_or_expired() {
-        let kind = DirectoryKind::ActiveDirectory;
-        let of = |attributes: &[(&str, &str)]| standing(kind, &entry(attributes), now());
-        let normal = ("userAccountControl", "512");
         let ticks = |at: i64| ((at + EPOCH_1601) * TICKS).to_string();
         let (past, next) = (ticks(now().as_second()), ticks(now().as_second() + 1));
-        for (attributes, expected) in [
-            (&[normal][..], Standing::Active),
-            (&[("userAccountControl", "514")], Standing::Disabled),
-            (&[normal, ("accountExpires", "0")], Standing::Active),
+        let normal = [
+            (CONTROL, "512"),
+            (COMPUTED, "0"),
+            ("accountExpires", "0"),
+            ("pwdLastSet", "133"),
+        ];
+        // As the normal one, but for these; an empty text: without it.
+        let of = |changes: &[(&'static str, &str)]| {
+            let mut all: Vec<(&str, &str)> = normal.to_vec();
+            all.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+            all.extend(changes.iter().filter(|(_, value)| !value.is_empty()));
+            standing(
+                DirectoryKind::ActiveDirectory,
+                &entry(&all),
+                Policy::STRICT,
+                now(),
+            )
+        };
+        for (changes, expected) in [
+            (&[][..], Standing::Active),
+            (&[(CONTROL, "514")], Standing::Disabled),
             (
-                &[normal, ("accountExpires", "9223372036854775807")],
+                &[("accountExpires", "9223372036854775807")],
                 Standing::Active,
             ),
-            (&[normal, ("accountExpires", &past)], Standing::Expired),
-            (&[normal, ("accountExpires", &next)], Standing::Active),
-            (
-                &[normal, ("msDS-User-Account-Control-Computed", "16")],
-                Standing::Locked,
-            ),
-            (
-                &[normal, ("msDS-User-Account-Control-Computed", "8388608")],
-                Standing::Active,
-            ),
-            (&[normal, ("lockoutTime", "133")], Standing::Locked),
-            (
-                &[
-                    normal,
-                    ("lockoutTime", "133"),
-                    ("msDS-User-Account-Control-Computed", "0"),
-                ],
-                Standing::Active,
-            ),
+            (&[("accountExpires", &past)], Standing::Expired),
+            (&[("accountExpires", &next)], Standing::Active),
+            (&[(COMPUTED, "16")], Standing::Locked),
+            (&[(COMPUTED, "8388608")], Standing::Active),
+            (&[(COMPUTED, ""), ("lockoutTime", "133")], Standing::Locked),
+            (&[(COMPUTED, ""), ("lockoutTime", "0")], Standing::Active),
+            (&[("lockoutTime", "133")], Standing::Active),
         ] {
-            assert_eq!(of(attributes), Ok(expected), "{attributes:?}");
+            assert_eq!(of(changes), Ok((expected, 133)), "{changes:?}");
         }
-        assert!(of(&[]).is_err(), "who cannot read it cannot tell");
+        let must_change = of(&[("pwdLastSet", "0")]);
+        assert_eq!(must_change, Ok((Standing::MustChange, 0)));
+        let stays = of(&[("pwdLastSet", "0"), (CONTROL, "66048")]);
+        assert_eq!(stays, Ok((Standing::Active, 0)));
+        for name in [CONTROL, COMPUTED, "accountExpires", "pwdLastSet"] {
+            for value in ["", "odd"] {
+                assert!(
+                    of(&[(name, value)]).is_err(),
+                    "{name} {value:?}: nobody can tell"
+                );
+            }
+        }
     }
 
+    // L4
     #[test]
     fn openldap_says_who_is_locked_or_expired() {
-        let of = |name, value| standing(DirectoryKind::Openldap, &entry(&[(name, value)]), now());
+        let of = |name, value| {
+            let entry = entry(&[(name, value)]);
+            standing(DirectoryKind::Openldap, &entry, Policy::STRICT, now())
+        };
         let today = (now().as_second() / DAY).to_string();
         let tomorrow = (now().as_second() / DAY + 1).to_string();
-        assert_eq!(of("cn", "x"), Ok(Standing::Active));
+        for (name, value, expected) in [
+            ("cn", "x", Standing::Active),
+            ("pwdAccountLockedTime", "000001010000Z", Standing::Locked),
+            ("shadowExpire", &today, Standing::Expired),
+            ("shadowExpire", &tomorrow, Standing::Active),
+            ("shadowExpire", "-1", Standing::Active),
+        ] {
+            assert_eq!(of(name, value), Ok((expected, 0)), "{name} {value}");
+        }
         assert_eq!(
-            of("pwdAccountLockedTime", "000001010000Z"),
-            Ok(Standing::Locked)
+            of("pwdChangedTime", "19700101000100Z"),
+            Ok((Standing::Active, 60))
         );
-        assert_eq!(of("shadowExpire", &today), Ok(Standing::Expired));
-        assert_eq!(of("shadowExpire", &tomorrow), Ok(Standing::Active));
-        assert_eq!(of("shadowExpire", "-1"), Ok(Standing::Active));
+        assert!(of("shadowExpire", "soon").is_err());
     }
 
     #[test]

@@ -5,7 +5,10 @@
 //! the stack and end the process. So the one answer that is read in the clear is read here: it is short, nothing in it
 //! is followed into the depth, and what comes behind it is no part of what TLS says (L5 of docs/attacks.md).
 
-use super::failure::{ConnectError, StartTlsError};
+use super::{
+    ber::{Cut, ENUMERATED, INTEGER, OCTETS, SEQUENCE, split},
+    failure::{ConnectError, StartTlsError},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -16,10 +19,6 @@ const REQUEST: &[u8] = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20
 /// Bytes of the answer: those of known servers are below a hundred, a diagnostic text included.
 const MAX_ANSWER: usize = 4 << 10;
 
-const SEQUENCE: u8 = 0x30;
-const INTEGER: u8 = 0x02;
-const ENUMERATED: u8 = 0x0a;
-const OCTETS: u8 = 0x04;
 const EXTENDED_RESPONSE: u8 = 0x78;
 const RESPONSE_NAME: u8 = 0x8a;
 const RESPONSE_VALUE: u8 = 0x8b;
@@ -75,37 +74,6 @@ fn agreed(message: &[u8]) -> Result<(), StartTlsError> {
     } else {
         Err(StartTlsError::Malformed)
     }
-}
-
-/// Why no value was split off.
-enum Cut {
-    /// It is not whole; it has so many bytes at least.
-    Short {
-        needs: usize,
-    },
-    Odd,
-}
-
-/// The content of the value at the front, which must have this tag, and what is behind it. Active Directory says
-/// every length in four bytes (X.690, section 8.1.3.5), others in one.
-fn split(bytes: &[u8], tag: u8) -> Result<(&[u8], &[u8]), Cut> {
-    let (length, head) = match bytes {
-        [found, ..] if *found != tag => return Err(Cut::Odd),
-        [_, length @ ..=0x7f, ..] => (usize::from(*length), 2),
-        [_, size @ 0x81..=0x84, rest @ ..] => {
-            let size = usize::from(size & 0x7f);
-            let needs = 2 + size;
-            let length = rest.get(..size).ok_or(Cut::Short { needs })?;
-            let add = |sum: usize, byte: &u8| (sum << 8) | usize::from(*byte);
-            (length.iter().fold(0, add), needs)
-        }
-        // Without a length, or with one of more than four bytes.
-        [_, _, ..] => return Err(Cut::Odd),
-        _ => return Err(Cut::Short { needs: 2 }),
-    };
-    let needs = head.saturating_add(length);
-    let content = bytes.get(head..needs).ok_or(Cut::Short { needs })?;
-    Ok((content, bytes.get(needs..).unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -167,6 +167,7 @@ impl Refresher {
             Standing::Disabled
             | Standing::Locked
             | Standing::Expired
+            | Standing::MustChange
             | Standing::Gone
             | Standing::Ended => record,
         };

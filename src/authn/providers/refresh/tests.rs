@@ -1,97 +1,26 @@
 //! Rounds of refreshing, against directories that answer some of it.
 
-use super::{super::ldap::tests::settings, *};
+use super::{
+    super::{
+        fake::{SEARCH, Server, bound, entry, provider, result, settings},
+        record_key,
+    },
+    *,
+};
 use crate::{
     authn::TokenText,
-    config::{self, Access, AccessMode, Host, Transport},
+    config,
     objects::{Kind as _, Member, Stored, Token, TokenPrivate, TokenSpec},
     store::follow::Change,
 };
 use jiff::SignedDuration;
-use std::{
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    time,
-};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Seconds since the accounts were read.
 const OLD: i64 = 1_000;
 
 fn id(number: usize) -> String {
     format!("00000000-0000-0000-0000-{number:012}")
-}
-
-fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(content.len()).unwrap().to_be_bytes();
-    [&[tag, 0x82][..], &length, content].concat()
-}
-
-fn result(tag: u8, code: u8) -> Vec<u8> {
-    tlv(tag, &[0x0a, 1, code, 4, 0, 4, 0])
-}
-
-/// What a search finds, as a message has it.
-fn entry(dn: &[u8], values: &[(&str, &str)]) -> Vec<u8> {
-    let attributes = values.iter().flat_map(|(name, value)| {
-        let values = tlv(0x31, &tlv(4, value.as_bytes()));
-        tlv(0x30, &[tlv(4, name.as_bytes()), values].concat())
-    });
-    let attributes: Vec<u8> = attributes.collect();
-    tlv(0x64, &[tlv(4, dn), tlv(0x30, &attributes)].concat())
-}
-
-/// Answers searches by what is written in them.
-async fn serve(mut stream: TcpStream, answer: impl Fn(&str) -> Vec<Vec<u8>>) {
-    let mut got = Vec::new();
-    while let Ok(1..) = stream.read_buf(&mut got).await {
-        loop {
-            let (head, length) = match got.get(1) {
-                Some(short @ ..=0x7f) => (2, usize::from(*short)),
-                Some(size) if got.len() > 2 + usize::from(size & 0x7f) => {
-                    let size = usize::from(size & 0x7f);
-                    let bytes = got[2..2 + size].iter();
-                    (
-                        2 + size,
-                        bytes.fold(0, |sum, byte| (sum << 8) | usize::from(*byte)),
-                    )
-                }
-                _ => break,
-            };
-            if got.len() < head + length {
-                break;
-            }
-            let message: Vec<u8> = got.drain(..head + length).skip(head).collect();
-            let (number, operation) = message.split_at(2 + usize::from(message[1]));
-            let answers = match operation[0] {
-                0x60 => vec![result(0x61, 0)],
-                0x63 => answer(&String::from_utf8_lossy(operation)),
-                _ => continue,
-            };
-            for answer in answers {
-                let whole = tlv(0x30, &[number, &answer].concat());
-                stream.write_all(&whole).await.unwrap();
-            }
-        }
-    }
-}
-
-fn provider(ldap: config::Ldap) -> config::Provider {
-    config::Provider {
-        display_name: String::new(),
-        primary: false,
-        disabled: false,
-        access: Access {
-            mode: AccessMode::DangerAnyone,
-            users: Vec::new(),
-            groups: Vec::new(),
-        },
-        refresh_interval: time::Duration::from_mins(5),
-        refresh_max_age: time::Duration::from_hours(1),
-        source: config::Source::Ldap(ldap),
-    }
 }
 
 struct World {
@@ -103,23 +32,13 @@ struct World {
 impl World {
     /// A provider whose directory answers searches like this.
     async fn new(answer: impl Fn(&str) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let answer = Arc::new(answer);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let answer = Arc::clone(&answer);
-                tokio::spawn(async move { serve(stream, &*answer).await });
-            }
-        });
+        let server = Server::start(move |operation, text| match operation {
+            SEARCH => answer(text),
+            _ => bound(0),
+        })
+        .await;
         let folder = tempfile::tempdir().unwrap();
-        let mut ldap = settings(folder.path(), Transport::DangerPlaintext, &[]);
-        ldap.timeout = time::Duration::from_secs(20);
-        ldap.connect_timeout = ldap.timeout;
-        ldap.hosts = vec![Host {
-            name: "127.0.0.1".to_owned(),
-            port,
-        }];
+        let ldap = settings(folder.path(), &[server.host]);
         let index = Arc::new(Index::new());
         Self {
             refresher: Refresher {
@@ -305,7 +224,7 @@ impl World {
     }
 
     async fn grant(&self, number: usize) -> Option<String> {
-        let key = super::super::record_key("corp", &id(number));
+        let key = record_key("corp", &id(number));
         let kv = self.refresher.store.get(&key).await.unwrap().unwrap();
         Record::decode(&key, &kv.value).unwrap().grant
     }
@@ -324,7 +243,7 @@ async fn what_no_session_needs_any_more_is_kept_for_a_day() {
         };
         let record = Record::new(user.clone(), "u", Vec::new(), read);
         let record = record.granted(Some("v1.sealed".to_owned()));
-        let key = super::super::record_key("corp", &id(number));
+        let key = record_key("corp", &id(number));
         world.put(&key, record.encode()).await;
         if number == 1 {
             let spec = TokenSpec {
@@ -349,4 +268,42 @@ async fn what_no_session_needs_any_more_is_kept_for_a_day() {
         world.grant(3).await.is_some(),
         "its session may be under way"
     );
+}
+
+// L4: whoever the filter for logins does not find any more has no session to go on with.
+#[tokio::test]
+async fn who_could_not_log_in_any_more_is_gone() {
+    let mut world = World::new(|search| {
+        let dn = b"uid=u1,dc=a";
+        let found = entry(dn, &[("entryUUID", &id(1)), ("uid", "u1")]);
+        // The filter of whoever may log in, with a name that is there and is not asked for.
+        let filtered =
+            search.contains("employeeType\u{4}\u{6}person") && !search.contains("{login}");
+        assert!(asked(search).is_empty() || filtered, "{search:?}");
+        let left = asked(search).contains(&2);
+        let found = (!asked(search).is_empty() && !left).then_some(found);
+        found.into_iter().chain([result(0x65, 0)]).collect()
+    })
+    .await;
+    let config::Source::Ldap(mut ldap) = world.provider.config.source.clone() else {
+        panic!("it is a directory");
+    };
+    ldap.login_filter = Some("(&(employeeType=person)(uid={login}))".to_owned());
+    world.provider = Arc::new(Provider::new("corp", &provider(ldap)));
+    for (number, expected) in [(1, Standing::Active), (2, Standing::Gone)] {
+        let account = world.account("corp", number);
+        let user = account.record.user.clone();
+        let value = account.record.encode();
+        let key = record_key("corp", &account.id);
+        let store = &world.refresher.store;
+        store.txn(Txn::new().put(key.clone(), value)).await.unwrap();
+        let revision = store.get(&key).await.unwrap().unwrap().mod_revision;
+        let record = account.record.clone();
+        let accounts = world.refresher.index.accounts();
+        let account = accounts.account(("corp", &account.id), record, revision, None);
+        assert!(world.read_all(&[account]).await);
+        let kv = store.get(&key).await.unwrap().unwrap();
+        let record = Record::decode(&key, &kv.value).unwrap();
+        assert_eq!((record.standing, record.user), (expected, user));
+    }
 }

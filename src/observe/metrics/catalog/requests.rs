@@ -110,6 +110,7 @@ pub static REFRESHES: Metric = counter(
     "palisade_account_refreshes_total",
     &[label("result", words::<l::RefreshEnd>)],
     "Accounts that were read again at their providers, by what came of it",
-    "`failed` counts batches of up to 50 accounts, and each of them is tried again within seconds: while it grows, \
-     some directory is down, and after `refresh.max_age` its users are answered 503.",
+    "`failed` counts a batch of up to 50 accounts where the directory did not answer, and one account where it answered \
+     and that account cannot be read; both are tried again within half a minute. While it grows, the log says which it \
+     is; after `refresh.max_age` the users are answered 503.",
 );
