@@ -1,6 +1,7 @@
 //! Logins at real directories: Samba as an Active Directory domain controller, and slapd. See
 //! directories/README.md.
 
+mod load;
 mod logins;
 mod place;
 mod refused;
