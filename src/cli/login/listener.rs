@@ -6,7 +6,9 @@
 //! it answers loads nothing and tells nobody its address.
 
 use crate::cli::run::Failure;
+use aws_lc_rs::digest;
 use axum::extract::Query;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
@@ -18,6 +20,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
+use subtle::ConstantTimeEq as _;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -162,10 +165,7 @@ impl Expected {
             found.next().is_none().then(|| value.clone())
         };
         let state = only("state")?;
-        if !bool::from(subtle::ConstantTimeEq::ct_eq(
-            state.as_bytes(),
-            self.state.as_bytes(),
-        )) {
+        if !bool::from(state.as_bytes().ct_eq(self.state.as_bytes())) {
             return None;
         }
         match (only("code"), only("error")) {
@@ -210,12 +210,20 @@ impl Stray {
     }
 }
 
+/// The whole style of a page: its colours in light and dark are its own, so that they can be read.
+const STYLE: &str = "\
+:root{color-scheme:light dark;--page:#f5f6f8;--card:#fff;--text:#1b2430;--line:#c9d0d9}\
+@media(prefers-color-scheme:dark){:root{--page:#12161c;--card:#1b212a;--text:#e8ecf1;--line:#37414d}}\
+body{margin:0;background:var(--page);color:var(--text);font:1rem/1.5 system-ui,sans-serif}\
+main{max-width:30rem;margin:4rem auto;padding:2rem;background:var(--card);border:1px solid var(--line);border-radius:.75rem}\
+h1{margin:0 0 1rem;font-size:1.6rem;line-height:1.2}p{margin:0}";
+
 /// A page without anything to load. Its own texts alone: nothing of the request is in it.
 fn page(status: StatusCode, title: &str, text: &str) -> Response<Full<Bytes>> {
     let html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title} - Palisade</title>\n</head>\n\
+         <title>{title} – Palisade</title>\n<style>{STYLE}</style>\n</head>\n\
          <body>\n<main>\n<h1>{title}</h1>\n<p>{text}</p>\n</main>\n</body>\n</html>\n"
     );
     let mut response = Response::new(Full::new(Bytes::from(html)));
@@ -224,14 +232,19 @@ fn page(status: StatusCode, title: &str, text: &str) -> Response<Full<Bytes>> {
     for (name, value) in [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-        ),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    // This style and nothing else: it is named by its sum.
+    let sum = BASE64_STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{sum}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    );
+    // Base64 and these words: it cannot fail, and without a policy nothing is loaded either.
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     response
 }
