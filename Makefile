@@ -19,9 +19,9 @@ build: ## Build the program as it is shipped: target/release/palisade.
 demo: ## Start a gateway on this machine and print how to log in; with CLUSTER=local also a real cluster behind it.
 	@CLUSTER='$(CLUSTER)' scripts/demo.sh
 
-test: ## Run all tests, against a real API server (built once: five minutes), a real Samba and slapd (installed).
+test: ## Run all tests, against a real API server (built once: five minutes), Samba, slapd, Chromium (installed).
 	@control_plane=$$($(CONTROL_PLANE)); export PALISADE_CONTROLPLANE="$$control_plane"; \
-	tests/e2e/directories/install.sh; \
+	tests/e2e/directories/install.sh; tests/e2e/browser/install.sh; \
 	set -x; cargo test --locked; cargo test --locked --features otlp --test traces
 
 bench: ## Measure beside HAProxy, nginx and a bare proxy, to bench/results/ (docs/performance.md). QUICK=1: minutes.

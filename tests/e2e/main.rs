@@ -14,6 +14,7 @@ mod testkit;
 
 mod acting;
 mod agreement;
+mod browser;
 mod cluster_commands;
 mod clusters;
 mod control_plane;

@@ -176,7 +176,8 @@ pub(crate) fn tls(alpn: &[&str]) -> (rustls::ServerConfig, String) {
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(
-            vec![leaf.der().clone()],
+            // With its authority: a browser is told to take what that one signed.
+            vec![leaf.der().clone(), ca_cert.der().clone()],
             rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         )
         .unwrap();
