@@ -83,10 +83,10 @@ impl Web {
             Err(login) => return Ok(visit.answer(*login)),
         };
         visit.check(form, ACTION)?;
-        visit.seen.deed = Some(Deed::SessionEnd);
         let (sessions, tokens) = self.of(&identity, visit.now);
         if form.get("others") == "1" {
             let others = sessions.iter().map(|it| it.id);
+            visit.seen.deed = Some(Deed::SessionEnd);
             let others: Vec<TokenId> = others.filter(|id| *id != identity.token_id()).collect();
             self.login.end_all(&others).await?;
             let count = others.len();
@@ -99,6 +99,7 @@ impl Web {
             // It has ended by itself, or on another page.
             return Ok(visit.answer(see_other(ACTION)));
         };
+        visit.seen.deed = Some(Deed::SessionEnd);
         self.login.end(found.id).await?;
         tracing::info!(user = identity.handle(), token = %found.id, "session or token ended by its user");
         Ok(visit.answer(see_other("/sessions?ended=one")))

@@ -555,6 +555,9 @@ async fn sessions_and_tokens_of_ones_own_are_ended_and_nobody_elses() {
     assert_eq!(there.get("/sessions").await.status, 303);
     let page = browser.get("/sessions").await;
     assert_eq!(page.status, 200);
+    let ended: Vec<_> = gate.deeds(5).await.split_off(3);
+    let expected = ("session-end".to_owned(), "jane".to_owned());
+    assert_eq!(ended, [expected.clone(), expected]);
     // This very one.
     let own = TokenText::parse(&browser.jar[SESSION])
         .unwrap()

@@ -176,7 +176,7 @@ async fn a_terminal_without_a_browser_is_logged_in_by_a_code() {
     for text in [
         &*format!("<strong>{code}</strong>"),
         "<dd>build-7</dd>",
-        "<dd>127.0.0.9</dd>",
+        "<dd>127.0.0.9 (this browser is at 127.0.0.1)</dd>",
         "<dd>just now</dd>",
         "<dd>jane</dd>",
         "Say yes only if you started this login yourself",
