@@ -38,6 +38,9 @@ pub enum WebError {
     /// The form does not have the token that was put into it.
     #[error("the form does not have this browser's token")]
     Stale,
+    /// Providers send browsers back to another host than this one, where the login's cookie would be missing.
+    #[error("log in at {0}: providers send browsers back there")]
+    Elsewhere(String),
     /// Cookies that contradict each other, or nobody can tell whose session it is.
     #[error(transparent)]
     Authn(#[from] AuthnError),
@@ -68,7 +71,7 @@ impl WebError {
         match self {
             Self::NoSuchPage => failure(404, Reason::NotFound, "there is no such page"),
             Self::Method(_) => failure(405, Reason::MethodNotAllowed, &self.to_string()),
-            Self::Form(_) | Self::Broken | Self::Authorize(_) => {
+            Self::Form(_) | Self::Broken | Self::Authorize(_) | Self::Elsewhere(_) => {
                 failure(400, Reason::BadRequest, &self.to_string())
             }
             Self::TooLarge => failure(413, Reason::RequestEntityTooLarge, &self.to_string()),

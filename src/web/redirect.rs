@@ -26,7 +26,7 @@ use crate::{
     store::seal::{SealError, associated},
 };
 use askama::Template;
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, Uri, header};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
@@ -60,6 +60,7 @@ impl Web {
             url: &'a str,
         }
         visit.check_login(form, &action(&provider.name))?;
+        self.check_host(visit)?;
         self.login.admit_begin(visit.peer)?;
         let next = Next::or_front(Some(form.get("next")));
         let begun = Box::pin(provider.begin(&self.callback(provider))).await;
@@ -134,6 +135,20 @@ impl Web {
     fn callback(&self, provider: &Provider) -> String {
         let own = self.external_url.get();
         format!("{}{}/callback", own.as_str(), action(&provider.name))
+    }
+
+    /// Whether the browser is at the host to which a provider sends it back: cookies are a host's own.
+    fn check_host(&self, visit: &Visit<'_>) -> Result<(), WebError> {
+        let own = self.external_url.get();
+        let origin = visit.head.headers.get(header::ORIGIN);
+        let origin = origin.and_then(|it| it.to_str().ok()?.parse::<Uri>().ok());
+        match origin.as_ref().and_then(Uri::host) {
+            Some(host) if !host.eq_ignore_ascii_case(own.host()) => {
+                Err(WebError::Elsewhere(own.as_str().to_owned()))
+            }
+            // `null`, or none: nobody says.
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn seal(&self, begun: &Begun) -> Result<String, WebError> {

@@ -342,6 +342,17 @@ async fn a_login_is_begun_by_the_gateways_own_page() {
         403
     );
     assert!(!browser.jar.contains_key(LOGIN));
+    // At another name of the gateway: the cookie would not be where the provider sends the browser back to.
+    let token = page.hidden("/login/sso")[0].1.clone();
+    let request = http::Request::post("/login/sso")
+        .header("sec-fetch-site", "same-origin")
+        .header("origin", "https://127.0.0.1:8443");
+    let answer = browser.send(request, &encoded(&[("token", &token)])).await;
+    refused(
+        &answer,
+        400,
+        "Log in at https://localhost: providers send browsers back there",
+    );
     // A password for it is not looked at.
     let token = page.hidden("/login/sso")[0].1.clone();
     let fields = [("token", &*token), ("username", "ann"), ("password", "x")];

@@ -483,6 +483,10 @@ fn web_errors() -> Vec<(&'static str, Error)> {
         ("a form that another site sent", E::CrossSite),
         ("a form of another browser or session", E::Stale),
         (
+            "a login at a provider, begun at another host than `external_url`",
+            E::Elsewhere("https://gate.example.com".to_owned()),
+        ),
+        (
             "two cookies of one name",
             E::Authn(AuthnError::Ambiguous("two cookies of one name")),
         ),
