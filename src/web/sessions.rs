@@ -141,6 +141,9 @@ impl Web {
                 TokenKind::Pat => token.spec.expires_at,
                 TokenKind::Ses | TokenKind::Web => token.spec.renewable_until,
             };
+            let made = token.metadata.creation_timestamp;
+            // Known by the minute; none was before the login.
+            let used = self.login.index.last_use(entry.id);
             rows.push(Row {
                 id: entry.id.to_string(),
                 what: match token.spec.display_name {
@@ -156,8 +159,8 @@ impl Web {
                     .status
                     .address
                     .map_or("–".to_owned(), |it| it.to_string()),
-                since: ago(token.metadata.creation_timestamp, now),
-                used: ago(self.login.index.last_use(entry.id), now),
+                since: ago(made, now),
+                used: ago(used.map(|it| it.max(made.unwrap_or(it))), now),
                 ends: ends.map_or("–".to_owned(), |end| format!("in {}", span(now, end))),
                 current: entry.id == identity.token_id(),
             });
