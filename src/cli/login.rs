@@ -74,6 +74,18 @@ pub fn logout(args: &LogoutArgs) -> ExitCode {
     run::run(log_out(args))
 }
 
+/// A login by a browser that nobody asked for and nobody sees would keep a job waiting for ten minutes.
+fn check_seen(way: Way, args: &LoginArgs, terminal: bool) -> Result<(), Failure> {
+    // On a desktop a browser opens, and is seen.
+    if way != Way::Device || args.device || terminal {
+        return Ok(());
+    }
+    Err(Failure::said(
+        "this login takes a browser, and there is neither one here nor a terminal on which somebody would read \
+         where to go: give --device if it is read elsewhere",
+    ))
+}
+
 async fn log_in(args: &LoginArgs) -> Result<(), Failure> {
     let folder = Folder::open(args.gateway.config_dir.as_deref())?;
     let server = folder.server(args.gateway.server.as_deref())?;
@@ -92,6 +104,7 @@ async fn log_in(args: &LoginArgs) -> Result<(), Failure> {
     // From now on this gateway is trusted by the certificate that the sum named.
     let ca = http.found_ca().map(str::to_owned).or(ca);
     let (way, provider) = choose::choose(&providers, args)?;
+    check_seen(way, args, run::is_interactive())?;
     let answer = match way {
         Way::Password => {
             let provider = provider.unwrap_or_default();

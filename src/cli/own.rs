@@ -136,11 +136,17 @@ impl Own {
 
     /// All objects of a kind that the caller may see.
     pub async fn list<K: Kind>(&self) -> Result<Listed, Failure> {
+        self.list_where::<K>("").await
+    }
+
+    /// The same, of those whose fields are so (`spec.user.name=jane`); empty: all.
+    pub async fn list_where<K: Kind>(&self, fields: &str) -> Result<Listed, Failure> {
         let mut all: Option<Listed> = None;
         loop {
             let next = all.as_ref().map_or("", |all| all.metadata.next.as_str());
             let query = format!(
-                "?limit={PAGE}&includeObject=Object&continue={}",
+                "?limit={PAGE}&includeObject=Object&fieldSelector={}&continue={}",
+                escape(fields),
                 escape(next)
             );
             let path = path::<K>("") + &query;

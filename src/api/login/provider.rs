@@ -105,7 +105,7 @@ impl Login {
         let found = match directory.find(&login.username).await {
             Ok(found) => found,
             // Of this name alone: a stranger must not see that there is something.
-            Err(failure) if failure.is_of_one_account() => {
+            Err(failure) if failure.is_of_name() => {
                 let (provider, failure) = (&*provider.name, failure.chain());
                 tracing::warn!(
                     provider,

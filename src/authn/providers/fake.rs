@@ -39,6 +39,11 @@ pub(crate) fn found(entries: impl IntoIterator<Item = Vec<u8>>) -> Vec<Vec<u8>> 
     entries.into_iter().chain([result(0x65, 0)]).collect()
 }
 
+/// A search that comes to nothing.
+pub(crate) fn given_up(code: u8) -> Vec<Vec<u8>> {
+    vec![result(0x65, code)]
+}
+
 /// What a search finds, as a message has it.
 pub(crate) fn entry(dn: &[u8], values: &[(&str, &str)]) -> Vec<u8> {
     let attributes = values.iter().flat_map(|(name, value)| {

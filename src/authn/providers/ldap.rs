@@ -332,8 +332,11 @@ impl Directory {
         };
         match self.pool.search(&query).await {
             Ok(found) => Ok(found.first().map_or(Policy::STRICT, Policy::read)),
-            // Several, or one that cannot be read.
-            Err(failure) if failure.is_of_one_account() => Ok(Policy::STRICT),
+            // Several, or none that may be read: whoever searches for people need not see policies, and one locked
+            // account must not end the reading of all the others.
+            Err(Failure::Answer { .. } | Failure::TooMany { .. } | Failure::Malformed(_)) => {
+                Ok(Policy::STRICT)
+            }
             Err(failure) => Err(failure),
         }
     }

@@ -194,6 +194,20 @@ fn chosen(providers: &Providers, line: &str) -> String {
 }
 
 #[test]
+fn a_device_login_that_nobody_asked_for_needs_somebody_to_see_it() {
+    use clap::Parser as _;
+    let seen = |line: &[&str], way, terminal| {
+        let line = Line::try_parse_from(["login"].iter().chain(line)).unwrap();
+        check_seen(way, &line.args, terminal).is_ok()
+    };
+    assert!(!seen(&[], Way::Device, false));
+    assert!(seen(&[], Way::Device, true));
+    assert!(seen(&["--device"], Way::Device, false));
+    assert!(seen(&[], Way::Loopback, false));
+    assert!(seen(&[], Way::Password, false));
+}
+
+#[test]
 fn the_way_follows_from_the_provider_and_what_was_asked_for() {
     let local = json!({"name": "local", "flow": "password"});
     let corp = json!({"name": "corp", "flow": "password"});

@@ -217,6 +217,13 @@ impl Check<'_> {
                 at,
                 "is not an LDAP filter, such as (&(objectClass=person)(mail={login}))",
             );
+        } else if ldap3::parse_filter(filter.replace(LOGIN, "*")).is_err() {
+            // So it is asked for those who are logged in.
+            self.mistake(
+                at,
+                "is not an LDAP filter with * in the place of {login}, by which it is seen whether people who are \
+                 logged in still fit: {login} must be all that an attribute is compared with, by =",
+            );
         }
     }
 

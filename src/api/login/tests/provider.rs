@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::{
-    authn::providers::fake::{BIND, GATE, SEARCH, Server, bound, entry, found, provider, settings},
+    authn::providers::fake::{
+        BIND, GATE, SEARCH, Server, bound, entry, found, given_up, provider, settings,
+    },
     config::DirectoryKind,
 };
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -295,6 +297,49 @@ async fn what_a_directory_says_of_one_account_is_one_answer() {
     }
     while let Some(test) = tests.join_next().await {
         test.unwrap();
+    }
+}
+
+// G5: a directory that cannot search says nothing of a name: nobody is told that their password is wrong.
+#[tokio::test]
+async fn a_directory_that_gives_up_a_search_is_503_for_every_name() {
+    for code in [3, 11, 80] {
+        let overloaded = move |operation: u8, text: &str| match operation {
+            BIND if text.contains(GATE) => bound(0),
+            BIND => bound(49),
+            _ => given_up(code),
+        };
+        let corp = Corp::new(DirectoryKind::Openldap, overloaded).await;
+        for name in ["jane", "nobody"] {
+            assert_eq!(corp.code(name, PASSWORD).await, 503, "{code} {name}");
+        }
+    }
+}
+
+// L4: who may search for people need not see policies; one locked account ends the reading of no other.
+#[tokio::test]
+async fn a_policy_that_cannot_be_read_is_the_strictest() {
+    for code in [32, 50, 53] {
+        let locked = move |operation: u8, text: &str| match operation {
+            BIND if text.contains(GATE) => bound(0),
+            BIND => bound(49),
+            _ if text.contains("pwdPolicy") => given_up(code),
+            _ => {
+                let id = "00000000-0000-0000-0000-000000000001";
+                let lock = ("pwdAccountLockedTime", "20200101000000Z");
+                let jane = || {
+                    entry(
+                        b"uid=jane,dc=a",
+                        &[("entryUUID", id), ("uid", "jane"), lock],
+                    )
+                };
+                found(text.contains("jane").then(jane))
+            }
+        };
+        let corp = Corp::new(DirectoryKind::Openldap, locked).await;
+        for name in ["jane", "nobody"] {
+            assert_eq!(corp.code(name, PASSWORD).await, 401, "{code} {name}");
+        }
     }
 }
 

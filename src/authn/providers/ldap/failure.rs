@@ -156,6 +156,22 @@ impl Failure {
         }
     }
 
+    /// Whether the directory has answered, and what it has under a name is not one account that can be read. What it
+    /// answers about itself (a limit, an overload) says nothing of the name.
+    pub fn is_of_name(&self) -> bool {
+        const SIZE_LIMIT_EXCEEDED: u32 = 4;
+        match self {
+            Self::TooMany { .. } | Self::Malformed(_) => true,
+            Self::Answer { code, .. } => *code == SIZE_LIMIT_EXCEEDED,
+            Self::File { .. }
+            | Self::Dns { .. }
+            | Self::Connect { .. }
+            | Self::SearchAccount(_)
+            | Self::Broken { .. }
+            | Self::Busy => false,
+        }
+    }
+
     pub(super) fn dns_timeout(settings: &Settings, limit: Duration) -> Self {
         Self::Dns {
             name: settings.srv_domain.clone().unwrap_or_default(),

@@ -126,6 +126,15 @@ fn what_a_directory_cannot_do_is_a_mistake() {
     for (line, why) in [
         ("login_filter: (uid=jane)", "must hold {login}"),
         ("login_filter: '(uid={login}'", "is not an LDAP filter"),
+        // As it is asked for whoever is logged in.
+        (
+            "login_filter: '(cn={login}*)'",
+            "with * in the place of {login}",
+        ),
+        (
+            "login_filter: '(uid:caseExactMatch:={login})'",
+            "with * in the place of {login}",
+        ),
         ("group_lookup: search", "is auto or in_chain"),
         (
             "srv_domain: corp.example",
