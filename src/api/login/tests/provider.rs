@@ -323,7 +323,7 @@ async fn a_policy_that_cannot_be_read_is_the_strictest() {
         let locked = move |operation: u8, text: &str| match operation {
             BIND if text.contains(GATE) => bound(0),
             BIND => bound(49),
-            _ if text.contains("pwdPolicy") => given_up(code),
+            _ if text.contains("pwdLockoutDuration") => given_up(code),
             _ => {
                 let id = "00000000-0000-0000-0000-000000000001";
                 let lock = ("pwdAccountLockedTime", "20200101000000Z");
