@@ -26,7 +26,7 @@ pub mod redirect;
 pub mod refresh;
 
 pub use account::{
-    Account, Accounts, GroupRef, PREFIX, Record, Rules, Standing, group_uid, is_group_uid,
+    Account, Accounts, GroupRef, Ids, PREFIX, Record, Rules, Standing, group_uid, is_group_uid,
     record_key,
 };
 pub use live::{Live, Provider, Providers, Source, check_files, check_files_of};

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     authn::providers::{
-        self, Provider, Record, Standing, check_files_of,
+        self, Ids, Provider, Record, Standing, check_files_of,
         ldap::{Directory, Found, Tried, is_no_password},
     },
     config::{AccessMode, File, Ldap, Source},
@@ -285,7 +285,8 @@ async fn tell(
     if let Some(more @ 1..) = record.groups.len().checked_sub(MAX_SHOWN) {
         let _ = writeln!(text, "                    and {more} more");
     }
-    let listed = record.is_listed(&found.id, &provider.config.access);
+    let ids = Ids::of(&provider.config.source);
+    let listed = record.is_listed(&found.id, &provider.config.access, &ids);
     let access = if listed {
         "may log in"
     } else {

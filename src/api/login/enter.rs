@@ -11,7 +11,7 @@ use crate::{
         Unknowable::{Loading, Unreadable},
         UserEntry,
         providers::{
-            Account, Arrival, ArrivalError, Provider, Record, record_key, redirect::Failure,
+            Account, Arrival, ArrivalError, Ids, Provider, Record, record_key, redirect::Failure,
         },
     },
     objects::{Kind as _, Member, Principal, Stored, User, UserPrivate, UserSpec, check_handle},
@@ -96,8 +96,8 @@ impl Login {
         (seen, now): (&mut Seen, Timestamp),
     ) -> Result<Done, LoginError> {
         let provider = person.provider;
-        let access = &provider.config.access;
-        if !person.record.is_listed(person.id, access) {
+        let (access, ids) = (&provider.config.access, Ids::of(&provider.config.source));
+        if !person.record.is_listed(person.id, access, &ids) {
             return Err(LoginError::NotListed);
         }
         for _ in 0..ATTEMPTS {

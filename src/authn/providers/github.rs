@@ -19,6 +19,7 @@ pub use limit::Whole;
 
 use super::{
     GroupRef, Standing,
+    account::is_number,
     redirect::{
         Again, Arrival, ArrivalError, Begun, Failure, Grant, Pending, Reread, challenge,
         http::{Answer, Http, Question},
@@ -127,6 +128,15 @@ pub fn is_group_id(text: &str) -> bool {
             .parse::<u64>()
             .is_ok_and(|it| it.to_string() == number)
     })
+}
+
+/// Whether a text is meant for an id, and not for a name, even if nothing has that id.
+pub(super) fn looks_like_group_id(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let number = ["org-", "team-"]
+        .iter()
+        .find_map(|it| text.strip_prefix(it));
+    number.is_some_and(is_number)
 }
 
 impl Github {
@@ -442,9 +452,13 @@ impl From<Failure> for NoPage {
 }
 
 impl Organization {
-    /// Whether a configured text means this one.
+    /// Whether a configured text means this one. One may be called like the id of another.
     fn is(&self, text: &str) -> bool {
-        text.eq_ignore_ascii_case(&self.login) || text == format!("org-{}", self.id)
+        if looks_like_group_id(text) {
+            text.eq_ignore_ascii_case(&format!("org-{}", self.id))
+        } else {
+            text.eq_ignore_ascii_case(&self.login)
+        }
     }
 
     fn group(&self) -> GroupRef {

@@ -1,6 +1,6 @@
 //! The providers that the configuration names now.
 
-use super::{Rules, github::Github, ldap, oidc::Oidc, redirect};
+use super::{Ids, Rules, github::Github, ldap, oidc::Oidc, redirect};
 use crate::{authn::Index, config};
 use arc_swap::ArcSwap;
 use std::{
@@ -137,6 +137,7 @@ impl Providers {
             .map(|(name, config)| {
                 let rules = Rules {
                     access: config.access.clone(),
+                    ids: Ids::of(&config.source),
                     interval: config.refresh_interval,
                     max_age: config.refresh_max_age,
                     by_grant: match config.source {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    authn::providers::{Account, Accounts, GroupRef, Record, Rules, Standing, record_key},
+    authn::providers::{Account, Accounts, GroupRef, Ids, Record, Rules, Standing, record_key},
     config::{Access, AccessMode},
     objects::Principal,
     status::clock,
@@ -59,6 +59,7 @@ impl World {
                 users: Vec::new(),
                 groups: listed.iter().map(ToString::to_string).collect(),
             },
+            ids: Ids::Uuids,
             interval: Duration::from_mins(5),
             max_age: Duration::from_hours(1),
             by_grant: false,

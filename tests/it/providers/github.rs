@@ -141,6 +141,8 @@ async fn only_members_of_the_named_organisations_come_in_and_others_groups_do_no
     let world = World::new().await;
     world.github.change(583_231, |jane| {
         jane.organizations.push((12, "hobby", "active"));
+        // Called like the id of another.
+        jane.organizations.push((13, "org-77", "active"));
         jane.teams.push((8, "cooks".to_owned(), 12, "hobby"));
     });
     for (organizations, expected) in [
@@ -152,7 +154,7 @@ async fn only_members_of_the_named_organisations_come_in_and_others_groups_do_no
             ", organizations: [org-12]",
             Some(vec!["hobby=org-12", "hobby/cooks=team-8"]),
         ),
-        (", organizations: [org-1, acm, '12', other]", None),
+        (", organizations: [org-1, acm, '12', other, org-77]", None),
     ] {
         let outcome = log_in(&world.provider(organizations), &world.github.site).await;
         match expected {
