@@ -467,7 +467,8 @@ fn is_due(account: &Account, now: Timestamp) -> bool {
     let latest = rules.interval.saturating_sub(LOOK);
     let latest = latest.saturating_sub(names_life(rules.interval));
     let due = latest.saturating_sub(latest / 4 * share / 256);
-    account.age(now) >= due
+    // A short interval leaves nothing of that: with each look it would be asked twice.
+    account.age(now) >= due.max(rules.interval / 2)
 }
 
 #[cfg(test)]

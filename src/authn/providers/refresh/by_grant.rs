@@ -127,6 +127,9 @@ impl Refresher {
             return Ok(());
         };
         let now = clock::now();
+        if is_young(account, &known, now) {
+            return Ok(());
+        }
         let Some(grant) = Grant::open(&self.keyring, sealed, &key) else {
             let (provider, user) = (account.provider(), &*known.user.name);
             tracing::warn!(
@@ -200,3 +203,22 @@ impl Refresher {
         }
     }
 }
+
+/// Whether the provider's word is so young that nobody needs another one: it may have come between the queue and now,
+/// or to another replica.
+fn is_young(account: &Account, known: &Record, now: Timestamp) -> bool {
+    let Some(rules) = account.rules() else {
+        return false;
+    };
+    let said = now.duration_since(known.checked_at);
+    // A time that is yet to come says nothing.
+    let mut age = Duration::try_from(said).unwrap_or(Duration::MAX);
+    if known.says_what(&account.record) {
+        account.confirm(known.checked_at);
+        age = age.min(account.age(now));
+    }
+    age < rules.interval / 2
+}
+
+#[cfg(test)]
+mod tests;

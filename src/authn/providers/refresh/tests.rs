@@ -307,3 +307,21 @@ async fn who_could_not_log_in_any_more_is_gone() {
         assert_eq!((record.standing, record.user), (expected, user));
     }
 }
+
+#[tokio::test]
+async fn no_account_is_due_before_half_of_its_interval_however_short_that_is() {
+    let world = World::new(|_| Vec::new()).await;
+    for seconds in [5, 6, 10, 300] {
+        let mut config = world.provider.config.clone();
+        config.refresh_interval = Duration::from_secs(seconds);
+        let all = [("corp".to_owned(), config)].into();
+        world.refresher.providers.replace(&all);
+        for number in 0..50 {
+            let account = world.account("corp", number);
+            let said = account.record.checked_at;
+            let at = |seconds: u64| said + SignedDuration::from_secs(seconds.cast_signed());
+            assert!(!is_due(&account, at(seconds.div_ceil(2) - 1)), "{seconds}");
+            assert!(is_due(&account, at(seconds)), "{seconds}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Reading accounts again by what their logins left, at an issuer whose refresh tokens count once.
+
+use super::*;
+use crate::{
+    authn::{Index, providers::Providers},
+    config::{self, Access, AccessMode, Client, Link, SigningAlgorithm},
+    objects::Member,
+    store::{Store, Txn, seal::Keyring},
+};
+use jiff::SignedDuration;
+use serde_json::json;
+use std::sync::{Mutex, MutexGuard};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+
+const SUBJECT: &str = "5f1c";
+
+#[derive(Default)]
+struct State {
+    url: String,
+    /// The token that counts.
+    good: String,
+    /// Refresh tokens that were asked with, in their order.
+    asked: Vec<String>,
+    /// What it says in place of tokens.
+    refusal: Option<(u16, &'static str)>,
+}
+
+/// An issuer that ends the login of whoever brings a token twice.
+struct Issuer {
+    state: Arc<Mutex<State>>,
+    /// Answers of the token endpoint that it may give.
+    turns: Arc<Semaphore>,
+}
+
+impl Issuer {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(Mutex::new(State {
+            url,
+            good: "r0".to_owned(),
+            ..State::default()
+        }));
+        let turns = Arc::new(Semaphore::new(1_000));
+        let (own, own_turns) = (Arc::clone(&state), Arc::clone(&turns));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&own), Arc::clone(&own_turns)));
+            }
+        });
+        Self { state, turns }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    async fn until_asked(&self, times: usize) {
+        while self.state().asked.len() < times {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, turns: Arc<Semaphore>) {
+    let mut got = Vec::new();
+    while let Ok(1..) = stream.read_buf(&mut got).await {
+        let text = String::from_utf8_lossy(&got).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let mut lines = head.lines();
+        let path = lines.next().unwrap().split(' ').nth(1).unwrap().to_owned();
+        let length = lines.find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse::<usize>().unwrap())
+        });
+        if body.len() < length.unwrap_or(0) {
+            continue;
+        }
+        let (status, said) = state.lock().unwrap().answer(&path, body);
+        if path == "/token" {
+            turns.acquire().await.unwrap().forget();
+        }
+        let said = said.to_string();
+        let answer = format!(
+            "HTTP/1.1 {status} Said\r\ncontent-length: {}\r\n\r\n{said}",
+            said.len()
+        );
+        if stream.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+        got.clear();
+    }
+}
+
+impl State {
+    fn answer(&mut self, path: &str, body: &str) -> (u16, serde_json::Value) {
+        let url = &self.url;
+        match path {
+            "/.well-known/openid-configuration" => (
+                200,
+                json!({
+                    "issuer": url, "jwks_uri": format!("{url}/jwks"),
+                    "authorization_endpoint": format!("{url}/authorize"),
+                    "token_endpoint": format!("{url}/token"),
+                    "userinfo_endpoint": format!("{url}/userinfo"),
+                }),
+            ),
+            "/token" => {
+                let mut pairs = url::form_urlencoded::parse(body.as_bytes());
+                let token = pairs.find(|(name, _)| name == "refresh_token").unwrap().1;
+                self.asked.push(token.to_string());
+                if let Some((status, error)) = self.refusal {
+                    return (status, json!({"error": error}));
+                }
+                if token != *self.good {
+                    self.good.clear();
+                    return (400, json!({"error": "invalid_grant"}));
+                }
+                self.good = format!("r{}", self.asked.len());
+                let tokens = json!({
+                    "access_token": "a", "token_type": "Bearer", "refresh_token": self.good,
+                });
+                (200, tokens)
+            }
+            "/userinfo" => (
+                200,
+                json!({"sub": SUBJECT, "preferred_username": "jane", "groups": ["ops"]}),
+            ),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+/// Somebody who has logged in at an issuer, and a gateway of possibly several replicas.
+struct World {
+    issuer: Issuer,
+    config: config::Provider,
+    keyring: Arc<Keyring>,
+    store: Store,
+    key: String,
+    id: Box<str>,
+    _folder: tempfile::TempDir,
+}
+
+/// One of the replicas.
+struct Replica {
+    refresher: Refresher,
+    provider: Arc<Provider>,
+}
+
+impl World {
+    /// The issuer said something for the last time so long ago.
+    async fn new(age: SignedDuration) -> Self {
+        let issuer = Issuer::start().await;
+        let url = issuer.state().url.clone();
+        let folder = tempfile::tempdir().unwrap();
+        let keyring = Arc::new(Keyring::generate(&folder.path().join("keys")).unwrap());
+        let id = crate::authn::providers::oidc::account_id(&url, SUBJECT);
+        let world = Self {
+            config: provider(url),
+            key: record_key("sso", &id),
+            store: Store::memory(),
+            issuer,
+            keyring,
+            id,
+            _folder: folder,
+        };
+        let user = Member {
+            name: "sso:jane".to_owned(),
+            uid: "uid-jane".to_owned(),
+        };
+        let record = Record::new(user, "jane", Vec::new(), clock::now() - age);
+        let grant: Grant = serde_json::from_value(json!("r0")).unwrap();
+        let sealed = world.seal(&grant);
+        world.put(record.granted(Some(sealed))).await;
+        world
+    }
+
+    fn seal(&self, grant: &Grant) -> String {
+        grant.seal(&self.keyring, &self.key).unwrap()
+    }
+
+    fn replica(&self) -> Replica {
+        let index = Arc::new(Index::new());
+        let providers = Arc::new(Providers::new(Arc::clone(&index)));
+        providers.replace(&[("sso".to_owned(), self.config.clone())].into());
+        Replica {
+            provider: providers.get("sso").unwrap(),
+            refresher: Refresher {
+                providers,
+                index,
+                store: self.store.clone(),
+                keyring: Arc::clone(&self.keyring),
+                ends: Arc::default(),
+            },
+        }
+    }
+
+    async fn put(&self, record: Record) {
+        let txn = Txn::new().put(self.key.clone(), record.encode());
+        self.store.txn(txn).await.unwrap();
+    }
+
+    async fn record(&self) -> (Record, u64) {
+        let kv = self.store.get(&self.key).await.unwrap().unwrap();
+        let record = Record::decode(&self.key, &kv.value).unwrap();
+        (record, kv.mod_revision)
+    }
+
+    /// The token that is at rest.
+    async fn grant(&self) -> String {
+        let sealed = self.record().await.0.grant.unwrap();
+        let grant = Grant::open(&self.keyring, &sealed, &self.key).unwrap();
+        grant.expose().to_owned()
+    }
+
+    /// The account as a replica knows it now that has heard of everything.
+    async fn account(&self, of: &Replica) -> Arc<Account> {
+        let (record, revision) = self.record().await;
+        let accounts = of.refresher.index.accounts();
+        accounts.account(("sso", &self.id), record, revision, None)
+    }
+}
+
+impl Replica {
+    async fn read(&self, account: &Arc<Account>) -> bool {
+        let accounts = [Arc::clone(account)];
+        let end = CancellationToken::new();
+        let refresher = &self.refresher;
+        Box::pin(refresher.read_each(&self.provider, &accounts, &end)).await
+    }
+}
+
+fn provider(issuer: String) -> config::Provider {
+    let oidc = config::Oidc {
+        issuer,
+        client: Client {
+            id: "palisade".to_owned(),
+            secret_file: None,
+        },
+        scopes: Vec::new(),
+        prompt: None,
+        handle_claim: "preferred_username".to_owned(),
+        display_name_claim: "name".to_owned(),
+        groups_claim: Some("groups".to_owned()),
+        userinfo: true,
+        algorithms: vec![SigningAlgorithm::Es256],
+        link: Link {
+            ca_file: None,
+            connect_timeout: Duration::from_secs(20),
+            timeout: Duration::from_secs(20),
+            danger_plain_http: true,
+        },
+    };
+    config::Provider {
+        display_name: String::new(),
+        primary: false,
+        disabled: false,
+        access: Access {
+            mode: AccessMode::DangerAnyone,
+            users: Vec::new(),
+            groups: Vec::new(),
+        },
+        refresh_interval: Duration::from_mins(5),
+        refresh_max_age: Duration::from_hours(1),
+        source: config::Source::Oidc(oidc),
+    }
+}
+
+fn asked(tokens: &[&str]) -> Vec<String> {
+    tokens.iter().map(ToString::to_string).collect()
+}
+
+// L4: requests that found an account old have it read once, however often it was wanted meanwhile.
+#[tokio::test]
+async fn one_word_is_enough_for_all_that_were_wanted_before_it() {
+    let world = World::new(SignedDuration::from_mins(6)).await;
+    let replica = world.replica();
+    let account = world.account(&replica).await;
+    // As it stood in the queue, before the first word was heard of, and as it is known after it.
+    for _ in 0..20 {
+        assert!(replica.read(&account).await);
+    }
+    assert_eq!(world.issuer.state().asked, asked(&["r0"]));
+    assert_eq!(world.grant().await, "r1");
+    let later = world.account(&replica).await;
+    assert!(replica.read(&later).await);
+    assert_eq!(world.issuer.state().asked, asked(&["r0"]));
+    // Nor where another replica has heard it.
+    let other = world.replica();
+    let theirs = other.refresher.index.accounts();
+    let record = account.record.clone();
+    let theirs = theirs.account(("sso", &world.id), record, 1, None);
+    assert!(other.read(&theirs).await);
+    assert_eq!(world.issuer.state().asked, asked(&["r0"]));
+}
