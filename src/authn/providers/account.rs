@@ -31,7 +31,8 @@ const MAX_WANTED: usize = 1_000;
 
 /// How far the clock of whoever wrote a record may be ahead: beyond that its time says nothing, and it is read anew.
 const AHEAD: Duration = Duration::from_mins(1);
-/// How long an account that could not be read is left alone: it would be asked for again with every request.
+/// How long an account that could not be read is left alone: it would be asked for again with every request. And one
+/// that another replica has begun to ask for: it may have been stopped half-way.
 const LEFT_ALONE: Duration = Duration::from_secs(30);
 
 /// The key of an account's record. Ids are UUIDs, numbers or hashes: no slash, nothing to escape.
@@ -101,6 +102,9 @@ pub struct Record {
     /// What the account is read again with, where that takes something of its own: sealed for this record's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<String>,
+    /// When a replica began to ask with the grant, where that counts once: until it has an answer no other one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
 }
 
 impl Record {
@@ -117,6 +121,7 @@ impl Record {
             password_epoch: 0,
             checked_at,
             grant: None,
+            asked_at: None,
         }
     }
 
@@ -139,6 +144,21 @@ impl Record {
     #[must_use]
     pub fn granted(self, grant: Option<String>) -> Self {
         Self { grant, ..self }
+    }
+
+    /// As one that a replica asks for from now on.
+    #[must_use]
+    pub fn asked(self, now: Timestamp) -> Self {
+        Self {
+            asked_at: Some(now),
+            ..self
+        }
+    }
+
+    /// Whether a replica may be asking for it.
+    pub fn is_asked(&self, now: Timestamp) -> bool {
+        self.asked_at
+            .is_some_and(|at| now.duration_since(at).unsigned_abs() < LEFT_ALONE)
     }
 
     /// With a password of this age.
@@ -186,6 +206,7 @@ impl Record {
             == Self {
                 checked_at: self.checked_at,
                 grant: self.grant.clone(),
+                asked_at: self.asked_at,
                 ..other.clone()
             }
     }

@@ -48,6 +48,14 @@ impl Provider {
         }
     }
 
+    /// Whether what an account is read again with may count once, and another take its place with each answer.
+    pub(super) fn may_rotate(&self) -> bool {
+        match &self.source {
+            Source::Oidc(_) => true,
+            Source::Ldap(_) | Source::Github(_) => false,
+        }
+    }
+
     /// How old the names of groups may be.
     pub fn names_life(&self) -> Duration {
         names_life(self.config.refresh_interval)

@@ -407,7 +407,8 @@ impl Refresher {
             let old = account
                 .rules()
                 .map_or(Duration::MAX, |rules| rules.max_age / 4);
-            if stored.unsigned_abs() < old && account.record.grant == record.grant {
+            let is_stored = revision == account.revision && account.record.grant == record.grant;
+            if stored.unsigned_abs() < old && is_stored {
                 return;
             }
         } else {

@@ -2,9 +2,10 @@
 //! account's record.
 //!
 //! A provider may give another token with each answer, and take the old one no more. So the record is read from the
-//! store, and not from this replica's memory, before its token is used; a new one is written at once, whatever else the
-//! answer said, by compare-and-swap; and a stop waits for what was begun. A token that is lost all the same (a crash
-//! in between, a replica that was quicker) ends the login: its person logs in anew. It never opens anything.
+//! store, and not from this replica's memory, before its token is used; one replica alone asks ([`Record::asked_at`]); a
+//! new token is written at once, whatever else the answer said, by compare-and-swap; and a stop waits for what was begun.
+//! A token that is lost all the same (a crash in between) ends the login: its person logs in anew. It never opens
+//! anything.
 //!
 //! What nobody needs any more is not kept: the token of an account without a session or token of its user's goes after
 //! a day. The next login leaves another one.
@@ -16,6 +17,7 @@ use crate::{
         redirect::{Failure, Grant, Reread},
     },
     status::clock,
+    store::{StoreError, Txn},
 };
 use jiff::Timestamp;
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -142,6 +144,10 @@ impl Refresher {
                 .await;
             return Ok(());
         };
+        let Some(revision) = self.claim(provider, &key, (&known, revision), now).await else {
+            account.put_off();
+            return Ok(());
+        };
         let Reread {
             outcome,
             grant: new,
@@ -176,6 +182,37 @@ impl Refresher {
         };
         self.note(account, revision, record, now).await;
         Ok(())
+    }
+
+    /// Notes in the record that this replica asks now, where two that send the same token would end the login: the
+    /// issuer takes that for a theft (RFC 9700, section 4.14.2). Also finds out whether the store takes anything at all
+    /// before the token is spent. None: another replica asks, or nothing can be written; it is left for now.
+    async fn claim(
+        &self,
+        provider: &Provider,
+        key: &str,
+        (known, revision): (&Record, u64),
+        now: Timestamp,
+    ) -> Option<u64> {
+        if !provider.may_rotate() {
+            return Some(revision);
+        }
+        if known.is_asked(now) {
+            return None;
+        }
+        let txn = Txn::new().when(key, revision);
+        match self
+            .store
+            .txn(txn.put(key, known.clone().asked(now).encode()))
+            .await
+        {
+            Ok(revision) => Some(revision),
+            Err(StoreError::Conflict { .. }) => None,
+            Err(error) => {
+                tracing::warn!(%error, "an account is not read again: what comes of it could not be written");
+                None
+            }
+        }
     }
 
     /// The record as it is now. None: it is not there any more, or cannot be read, and then it is left as it is.

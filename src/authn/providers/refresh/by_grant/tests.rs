@@ -301,3 +301,36 @@ async fn one_word_is_enough_for_all_that_were_wanted_before_it() {
     assert!(other.read(&theirs).await);
     assert_eq!(world.issuer.state().asked, asked(&["r0"]));
 }
+
+// L4: an issuer takes a token that comes twice for a stolen one, and ends the login.
+#[tokio::test]
+async fn of_two_replicas_one_sends_the_token() {
+    let world = World::new(SignedDuration::from_mins(6)).await;
+    let (one, two) = (world.replica(), world.replica());
+    let (of_one, of_two) = (world.account(&one).await, world.account(&two).await);
+    let (first, second) = tokio::join!(one.read(&of_one), two.read(&of_two));
+    assert!(first && second);
+    assert_eq!(world.issuer.state().asked, asked(&["r0"]));
+    assert_eq!(world.grant().await, "r1");
+    let (record, _) = world.record().await;
+    assert_eq!((record.asked_at, record.standing), (None, Standing::Active));
+    assert!(of_one.may_be_read() != of_two.may_be_read(), "one waits");
+}
+
+#[tokio::test]
+async fn a_replica_that_stopped_while_it_asked_keeps_the_others_off_for_a_while_only() {
+    let world = World::new(SignedDuration::from_mins(6)).await;
+    let (record, _) = world.record().await;
+    let ago = |seconds| clock::now() - SignedDuration::from_secs(seconds);
+    world.put(record.clone().asked(ago(5))).await;
+    let replica = world.replica();
+    let account = world.account(&replica).await;
+    assert!(replica.read(&account).await);
+    assert!(world.issuer.state().asked.is_empty());
+    assert!(!account.may_be_read(), "it is not tried with every request");
+    world.put(record.asked(ago(31))).await;
+    let account = world.account(&replica).await;
+    assert!(replica.read(&account).await);
+    assert_eq!(world.issuer.state().asked, asked(&["r0"]));
+    assert_eq!(world.record().await.0.asked_at, None);
+}
