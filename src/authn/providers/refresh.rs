@@ -397,8 +397,14 @@ impl Refresher {
         Ok(())
     }
 
-    /// Writes what is new, or what was not written for long.
-    async fn note(&self, account: &Arc<Account>, revision: u64, record: Record, now: Timestamp) {
+    /// Writes what is new, or what was not written for long. Whether the record says it now.
+    async fn note(
+        &self,
+        account: &Arc<Account>,
+        revision: u64,
+        record: Record,
+        now: Timestamp,
+    ) -> bool {
         let same = account.record.says_what(&record);
         if same {
             account.confirm(now);
@@ -409,7 +415,7 @@ impl Refresher {
                 .map_or(Duration::MAX, |rules| rules.max_age / 4);
             let is_stored = revision == account.revision && account.record.grant == record.grant;
             if stored.unsigned_abs() < old && is_stored {
-                return;
+                return true;
             }
         } else {
             self.ends.inc(RefreshEnd::Changed);
@@ -424,16 +430,19 @@ impl Refresher {
             );
         }
         let key = super::record_key(account.provider(), &account.id);
-        self.write(&key, revision, &record).await;
+        self.write(&key, revision, &record).await
     }
 
-    async fn write(&self, key: &str, revision: u64, record: &Record) {
+    /// Whether it was written.
+    async fn write(&self, key: &str, revision: u64, record: &Record) -> bool {
         let txn = Txn::new().when(key, revision);
         match self.store.txn(txn.put(key, record.encode())).await {
+            Ok(_) => true,
             // A login, or another replica, has written it meanwhile, and knows better.
-            Ok(_) | Err(StoreError::Conflict { .. }) => {}
+            Err(StoreError::Conflict { .. }) => false,
             Err(error) => {
                 tracing::warn!(%error, "what a provider said cannot be written; it is asked again");
+                false
             }
         }
     }

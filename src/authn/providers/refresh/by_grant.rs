@@ -28,6 +28,15 @@ use tokio_util::sync::CancellationToken;
 /// twelve thousand in the default interval; GitHub counts a hundred questions at once as an attack.
 const AT_ONCE: usize = 8;
 
+/// Waits between tries to write a new token: a store that is busy is not so for long, and a stop waits for this.
+const KEEPING: [Duration; 5] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+
 /// Between two looks at which tokens nobody needs.
 const SWEEP: Duration = Duration::from_hours(1);
 /// A login writes its token first, and its session then: for so long nobody can tell that it is not needed.
@@ -159,11 +168,18 @@ impl Refresher {
             Some(new) => self.seal(new, &key).or_else(|| known.grant.clone()),
             None => known.grant.clone(),
         };
+        let (old, new) = (known.grant.clone(), kept.clone());
+        let rotated = old
+            .as_ref()
+            .zip(new.as_ref())
+            .filter(|(old, new)| old != new);
         let again = match outcome {
             Ok(again) => again,
             Err(failure) => {
-                if kept != known.grant {
-                    self.write(&key, revision, &known.granted(kept)).await;
+                if let Some(rotated) = rotated
+                    && !self.write(&key, revision, &known.granted(kept)).await
+                {
+                    self.keep(&key, rotated).await;
                 }
                 return Err(failure);
             }
@@ -180,8 +196,35 @@ impl Refresher {
             | Standing::Gone
             | Standing::Ended => record,
         };
-        self.note(account, revision, record, now).await;
+        let goes_on = record.grant.is_some();
+        let is_noted = self.note(account, revision, record, now).await;
+        if let Some(rotated) = rotated.filter(|_| goes_on && !is_noted) {
+            self.keep(&key, rotated).await;
+        }
         Ok(())
+    }
+
+    /// Puts a new token in the place of the old one, which is of no use any more, whatever else the record says by now:
+    /// a login that brought none has written it, or the store was busy. Where another token is there by now, that one
+    /// stays.
+    async fn keep(&self, key: &str, (old, new): (&String, &String)) {
+        for pause in KEEPING {
+            if let Some((record, revision)) = self.stored(key).await {
+                if record.grant.as_ref() != Some(old) {
+                    return;
+                }
+                let mut record = record.granted(Some(new.clone()));
+                record.asked_at = None;
+                if self.write(key, revision, &record).await {
+                    return;
+                }
+            }
+            sleep(pause).await;
+        }
+        tracing::error!(
+            key,
+            "the new token of an account could not be written: its login may end"
+        );
     }
 
     /// Notes in the record that this replica asks now, where two that send the same token would end the login: the

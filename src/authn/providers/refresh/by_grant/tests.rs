@@ -27,6 +27,7 @@ struct State {
     asked: Vec<String>,
     /// What it says in place of tokens.
     refusal: Option<(u16, &'static str)>,
+    silent_of_groups: bool,
 }
 
 /// An issuer that ends the login of whoever brings a token twice.
@@ -129,6 +130,7 @@ impl State {
                 });
                 (200, tokens)
             }
+            "/userinfo" if self.silent_of_groups => (200, json!({"sub": SUBJECT, "groups": 7})),
             "/userinfo" => (
                 200,
                 json!({"sub": SUBJECT, "preferred_username": "jane", "groups": ["ops"]}),
@@ -333,4 +335,45 @@ async fn a_replica_that_stopped_while_it_asked_keeps_the_others_off_for_a_while_
     assert!(replica.read(&account).await);
     assert_eq!(world.issuer.state().asked, asked(&["r0"]));
     assert_eq!(world.record().await.0.asked_at, None);
+}
+
+// L4: the old token is of no use any more once the new one was given.
+#[tokio::test]
+async fn a_new_token_is_kept_where_somebody_else_has_written_the_record_meanwhile() {
+    let world = World::new(SignedDuration::from_mins(6)).await;
+    let replica = world.replica();
+    let account = world.account(&replica).await;
+    for (login, kept) in [(None, "r1"), (Some("of-a-login"), "of-a-login")] {
+        world.issuer.turns.forget_permits(1_000);
+        let before = world.issuer.state().asked.len();
+        let meanwhile = async {
+            world.issuer.until_asked(before + 1).await;
+            let (record, _) = world.record().await;
+            let grant = login.map(|text| world.seal(&serde_json::from_value(json!(text)).unwrap()));
+            let grant = grant.or_else(|| record.grant.clone());
+            world.put(record.with_password(7).granted(grant)).await;
+            world.issuer.turns.add_permits(1_000);
+        };
+        let (read, ()) = tokio::join!(replica.read(&account), meanwhile);
+        assert!(read);
+        let (record, _) = world.record().await;
+        assert_eq!(
+            (world.grant().await.as_str(), record.password_epoch),
+            (kept, 7)
+        );
+        // The word was not written: the next round asks again.
+        world.put(record.with_password(0)).await;
+    }
+}
+
+// L4: also where nothing else of the answer can be used.
+#[tokio::test]
+async fn a_new_token_is_kept_whatever_else_went_wrong() {
+    let world = World::new(SignedDuration::from_mins(6)).await;
+    world.issuer.state().silent_of_groups = true;
+    let replica = world.replica();
+    let account = world.account(&replica).await;
+    assert!(replica.read(&account).await);
+    assert!(!account.may_be_read(), "it could not be read");
+    assert_eq!(world.grant().await, "r1");
 }
