@@ -258,11 +258,8 @@ impl Github {
             }),
             None => self.ask(grant.expose(), &mut remembered).await,
         };
-        if let Err(Failure::Limited {
-            wait,
-            whole: Whole::No,
-        }) = &told
-        {
+        // Also where everybody waits: this one for all of the time that it was told.
+        if let Err(Failure::Limited { wait, .. }) = &told {
             remembered.wait(*wait);
         }
         let outcome = told.map(|told| match told {

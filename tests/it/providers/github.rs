@@ -290,3 +290,20 @@ async fn who_is_told_to_wait_asks_nobody_meanwhile() {
     assert!(told.contains("asked again in"), "{told}");
     assert_eq!(world.github.site.asked("/api/v3/user").len(), 1);
 }
+
+// G2
+#[tokio::test]
+async fn an_account_that_has_used_up_its_questions_stops_nobody_else() {
+    let world = World::new().await;
+    let provider = world.provider("");
+    world.github.instead(|asked| {
+        let said = Said::answer(403, &json!({"message": "API rate limit exceeded"}));
+        let said = said.with("retry-after", "3600");
+        let said = said.with("x-ratelimit-remaining", "0");
+        (asked.path == "/api/v3/user").then_some(said)
+    });
+    let told = told(log_in(&provider, &world.github.site).await);
+    assert!(told.contains("asked again in 3600 s"), "{told}");
+    world.github.behave();
+    assert!(log_in(&provider, &world.github.site).await.is_ok());
+}

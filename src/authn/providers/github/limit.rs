@@ -2,7 +2,7 @@
 //!
 //! GitHub counts questions for each token (the primary limit), and bursts for the app and the address as a whole (the
 //! secondary one). Who goes on asking is shut out for longer, so nobody does: of the first kind the one account waits,
-//! of the second everybody.
+//! of the second everybody, but not for long: an answer does not say whom it is about.
 
 use super::super::redirect::{Failure, http::Answer};
 use crate::status::clock;
@@ -17,6 +17,9 @@ use tokio::time::Instant;
 const WAIT: Duration = Duration::from_mins(1);
 /// Limits are counted by the hour; who is told to wait longer asks again then.
 const LONGEST: Duration = Duration::from_hours(1);
+/// So long everybody waits for what one account was told, which may be about that one alone. It waits itself for all of
+/// the time; if it was about everybody, the next one is told again.
+const LONGEST_OF_ALL: Duration = Duration::from_mins(1);
 
 /// Whom it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +55,9 @@ impl Rest {
             whole: Whole::Yes,
         } = failure
         {
-            *self.until() = Some(Instant::now() + *wait);
+            let until = Instant::now() + (*wait).min(LONGEST_OF_ALL);
+            let mut known = self.until();
+            *known = (*known).max(Some(until));
         }
     }
 
@@ -65,12 +70,15 @@ impl Rest {
 pub(super) fn of(answer: &Answer) -> Option<Failure> {
     let number = |name: &str| -> Option<u64> { answer.text(name)?.trim().parse().ok() };
     let used_up = number("x-ratelimit-remaining") == Some(0);
-    let (wait, whole) = if let Some(seconds) = number("retry-after") {
-        (Duration::from_secs(seconds), Whole::Yes)
-    } else if used_up {
+    let stated = number("retry-after").map(Duration::from_secs);
+    // First: what one account has used up says nothing of the others, whatever else it is told.
+    let (wait, whole) = if used_up {
         let now = u64::try_from(clock::now().as_second()).unwrap_or(0);
         let reset = number("x-ratelimit-reset").map(|at| at.saturating_sub(now));
-        (reset.map_or(WAIT, Duration::from_secs), Whole::No)
+        let reset = reset.map(Duration::from_secs);
+        (stated.or(reset).unwrap_or(WAIT), Whole::No)
+    } else if let Some(stated) = stated {
+        (stated, Whole::Yes)
     } else if answer.status == StatusCode::TOO_MANY_REQUESTS
         || super::said(answer).contains("secondary rate limit")
     {
@@ -83,4 +91,26 @@ pub(super) fn of(answer: &Answer) -> Option<Failure> {
         wait: wait.clamp(Duration::from_secs(1), LONGEST),
         whole,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    // G2: one account could keep all others from being read again.
+    #[tokio::test(start_paused = true)]
+    async fn what_one_account_is_told_stops_the_others_for_a_minute_at_most() {
+        let rest = Rest::default();
+        let told = |wait, whole| rest.note(&Failure::Limited { wait, whole });
+        told(LONGEST, Whole::No);
+        assert!(rest.check().is_ok());
+        told(LONGEST, Whole::Yes);
+        assert!(rest.check().is_err());
+        told(Duration::from_secs(1), Whole::Yes);
+        advance(LONGEST_OF_ALL - Duration::from_secs(1)).await;
+        assert!(rest.check().is_err(), "the longer time counts");
+        advance(Duration::from_secs(1)).await;
+        assert!(rest.check().is_ok());
+    }
 }
