@@ -40,8 +40,8 @@ use zeroize::Zeroizing;
 pub const PENDING_LIFE: SignedDuration = SignedDuration::from_mins(10);
 /// How far the clock of the replica that began a login may be ahead.
 const AHEAD: SignedDuration = SignedDuration::from_mins(1);
-/// All questions to the provider that one login takes.
-const FINISH_LIMIT: Duration = Duration::from_secs(30);
+/// All questions to the provider that the beginning of a login takes, or its end.
+const LIMIT: Duration = Duration::from_secs(30);
 /// Characters of a code: providers' own have a few hundred.
 const MAX_CODE: usize = 4096;
 
@@ -230,17 +230,21 @@ impl Provider {
         }
     }
 
-    /// Begins a login. The provider sends the browser back to `redirect_uri`.
+    /// Begins a login. The provider sends the browser back to `redirect_uri`. Within [`LIMIT`].
     pub async fn begin(&self, redirect_uri: &str) -> Result<Begun, Failure> {
         let pending = Pending::new(&self.name)?;
         match &self.source {
             Source::Ldap(_) => Err(Failure::NotByBrowser),
             Source::Github(github) => github.begin(pending, redirect_uri),
-            Source::Oidc(oidc) => oidc.begin(pending, redirect_uri).await,
+            Source::Oidc(oidc) => {
+                let work = Box::pin(oidc.begin(pending, redirect_uri));
+                let begun = timeout(LIMIT, work).await;
+                begun.unwrap_or(Err(Failure::TooSlow(LIMIT)))
+            }
         }
     }
 
-    /// Ends a login: whose it is. Within [`FINISH_LIMIT`].
+    /// Ends a login: whose it is. Within [`LIMIT`].
     pub async fn finish(
         &self,
         pending: &Pending,
@@ -255,8 +259,8 @@ impl Provider {
                 Source::Oidc(oidc) => oidc.finish(pending, code, callback.iss, redirect_uri).await,
             }
         };
-        let done = timeout(FINISH_LIMIT, Box::pin(work)).await;
-        done.unwrap_or(Err(ArrivalError::Failed(Failure::TooSlow(FINISH_LIMIT))))
+        let done = timeout(LIMIT, Box::pin(work)).await;
+        done.unwrap_or(Err(ArrivalError::Failed(Failure::TooSlow(LIMIT))))
     }
 
     /// Asks again what an account is, with what its login left here for that.
@@ -329,6 +333,28 @@ mod tests {
         denied.state = Some("x");
         let told = refusal(pending.check("hub", &denied, clock::now()));
         assert!(told.contains("another login"), "{told}");
+    }
+
+    // P14
+    #[tokio::test(start_paused = true)]
+    async fn a_login_at_a_provider_that_is_silent_ends_within_its_time() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let text = format!(
+            "external_url: https://gate.example\ntls: {{cert_file: cert.pem, key_file: key.pem}}\n\
+             state: {{store: state.db, key_file: keys}}\nproviders:\n  sso:\n    access: {{mode: danger_anyone}}\n    \
+             oidc: {{issuer: 'http://{}', client_id: palisade, danger_plain_http: true}}\n",
+            silent.local_addr().unwrap(),
+        );
+        let config = crate::config::read(&text, std::path::Path::new("/")).unwrap();
+        let mut config = config.providers["sso"].clone();
+        let crate::config::Source::Oidc(oidc) = &mut config.source else {
+            panic!("it is an OpenID provider");
+        };
+        oidc.link.connect_timeout = LIMIT * 3;
+        oidc.link.timeout = LIMIT * 3;
+        let provider = Provider::new("sso", &config);
+        let begun = provider.begin("https://gate.example/back").await;
+        assert!(matches!(begun, Err(Failure::TooSlow(LIMIT))));
     }
 
     // G1, CVE-2022-31034

@@ -96,7 +96,14 @@ impl<T> State<T> {
     ) -> Result<Arc<T>, Failure> {
         // Before it begins: one whose caller has gone away was tried too.
         self.tried = Some(Instant::now());
-        let value = Arc::new(read.await?);
+        let value = match read.await {
+            Ok(value) => Arc::new(value),
+            Err(failure) => {
+                // Who waited meanwhile does not ask one who is silent in turn.
+                self.tried = Some(Instant::now());
+                return Err(failure);
+            }
+        };
         self.value = Some((Arc::clone(&value), Instant::now()));
         self.tried = None;
         Ok(value)
@@ -146,6 +153,26 @@ mod tests {
         assert!(matches!(world.fail().await, Err(Failure::Paused)));
         advance(PAUSE).await;
         assert_eq!(world.get().await.unwrap(), 4);
+    }
+
+    // P14
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_is_silent_is_asked_once_for_all_who_wait() {
+        let world = World::default();
+        let silent = || {
+            let read = async {
+                world.reads.fetch_add(1, Relaxed);
+                tokio::time::sleep(PAUSE * 3).await;
+                Err(Failure::Busy)
+            };
+            world.kept.get(read)
+        };
+        let began = Instant::now();
+        let (one, two, three) = tokio::join!(silent(), silent(), silent());
+        assert!(matches!(one, Err(Failure::Busy)));
+        assert!(matches!(two, Err(Failure::Paused)) && matches!(three, Err(Failure::Paused)));
+        assert_eq!(world.reads.load(Relaxed), 1);
+        assert_eq!(began.elapsed(), PAUSE * 3);
     }
 
     // T1
