@@ -47,6 +47,8 @@ struct State {
     /// Whose, by token.
     tokens: BTreeMap<String, u64>,
     suspended: BTreeSet<u64>,
+    /// What somebody is in an organisation, where that is not `member`.
+    roles: BTreeMap<(u64, u64), &'static str>,
     scopes: String,
     /// Entries of one page.
     page: usize,
@@ -107,6 +109,11 @@ impl Github {
     /// Something about somebody changes.
     pub(crate) fn change(&self, number: u64, change: impl FnOnce(&mut Person)) {
         change(self.state().people.get_mut(&number).unwrap());
+    }
+
+    /// Somebody is this in an organisation, and not a member.
+    pub(crate) fn role(&self, number: u64, organization: u64, role: &'static str) {
+        self.state().roles.insert((number, organization), role);
     }
 
     pub(crate) fn suspend(&self, number: u64) {
@@ -224,7 +231,8 @@ impl State {
                 let all = person.organizations.iter();
                 // It gives what was not asked for too: whoever trusts it is let in by an invitation.
                 let all = all.map(|(id, login, state)| {
-                    json!({"state": state, "organization": {"id": id, "login": login}})
+                    let role = self.roles.get(&(number, *id)).unwrap_or(&"member");
+                    json!({"state": state, "role": role, "organization": {"id": id, "login": login}})
                 });
                 let all: Vec<Value> = all.collect();
                 self.list(asked, &all)

@@ -74,6 +74,7 @@ struct User {
 #[derive(Serialize, Deserialize)]
 struct Membership {
     state: String,
+    role: String,
     organization: Organization,
 }
 
@@ -332,8 +333,9 @@ impl Github {
             .list::<Membership>(what, url, token, remembered)
             .await?
         {
-            // Whatever was asked for: an invitation is no membership.
-            if membership.state == "active" {
+            // Whatever was asked for: an invitation is no membership, nor is a look at the bills (`billing_manager`).
+            let is_member = matches!(membership.role.as_str(), "admin" | "member");
+            if membership.state == "active" && is_member {
                 organizations.push(membership.organization);
             }
         }

@@ -307,3 +307,20 @@ async fn an_account_that_has_used_up_its_questions_stops_nobody_else() {
     world.github.behave();
     assert!(log_in(&provider, &world.github.site).await.is_ok());
 }
+
+// G2
+#[tokio::test]
+async fn who_looks_after_the_bills_of_an_organisation_is_no_member() {
+    let world = World::new().await;
+    for (role, expected) in [
+        ("admin", vec!["acme=org-11", "acme/site-ops=team-7"]),
+        ("billing_manager", Vec::new()),
+        ("outside_collaborator", Vec::new()),
+    ] {
+        world.github.role(583_231, ACME, role);
+        assert_eq!(groups(&world.log_in().await.unwrap()), expected, "{role}");
+        let members = world.provider(", organizations: [acme]");
+        let outcome = log_in(&members, &world.github.site).await;
+        assert_eq!(outcome.is_ok(), !expected.is_empty(), "{role}");
+    }
+}
