@@ -38,6 +38,8 @@ const SCOPE: &str = "read:org";
 const ENOUGH: [&str; 3] = [SCOPE, "write:org", "admin:org"];
 /// The scopes of the token that a question came with.
 const SCOPES: &str = "x-oauth-scopes";
+/// Whether single sign-on leaves out some of a list.
+const SSO: &str = "x-github-sso";
 /// The version of the API.
 const VERSION: (HeaderName, &str) = (
     HeaderName::from_static("x-github-api-version"),
@@ -116,6 +118,8 @@ enum Why {
     Revoked,
     Suspended,
     Scope,
+    /// GitHub does not say what the token may do.
+    Unsaid,
 }
 
 /// Whether a text is the id of an organisation or a team.
@@ -224,7 +228,7 @@ impl Github {
         let token = tokens.access_token;
         let person = match self.ask(token.expose(), &mut Remembered::default()).await? {
             Told::Person(person) => person,
-            Told::Nothing(Why::Scope) => {
+            Told::Nothing(Why::Scope | Why::Unsaid) => {
                 return Err(ArrivalError::Account(
                     "its token does not let the gateway read organisations and teams (read:org)",
                 ));
@@ -263,19 +267,28 @@ impl Github {
         if let Err(Failure::Limited { wait, .. }) = &told {
             remembered.wait(*wait);
         }
-        let outcome = told.map(|told| match told {
-            // The number is what counts; a token of somebody else's says nothing of this account.
-            Told::Person(person) if person.user.id.to_string() != id => {
-                Again::refused(Standing::Ended)
-            }
-            Told::Person(person) if !person.is_member => Again::refused(Standing::Gone),
-            Told::Person(person) => Again {
-                standing: Standing::Active,
-                name: Some(person.user.login.into()),
-                groups: person.groups,
-            },
-            Told::Nothing(Why::Suspended) => Again::refused(Standing::Disabled),
-            Told::Nothing(Why::Revoked | Why::Scope) => Again::refused(Standing::Ended),
+        let outcome = told.and_then(|told| {
+            Ok(match told {
+                // The number is what counts; a token of somebody else's says nothing of this account.
+                Told::Person(person) if person.user.id.to_string() != id => {
+                    Again::refused(Standing::Ended)
+                }
+                Told::Person(person) if !person.is_member => Again::refused(Standing::Gone),
+                Told::Person(person) => Again {
+                    standing: Standing::Active,
+                    name: Some(person.user.login.into()),
+                    groups: person.groups,
+                },
+                Told::Nothing(Why::Suspended) => Again::refused(Standing::Disabled),
+                Told::Nothing(Why::Revoked | Why::Scope) => Again::refused(Standing::Ended),
+                // Something on the way may have taken the header out: nobody's login ends by that.
+                Told::Nothing(Why::Unsaid) => {
+                    return Err(Failure::Malformed {
+                        what: "the account",
+                        why: "it does not say what the token may do (X-OAuth-Scopes)".to_owned(),
+                    });
+                }
+            })
         });
         let goes_on = match &outcome {
             Ok(again) => again.standing == Standing::Active,
@@ -321,7 +334,7 @@ impl Github {
         let question = |what, path: &str| Ok::<_, Failure>((what, self.api(path)?));
         let (what, url) = question("the account", "/user")?;
         let (user, scopes) = self.page::<User>(what, &url, token, remembered).await?;
-        let scopes = scopes.unwrap_or_default();
+        let scopes = scopes.ok_or(NoPage::Nothing(Why::Unsaid))?;
         let mut scopes = scopes.split(',').map(str::trim);
         if !scopes.any(|scope| ENOUGH.contains(&scope)) {
             return Err(NoPage::Nothing(Why::Scope));
@@ -408,6 +421,13 @@ impl Github {
             question = question.header(http::header::IF_NONE_MATCH, etag)?;
         }
         let answer = self.http.ask(question).await?;
+        if answer
+            .text(SSO)
+            .is_some_and(|it| it.trim().starts_with("partial-results"))
+        {
+            let why = "it leaves out organisations for which the person must use single sign-on";
+            return Err(Failure::GroupsUnknown(why).into());
+        }
         match answer.status {
             StatusCode::OK => {
                 let value: T = answer.json()?;
@@ -421,7 +441,14 @@ impl Github {
                 let why = "it says that nothing has changed where nothing was known".to_owned();
                 Failure::Malformed { what, why }.into()
             }),
-            StatusCode::UNAUTHORIZED => Err(NoPage::Nothing(Why::Revoked)),
+            StatusCode::UNAUTHORIZED => {
+                let words = said(&answer);
+                // Any other 401 is not GitHub's word on the token.
+                if words == "Bad credentials" {
+                    return Err(NoPage::Nothing(Why::Revoked));
+                }
+                Err(answer.failure(&words).into())
+            }
             StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => {
                 let words = said(&answer);
                 if let Some(limited) = limit::of(&answer) {

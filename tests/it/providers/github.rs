@@ -235,6 +235,12 @@ async fn a_github_that_answers_hugely_slowly_or_wrongly_gives_no_answer() {
         (user, Said::answer(304, &json!({})), "nothing was known"),
         (teams, Said::answer(404, &not_found), "Not Found"),
         (teams, Said::json(&json!([{"id": 7}])), "is not the JSON"),
+        (user, Said::answer(401, &json!({})), "with 401"),
+        (
+            teams,
+            Said::json(&json!([])).with("x-github-sso", "partial-results; organizations=11"),
+            "must use single sign-on",
+        ),
     ] {
         let told = world.while_said(at, said).await;
         assert!(told.contains(why), "{at}: {told}");

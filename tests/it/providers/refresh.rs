@@ -9,7 +9,7 @@ use crate::testkit::{
     site::{Said, Site},
 };
 use http::Request;
-use palisade::authn::providers::{Record, record_key};
+use palisade::authn::providers::{Record, Standing, record_key};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -146,6 +146,31 @@ async fn a_token_that_github_takes_no_more_ends_the_login_and_is_not_kept() {
     world.until(401, &[ENDED]).await;
     assert_eq!(world.record().await.grant, None);
     world.gate.stop().await;
+}
+
+// G2
+#[tokio::test]
+async fn what_is_not_githubs_word_on_a_token_ends_no_login() {
+    let (github, files) = github().await;
+    let anyone = "{mode: danger_anyone}";
+    let lines = github.provider("hub", files.path(), anyone, "");
+    for said in [
+        Said::answer(401, &json!({"message": "Proxy authentication"})),
+        // Without the header that says what the token may do.
+        Said::json(&json!({"id": JANE, "login": "jane"})),
+    ] {
+        github.behave();
+        let world = World::new("hub", &lines, &github.site).await;
+        world.until(201, &["hub:acme", "hub:acme/site-ops"]).await;
+        github.instead(move |asked| (asked.path == "/api/v3/user").then(|| said.clone()));
+        // Its last word is too old by then; the login goes on.
+        let unknown = "The gateway cannot tell who you are at the moment; try again";
+        world.until(503, &[unknown]).await;
+        let record = world.record().await;
+        assert_eq!(record.standing, Standing::Active);
+        assert!(record.grant.is_some());
+        world.gate.stop().await;
+    }
 }
 
 // G2, T10
