@@ -213,10 +213,10 @@ impl Github {
             // It was used, is ten minutes old, or was given to somebody else; or the verifier does not fit.
             "bad_verification_code" => return Err(ArrivalError::Code(tokens.error)),
             error => {
-                let words = format!("{error} {}", tokens.error_description);
+                // The description is not looked at: it may quote what was sent.
                 return Err(Failure::Refused {
                     what: "the token endpoint",
-                    said: words
+                    said: error
                         .chars()
                         .filter(|c| !c.is_control())
                         .take(200)

@@ -42,6 +42,15 @@ use url::Url;
 /// The scope that makes it OpenID.
 const OPENID: &str = "openid";
 
+/// What the token endpoint says where its person must log in anew (RFC 6749, section 5.2; OpenID Connect Core 1.0, section
+/// 3.1.2.6, which some also use here).
+const ENDED: [&str; 4] = [
+    "invalid_grant",
+    "interaction_required",
+    "login_required",
+    "consent_required",
+];
+
 /// An OpenID provider, with what it published last.
 pub struct Oidc {
     config: config::Oidc,
@@ -68,14 +77,12 @@ struct Tokens {
 struct TokenRefusal {
     #[serde(default)]
     error: String,
-    #[serde(default)]
-    error_description: String,
 }
 
 /// An answer of the token endpoint.
 enum Exchanged {
     Tokens(Tokens),
-    /// `invalid_grant`: the code or the refresh token is not, or no longer, good.
+    /// One of [`ENDED`]: the code or the refresh token is not, or no longer, good.
     Refused(String),
 }
 
@@ -257,6 +264,17 @@ impl Oidc {
             // It may leave the ID token out (OpenID Connect Core 1.0, section 12.2).
             None if self.config.userinfo => {
                 let info = self.userinfo(discovered, tokens).await?;
+                // A provider that says groups in ID tokens alone leaves them out here: that says nothing of them.
+                if self
+                    .config
+                    .groups_claim
+                    .as_ref()
+                    .is_some_and(|it| !info.has(it))
+                {
+                    return Err(Failure::GroupsUnknown(
+                        "its answer to a refresh token has no ID token, and userinfo leaves the claim out",
+                    ));
+                }
                 (info.subject()?.to_owned(), info)
             }
             None => {
@@ -399,10 +417,11 @@ impl Oidc {
 
 fn refusal(answer: &Answer) -> Result<Exchanged, Failure> {
     let said: TokenRefusal = answer.json().unwrap_or_default();
-    let words = format!("{} {}", said.error, said.error_description);
-    if answer.status.is_client_error() && said.error == "invalid_grant" {
+    let is_refusal = ENDED.contains(&said.error.as_str());
+    if answer.status.is_client_error() && is_refusal {
         Ok(Exchanged::Refused(said.error))
     } else {
-        Err(answer.failure(words.trim()))
+        // The description is not looked at: some quote what they were sent.
+        Err(answer.failure(&said.error))
     }
 }

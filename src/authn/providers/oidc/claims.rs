@@ -54,21 +54,35 @@ impl Claims {
         parts.try_fold(first, |value, part| value.as_object()?.get(part))
     }
 
+    /// Whether it says anything under this name, or where else it could be asked for.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.find(path).is_some() || !matches!(self.groups(path), Ok(Groups::Known(_)))
+    }
+
     /// A claim that is a text and not empty.
     pub(super) fn text(&self, path: &str) -> Option<&str> {
         self.find(path)?.as_str().filter(|text| !text.is_empty())
     }
 
-    /// What the account is called; its subject if it is called nothing.
+    /// What the account is called; its subject if it is called nothing that can be trusted.
     pub(super) fn name<'a>(&'a self, config: &config::Oidc, subject: &'a str) -> &'a str {
-        self.text(&config.handle_claim).unwrap_or(subject)
+        self.called_by(&config.handle_claim, subject)
+    }
+
+    fn called_by<'a>(&'a self, claim: &str, subject: &'a str) -> &'a str {
+        let text = self.text(claim).filter(|_| self.may_be_called_by(claim));
+        text.unwrap_or(subject)
+    }
+
+    /// Whoever may write any address into their account could come by anybody's name.
+    fn may_be_called_by(&self, claim: &str) -> bool {
+        claim != "email" || self.0.get("email_verified") == Some(&Value::Bool(true))
     }
 
     /// What a new user's handle is made of; empty if there is nothing that it could be made of.
     pub(super) fn handle(&self, config: &config::Oidc) -> Result<String, ArrivalError> {
         let claim = &*config.handle_claim;
-        // Whoever may write any address into their account could come by anybody's name.
-        if claim == "email" && self.0.get("email_verified") != Some(&Value::Bool(true)) {
+        if !self.may_be_called_by(claim) {
             return Err(ArrivalError::Account("its e-mail address is not verified"));
         }
         let text = self.text(claim).unwrap_or_default();
@@ -175,6 +189,24 @@ mod tests {
         }
         let other = json!({"_claim_names": {"address": "src1"}, "hasgroups": false});
         assert!(names(other, "groups").unwrap().is_empty());
+    }
+
+    // L6
+    #[test]
+    fn an_address_that_is_not_verified_is_nobodys_name() {
+        for (verified, name) in [
+            (json!(true), "jane@a.example"),
+            (json!(false), "5f1c"),
+            (json!("true"), "5f1c"),
+            (Value::Null, "5f1c"),
+        ] {
+            let claims = claims(json!({"email": "jane@a.example", "email_verified": verified}));
+            assert_eq!(claims.called_by("email", "5f1c"), name);
+        }
+        assert_eq!(
+            claims(json!({"preferred_username": "jane"})).called_by("preferred_username", "5f1c"),
+            "jane"
+        );
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl State {
                 });
                 (200, tokens)
             }
-            "/userinfo" if self.silent_of_groups => (200, json!({"sub": SUBJECT, "groups": 7})),
+            "/userinfo" if self.silent_of_groups => (200, json!({"sub": SUBJECT})),
             "/userinfo" => (
                 200,
                 json!({"sub": SUBJECT, "preferred_username": "jane", "groups": ["ops"]}),
@@ -376,4 +376,32 @@ async fn a_new_token_is_kept_whatever_else_went_wrong() {
     assert!(replica.read(&account).await);
     assert!(!account.may_be_read(), "it could not be read");
     assert_eq!(world.grant().await, "r1");
+}
+
+#[tokio::test]
+async fn who_must_log_in_anew_at_the_issuer_must_do_so_here() {
+    for error in [
+        "invalid_grant",
+        "interaction_required",
+        "login_required",
+        "consent_required",
+    ] {
+        let world = World::new(SignedDuration::from_mins(6)).await;
+        world.issuer.state().refusal = Some((400, error));
+        let replica = world.replica();
+        let account = world.account(&replica).await;
+        assert!(replica.read(&account).await, "{error}");
+        let (record, _) = world.record().await;
+        assert_eq!(
+            (record.standing, record.grant),
+            (Standing::Ended, None),
+            "{error}"
+        );
+    }
+    let world = World::new(SignedDuration::from_mins(6)).await;
+    world.issuer.state().refusal = Some((400, "temporarily_unavailable"));
+    let replica = world.replica();
+    let account = world.account(&replica).await;
+    assert!(replica.read(&account).await);
+    assert_eq!(world.record().await.0.standing, Standing::Active);
 }
