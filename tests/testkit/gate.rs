@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use palisade::{
     authn::{
         TokenText,
-        providers::{Arrival, Record, record_key},
+        providers::{Arrival, Provider, Record, record_key},
     },
     clusters::credential::{self, ClusterCredential, HeldToken},
     objects::{
@@ -205,7 +205,10 @@ impl Gate {
         };
         let key = record_key(provider, &arrival.id);
         let grant = arrival.grant.as_ref();
-        let grant = grant.map(|grant| grant.seal(&self.keyring, &key).unwrap());
+        let text = std::fs::read_to_string(self.folder().join("gate.yaml")).unwrap();
+        let config = palisade::config::read(&text, self.folder()).unwrap();
+        let at = Provider::new(provider, &config.providers[provider]);
+        let grant = grant.map(|grant| grant.seal(&self.keyring, &key, &at).unwrap());
         let record = Record::new(user, &arrival.name, arrival.groups.clone(), clock::now());
         let bytes = record.granted(grant).encode();
         let revision = self.store.txn(Txn::new().put(key, bytes)).await.unwrap();

@@ -71,7 +71,7 @@ impl Login {
         let grant = arrival
             .grant
             .as_ref()
-            .map(|grant| grant.seal(&self.keyring, &key))
+            .map(|grant| grant.seal(&self.keyring, &key, provider))
             .transpose()?;
         // Some give one at the first login alone.
         let kept = || known.as_ref().and_then(|known| known.record.grant.clone());

@@ -35,7 +35,7 @@ const AHEAD: Duration = Duration::from_mins(1);
 /// that another replica has begun to ask for: it may have been stopped half-way.
 const LEFT_ALONE: Duration = Duration::from_secs(30);
 
-/// The key of an account's record. Ids are UUIDs, numbers or hashes: no slash, nothing to escape.
+/// The key of an account's record. Ids are UUIDs, numbers (some with a host) or hashes: no slash, nothing to escape.
 pub fn record_key(provider: &str, id: &str) -> String {
     format!("{PREFIX}{provider}/{id}")
 }
@@ -235,7 +235,10 @@ pub enum Ids {
     /// A directory's.
     Uuids,
     /// GitHub's.
-    Numbers,
+    Numbers {
+        /// Which one's: accounts are listed by number, and are what they are at this server.
+        url: String,
+    },
     /// An OpenID provider's. Its groups have no id but their name, which is compared to the letter.
     Hashes,
 }
@@ -245,7 +248,9 @@ impl Ids {
     pub fn of(source: &config::Source) -> Self {
         match source {
             config::Source::Ldap(_) => Self::Uuids,
-            config::Source::Github(_) => Self::Numbers,
+            config::Source::Github(github) => Self::Numbers {
+                url: github.url.clone(),
+            },
             config::Source::Oidc(_) => Self::Hashes,
         }
     }
@@ -253,7 +258,10 @@ impl Ids {
     fn is_user(&self, listed: &str, name: &str, id: &str) -> bool {
         let is_id = match self {
             Self::Uuids => is_uuid(listed),
-            Self::Numbers => is_number(listed),
+            Self::Numbers { url } if is_number(listed) => {
+                return github::account_id(url, listed) == id;
+            }
+            Self::Numbers { .. } => false,
             Self::Hashes => listed.len() == 64 && listed.bytes().all(|it| it.is_ascii_hexdigit()),
         };
         if is_id {
@@ -266,7 +274,7 @@ impl Ids {
     fn is_group(&self, listed: &str, group: &GroupRef) -> bool {
         let is_id = match self {
             Self::Uuids => is_uuid(listed),
-            Self::Numbers => github::looks_like_group_id(listed),
+            Self::Numbers { .. } => github::looks_like_group_id(listed),
             Self::Hashes => return listed == &*group.id,
         };
         if is_id {
@@ -579,9 +587,12 @@ mod tests {
     fn nobody_is_let_in_who_is_called_like_the_id_of_somebody_listed() {
         let hash = "0a".repeat(32);
         let uuid = "0b8f5ab4-1f6e-4dd6-a7b3-000000000001";
+        let hub = || Ids::Numbers {
+            url: "https://github.com".to_owned(),
+        };
         for (ids, id, group) in [
-            (Ids::Numbers, "583231", "org-11"),
-            (Ids::Numbers, "583231", "team-7"),
+            (hub(), "583231", "org-11"),
+            (hub(), "583231", "team-7"),
             (Ids::Hashes, &*hash, "ops"),
             (Ids::Uuids, uuid, uuid),
         ] {
@@ -596,8 +607,17 @@ mod tests {
             assert!(!is(("x", "8"), (&name, "org-9"), text).1, "{ids:?}");
         }
         let group = ("Acme", "org-11");
-        assert!(listed(&Ids::Numbers, ("x", "8"), group, "acme").1);
-        assert!(listed(&Ids::Numbers, ("x", "8"), group, "ORG-11").1);
+        assert!(listed(&hub(), ("x", "8"), group, "acme").1);
+        assert!(listed(&hub(), ("x", "8"), group, "ORG-11").1);
+        // At another server it is another one's number.
+        let corp = Ids::Numbers {
+            url: "https://git.corp.example:8443".to_owned(),
+        };
+        let at_corp = "583231@git.corp.example:8443";
+        let group = ("acme", "org-11");
+        assert!(listed(&corp, ("jane", at_corp), group, "583231").0);
+        assert!(!listed(&hub(), ("jane", at_corp), group, "583231").0);
+        assert!(!listed(&corp, ("jane", "583231"), group, "583231").0);
         // Two groups at an OpenID provider.
         assert!(!listed(&Ids::Hashes, ("x", "8"), ("Ops", "Ops"), "ops").1);
     }

@@ -1,7 +1,7 @@
 //! GitHub, or a GitHub Enterprise Server: an OAuth app, whose token of a person says who they are and which
 //! organisations and teams they are in.
 //!
-//! An account is its number, an organisation `org-<number>`, a team `team-<number>`: names there change hands (L6 of
+//! An account is its number (and the host, where that is not github.com), an organisation `org-<number>`, a team `team-<number>`: names there change hands (L6 of
 //! docs/attacks.md). Groups are the person's own: *active* memberships in organisations, and of the teams those that
 //! the person is in, in such an organisation (G2, CVE-2026-41053). A token that may not read them (`read:org`) is a
 //! refusal, and not "no groups".
@@ -135,6 +135,14 @@ pub fn is_group_id(text: &str) -> bool {
     })
 }
 
+/// The immutable id of the account of this number: at another server the same number is somebody else.
+pub(super) fn account_id(url: &str, number: &str) -> String {
+    match url.strip_prefix("https://") {
+        Some("github.com") => number.to_owned(),
+        host => format!("{number}@{}", host.unwrap_or(url).replace('/', "_")),
+    }
+}
+
 /// Whether a text is meant for an id, and not for a name, even if nothing has that id.
 pub(super) fn looks_like_group_id(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
@@ -244,7 +252,7 @@ impl Github {
             return Err(ArrivalError::NotMember);
         }
         Ok(Arrival {
-            id: person.user.id.to_string().into(),
+            id: self.account_id(&person.user).into(),
             handle: person.user.login.to_lowercase().into(),
             name: person.user.login.into(),
             display_name: person.user.name.unwrap_or_default(),
@@ -270,7 +278,7 @@ impl Github {
         let outcome = told.and_then(|told| {
             Ok(match told {
                 // The number is what counts; a token of somebody else's says nothing of this account.
-                Told::Person(person) if person.user.id.to_string() != id => {
+                Told::Person(person) if self.account_id(&person.user) != id => {
                     Again::refused(Standing::Ended)
                 }
                 Told::Person(person) if !person.is_member => Again::refused(Standing::Gone),
@@ -372,6 +380,10 @@ impl Github {
             groups,
             is_member,
         })
+    }
+
+    fn account_id(&self, user: &User) -> String {
+        account_id(&self.config.url, &user.id.to_string())
     }
 
     fn api(&self, path: &str) -> Result<Url, Failure> {

@@ -113,14 +113,25 @@ impl Grant {
         &self.0
     }
 
-    /// For the store: it opens in the record of this key alone.
-    pub fn seal(&self, keyring: &Keyring, key: &str) -> Result<String, SealError> {
-        keyring.seal(self.0.as_bytes(), &associated(&[key]))
+    /// For the store: it opens in the record of this key alone, and for whom it came from: a provider that is
+    /// configured to be somewhere else from now on must not be sent what its predecessor gave.
+    pub fn seal(
+        &self,
+        keyring: &Keyring,
+        key: &str,
+        provider: &Provider,
+    ) -> Result<String, SealError> {
+        keyring.seal(self.0.as_bytes(), &provider.place(key))
     }
 
     /// From the store.
-    pub(super) fn open(keyring: &Keyring, sealed: &str, key: &str) -> Option<Self> {
-        let open = keyring.open(sealed, &associated(&[key])).ok()?;
+    pub(super) fn open(
+        keyring: &Keyring,
+        sealed: &str,
+        key: &str,
+        provider: &Provider,
+    ) -> Option<Self> {
+        let open = keyring.open(sealed, &provider.place(key)).ok()?;
         let text = std::str::from_utf8(&open).ok()?;
         Some(Self(Zeroizing::new(text.to_owned())))
     }
@@ -222,6 +233,22 @@ impl Pending {
 }
 
 impl Provider {
+    /// Where a grant is at rest: the record's key, who gave it, and to which client.
+    fn place(&self, key: &str) -> Vec<u8> {
+        let (server, client) = match &self.source {
+            Source::Ldap(_) => ("", ""),
+            Source::Github(github) => {
+                let config = github.config();
+                (config.url.as_str(), config.client.id.as_str())
+            }
+            Source::Oidc(oidc) => {
+                let config = oidc.config();
+                (config.issuer.as_str(), config.client.id.as_str())
+            }
+        };
+        associated(&[key, server, client])
+    }
+
     /// Whether people log in there with a browser, and not with a password that the gateway is told.
     pub fn is_by_browser(&self) -> bool {
         match self.source {

@@ -97,7 +97,11 @@ async fn an_account_that_comes_for_the_first_time_gets_a_user_and_a_session() {
     let sealed = record.grant.unwrap();
     assert!(!sealed.contains(SECRET));
     let keyring = &world.login.keyring;
-    let place = |key: &str| crate::store::seal::associated(&[key]);
+    let provider = world.provider(&["org-11"]);
+    let config::Source::Github(github) = &provider.config.source else {
+        panic!("it is a GitHub");
+    };
+    let place = |key: &str| crate::store::seal::associated(&[key, &github.url, &github.client.id]);
     assert_eq!(
         &**keyring.open(&sealed, &place(&key)).unwrap(),
         SECRET.as_bytes()

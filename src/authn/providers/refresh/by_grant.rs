@@ -24,8 +24,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Accounts that are asked for at the same time: eight answers of a fifth of a second are some forty accounts a second,
-/// twelve thousand in the default interval; GitHub counts a hundred questions at once as an attack.
+/// Accounts that are asked for at the same time: eight answers of a fifth of a second are some forty questions a second.
+/// GitHub takes three for an account, at least: some four thousand accounts in the default interval. It counts a hundred
+/// questions at once as an attack.
 const AT_ONCE: usize = 8;
 
 /// Waits between tries to write a new token: a store that is busy is not so for long, and a stop waits for this.
@@ -141,12 +142,12 @@ impl Refresher {
         if is_young(account, &known, now) {
             return Ok(());
         }
-        let Some(grant) = Grant::open(&self.keyring, sealed, &key) else {
+        let Some(grant) = Grant::open(&self.keyring, sealed, &key, provider) else {
             let (provider, user) = (account.provider(), &*known.user.name);
             tracing::warn!(
                 provider,
                 user,
-                "what a login left to ask its provider with does not open: the key file has changed; the login ends"
+                "what a login left to ask its provider with does not open: the key file has changed, or the provider's address or client; the login ends"
             );
             let record = Record::new(known.user.clone(), &known.name, Vec::new(), now);
             self.note(account, revision, record.with(Standing::Ended), now)
@@ -165,7 +166,9 @@ impl Refresher {
             .as_ref()
             .or_else(|| self.keyring.is_old(sealed).then_some(&grant));
         let kept = match new {
-            Some(new) => self.seal(new, &key).or_else(|| known.grant.clone()),
+            Some(new) => self
+                .seal(new, &key, provider)
+                .or_else(|| known.grant.clone()),
             None => known.grant.clone(),
         };
         let (old, new) = (known.grant.clone(), kept.clone());
@@ -273,8 +276,8 @@ impl Refresher {
         }
     }
 
-    fn seal(&self, grant: &Grant, key: &str) -> Option<String> {
-        match grant.seal(&self.keyring, key) {
+    fn seal(&self, grant: &Grant, key: &str, provider: &Provider) -> Option<String> {
+        match grant.seal(&self.keyring, key, provider) {
             Ok(sealed) => Some(sealed),
             Err(error) => {
                 tracing::error!(%error, "what an account is read again with cannot be sealed");

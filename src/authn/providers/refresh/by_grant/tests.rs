@@ -186,7 +186,8 @@ impl World {
     }
 
     fn seal(&self, grant: &Grant) -> String {
-        grant.seal(&self.keyring, &self.key).unwrap()
+        let provider = Provider::new("sso", &self.config);
+        grant.seal(&self.keyring, &self.key, &provider).unwrap()
     }
 
     fn replica(&self) -> Replica {
@@ -219,7 +220,13 @@ impl World {
     /// The token that is at rest.
     async fn grant(&self) -> String {
         let sealed = self.record().await.0.grant.unwrap();
-        let grant = Grant::open(&self.keyring, &sealed, &self.key).unwrap();
+        let grant = Grant::open(
+            &self.keyring,
+            &sealed,
+            &self.key,
+            &Provider::new("sso", &self.config),
+        )
+        .unwrap();
         grant.expose().to_owned()
     }
 
@@ -404,4 +411,25 @@ async fn who_must_log_in_anew_at_the_issuer_must_do_so_here() {
     let account = world.account(&replica).await;
     assert!(replica.read(&account).await);
     assert_eq!(world.record().await.0.standing, Standing::Active);
+}
+
+// L6: a provider of the same name that is somewhere else from now on is sent nothing of its predecessor's.
+#[tokio::test]
+async fn a_token_goes_to_whom_it_came_from_and_for_the_same_client_alone() {
+    for change in [
+        |oidc: &mut config::Oidc| oidc.client.id = "another".to_owned(),
+        |oidc: &mut config::Oidc| oidc.issuer += "/other",
+    ] {
+        let mut world = World::new(SignedDuration::from_mins(6)).await;
+        let config::Source::Oidc(oidc) = &mut world.config.source else {
+            panic!("it is an OpenID provider");
+        };
+        change(oidc);
+        let replica = world.replica();
+        let account = world.account(&replica).await;
+        assert!(replica.read(&account).await);
+        assert!(world.issuer.state().asked.is_empty());
+        let (record, _) = world.record().await;
+        assert_eq!((record.standing, record.grant), (Standing::Ended, None));
+    }
 }
