@@ -14,7 +14,7 @@ use super::{MAX_ALONE, Refresher, tell_number};
 use crate::{
     authn::providers::{
         Account, Provider, Record, Standing, record_key,
-        redirect::{Failure, Grant, Reread},
+        redirect::{Again, Failure, Grant, Reread},
     },
     status::clock,
     store::{StoreError, Txn},
@@ -143,15 +143,7 @@ impl Refresher {
             return Ok(());
         }
         let Some(grant) = Grant::open(&self.keyring, sealed, &key, provider) else {
-            let (provider, user) = (account.provider(), &*known.user.name);
-            tracing::warn!(
-                provider,
-                user,
-                "what a login left to ask its provider with does not open: the key file has changed, or the provider's address or client; the login ends"
-            );
-            let record = Record::new(known.user.clone(), &known.name, Vec::new(), now);
-            self.note(account, revision, record.with(Standing::Ended), now)
-                .await;
+            self.end_login(account, &known, revision).await;
             return Ok(());
         };
         let Some(revision) = self.claim(provider, &key, (&known, revision), now).await else {
@@ -187,24 +179,27 @@ impl Refresher {
                 return Err(failure);
             }
         };
-        let name = again.name.as_deref().unwrap_or(&known.name);
-        let record = Record::new(known.user.clone(), name, again.groups, now).with(again.standing);
-        let record = match again.standing {
-            Standing::Active => record.granted(kept),
-            // What is of no use is not kept.
-            Standing::Disabled
-            | Standing::Locked
-            | Standing::Expired
-            | Standing::MustChange
-            | Standing::Gone
-            | Standing::Ended => record,
-        };
+        let record = record_of(&known, again, kept, now);
         let goes_on = record.grant.is_some();
         let is_noted = self.note(account, revision, record, now).await;
         if let Some(rotated) = rotated.filter(|_| goes_on && !is_noted) {
             self.keep(&key, rotated).await;
         }
         Ok(())
+    }
+
+    /// Its grant does not open.
+    async fn end_login(&self, account: &Arc<Account>, known: &Record, revision: u64) {
+        let (provider, user) = (account.provider(), &*known.user.name);
+        tracing::warn!(
+            provider,
+            user,
+            "what a login left to ask its provider with does not open: the key file has changed, or the provider's address or client; the login ends"
+        );
+        let now = clock::now();
+        let record = Record::new(known.user.clone(), &known.name, Vec::new(), now);
+        let record = record.with(Standing::Ended);
+        self.note(account, revision, record, now).await;
     }
 
     /// Puts a new token in the place of the old one, which is of no use any more, whatever else the record says by now:
@@ -284,6 +279,22 @@ impl Refresher {
                 None
             }
         }
+    }
+}
+
+/// What was said, with what it is read again with next time.
+fn record_of(known: &Record, again: Again, grant: Option<String>, now: Timestamp) -> Record {
+    let name = again.name.as_deref().unwrap_or(&known.name);
+    let record = Record::new(known.user.clone(), name, again.groups, now).with(again.standing);
+    match again.standing {
+        Standing::Active => record.granted(grant),
+        // What is of no use is not kept.
+        Standing::Disabled
+        | Standing::Locked
+        | Standing::Expired
+        | Standing::MustChange
+        | Standing::Gone
+        | Standing::Ended => record,
     }
 }
 
