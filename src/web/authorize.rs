@@ -81,6 +81,13 @@ impl Wanted {
         format!("/authorize?{query}")
     }
 
+    /// Who waits for the answer.
+    fn program(&self) -> String {
+        let port = self.callback.origin().rsplit(':').next();
+        let port = port.unwrap_or_default();
+        format!("a program on this machine, port {port}")
+    }
+
     /// Where the browser brings an answer.
     fn answer(&self, name: &str, value: &str) -> String {
         let query = encoded(&[(name, value), ("state", &self.state)]);
@@ -102,9 +109,9 @@ impl Web {
             name: identity.handle(),
             code: &compare_code(&wanted.challenge),
             client: &wanted.client,
-            from: visit.peer.to_string(),
-            here: visit.peer.to_string(),
-            asked: "just now".to_owned(),
+            // Whoever asked opened this very page: its address and its time would say nothing.
+            from: wanted.program(),
+            asked: None,
             action: &action,
             token: visit.token(&action),
             user_code: None,

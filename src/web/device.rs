@@ -16,6 +16,7 @@ use crate::api::login::{
 };
 use askama::Template;
 use http::{Response, StatusCode, header};
+use std::net::IpAddr;
 
 /// Where the answer goes.
 const ACTION: &str = "/device";
@@ -37,8 +38,8 @@ pub(super) struct Confirm<'a> {
     pub(super) code: &'a str,
     pub(super) client: &'a str,
     pub(super) from: String,
-    pub(super) here: String,
-    pub(super) asked: String,
+    /// When, if the gateway knows.
+    pub(super) asked: Option<String>,
     pub(super) action: &'a str,
     pub(super) token: String,
     pub(super) user_code: Option<&'a str>,
@@ -138,6 +139,20 @@ impl Web {
         Ok(visit.answer(page))
     }
 
+    /// From where a terminal asks, and how far that is from the browser `here`. Behind a balancer everybody has its
+    /// address: there the terminal of an attacker must not look like one beside the browser (G4).
+    fn distance(&self, from: IpAddr, here: IpAddr) -> String {
+        if !self.login.tells_sources_apart() {
+            return "The gateway cannot tell from where".to_owned();
+        }
+        let (from, here) = (from.to_canonical(), here.to_canonical());
+        if from == here {
+            format!("{from} (the address of this browser)")
+        } else {
+            format!("{from} (this browser is at {here})")
+        }
+    }
+
     fn question<'q>(
         &self,
         visit: &Visit<'_>,
@@ -149,9 +164,8 @@ impl Web {
             name,
             code,
             client: &asked.client,
-            from: asked.from.to_string(),
-            here: visit.peer.to_string(),
-            asked: ago(Some(asked.at), visit.now),
+            from: self.distance(asked.from, visit.peer),
+            asked: Some(ago(Some(asked.at), visit.now)),
             action: ACTION,
             token: visit.token(ACTION),
             user_code: Some(code),

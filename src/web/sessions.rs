@@ -158,7 +158,7 @@ impl Web {
                 from: token
                     .status
                     .address
-                    .map_or("–".to_owned(), |it| it.to_string()),
+                    .map_or("–".to_owned(), |it| it.to_canonical().to_string()),
                 since: ago(made, now),
                 used: ago(used.map(|it| it.max(made.unwrap_or(it))), now),
                 ends: ends.map_or("–".to_owned(), |end| format!("in {}", span(now, end))),

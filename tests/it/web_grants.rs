@@ -215,6 +215,31 @@ async fn a_terminal_without_a_browser_is_logged_in_by_a_code() {
     gate.stop().await;
 }
 
+// G4: behind a balancer everybody has its address, also an attacker's terminal.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_behind_a_balancer_is_not_said_to_be_near() {
+    for (lines, from) in [
+        (
+            "login: {source_tries: 0}\n",
+            "The gateway cannot tell from where",
+        ),
+        ("", "127.0.0.9 (the address of this browser)"),
+    ] {
+        let gate = Gate::start_configured(lines).await;
+        gate.person("jane", PASSWORD).await;
+        let begun = Terminal::new(&gate).begin("build-7").await;
+        let target = format!("/device?user_code={}", begun["user_code"].as_str().unwrap());
+        let mut browser = Browser::at(&gate, THERE);
+        browser.log_in("jane", PASSWORD, "/").await;
+        let page = browser.get(&target).await;
+        let shown = format!("<dt>Asks from</dt><dd>{from}</dd>");
+        assert!(page.text.contains(&shown), "{}", page.text);
+        let says_where = page.text.contains("127.0.0.9");
+        assert_eq!(says_where, lines.is_empty(), "{}", page.text);
+        gate.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_that_is_refused_gets_nothing() {
     let gate = world().await;
@@ -270,9 +295,13 @@ async fn a_terminal_with_a_browser_is_logged_in_by_loopback() {
     for text in [
         &*format!("<strong>{compare}</strong>"),
         "<dd>jane@desk</dd>",
-        "127.0.0.9 (the address of this browser)",
+        "<dd>a program on this machine, port 43210</dd>",
     ] {
         assert!(page.text.contains(text), "{text}: {}", page.text);
+    }
+    // Of the browser's own address and of this moment the terminal has nothing.
+    for text in ["127.0.0.9", "<dt>Asked</dt>"] {
+        assert!(!page.text.contains(text), "{text}: {}", page.text);
     }
     let policy = page.header("content-security-policy");
     assert!(
