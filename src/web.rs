@@ -78,10 +78,10 @@ impl Web {
             form::check_origin(&head.headers, &self.external_url.get())?;
             let form = form::read(&head.headers, body).await?;
             // After the form, which may come slowly: who was shown out meanwhile does nothing more.
-            let mut visit = Visit::begin(self, peer, &head, seen)?;
+            let mut visit = Visit::begin(self, (peer, route), &head, seen)?;
             return Box::pin(self.take(route, &mut visit, &form)).await;
         }
-        let mut visit = Visit::begin(self, peer, &head, seen)?;
+        let mut visit = Visit::begin(self, (peer, route), &head, seen)?;
         if let Some(identity) = &visit.identity {
             self.login.touch(identity, visit.now).await;
         }

@@ -80,6 +80,13 @@ pub struct ParsedToken {
     pub sha256: [u8; 32],
 }
 
+impl ParsedToken {
+    /// SHA-256 of the secret's characters, as a token object holds it.
+    pub fn sha256_hex(&self) -> String {
+        to_hex(&self.sha256)
+    }
+}
+
 /// A whole token with its secret. No `Debug`, no `Display`: showing it takes [`TokenText::expose`].
 pub struct TokenText {
     text: Zeroizing<String>,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     api::login::{Deed, Done, LoginError, PasswordLogin},
-    authn::TokenId,
+    authn::{ParsedToken, TokenId},
     objects::LOCAL,
     request::cookies::cookie,
 };
@@ -163,6 +163,9 @@ impl Web {
         if let Some(old) = old {
             self.end_quietly(old).await;
         }
+        if let Some(old) = visit.take_unjudged() {
+            self.end_unjudged(&old).await;
+        }
         let session = done.session.text.expose();
         visit.set(cookies::set(cookies::SESSION, session, None));
         visit.set(cookies::set(cookies::KNOWN, &done.device, Some(KNOWN_FOR)));
@@ -182,6 +185,11 @@ impl Web {
             self.login.end(identity.token_id()).await?;
             tracing::info!(user = identity.handle(), token = %identity.token_id(), "logout");
             visit.set(cookies::clear(cookies::SESSION));
+        } else if let Some(old) = visit.take_unjudged() {
+            visit.check(form, "/logout")?;
+            visit.seen.deed = Some(Deed::Logout);
+            self.end_unjudged(&old).await;
+            visit.set(cookies::clear(cookies::SESSION));
         }
         Ok(visit.answer(see_other(next.as_str())))
     }
@@ -189,6 +197,13 @@ impl Web {
     async fn end_quietly(&self, old: TokenId) {
         if let Err(error) = self.login.end(old).await {
             tracing::warn!(token = %old, %error, "the session before a login goes on until it ends by itself");
+        }
+    }
+
+    async fn end_unjudged(&self, old: &ParsedToken) {
+        if let Err(error) = self.login.end_held(old).await {
+            let token = old.id;
+            tracing::warn!(%token, %error, "a browser's session goes on until it ends by itself");
         }
     }
 

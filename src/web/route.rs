@@ -51,6 +51,14 @@ impl<'p> Route<'p> {
         }
     }
 
+    /// Whether a login begins or ends here, whoever was logged in before.
+    pub(super) fn is_of_logins(self) -> bool {
+        match self {
+            Self::Login | Self::Provider(_) | Self::Callback(_) | Self::Logout => true,
+            Self::Front | Self::Sessions | Self::Device | Self::Authorize | Self::Asset(_) => false,
+        }
+    }
+
     /// Whether the page takes the method: the request's own and no other, whatever a form or a header says
     /// (CVE-2026-88804).
     pub(super) fn takes(self, method: &Method) -> Result<(), WebError> {

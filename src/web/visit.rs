@@ -3,7 +3,7 @@
 use super::{Body, Web, WebError, agent, cookies, form, next::Next, route::Route};
 use crate::{
     api::login::{Seen, Wanted},
-    authn::{AuthnError, Credential, Identity, NoRandomness},
+    authn::{AuthnError, Credential, Identity, NoRandomness, ParsedToken, TokenText},
     objects::TokenKind,
     request::cookies::cookie,
     status::clock,
@@ -30,6 +30,8 @@ pub(super) struct Visit<'a> {
     pub(super) identity: Option<Identity>,
     /// What the session's forms are signed with: the session itself.
     session: Option<Zeroizing<String>>,
+    /// A session of which nobody can tell whether it still counts, on a page that does without.
+    unjudged: Option<ParsedToken>,
     /// What the forms of a login are signed with.
     browser: Zeroizing<String>,
     /// Cookies to set.
@@ -38,36 +40,38 @@ pub(super) struct Visit<'a> {
 
 impl<'a> Visit<'a> {
     /// Who is asking. A session that has ended is none, and its cookie is taken away; if nobody can tell, that is the
-    /// answer.
+    /// answer, but where a login begins or ends: a provider that is away keeps nobody from another login, nor in one.
     pub(super) fn begin(
         web: &Web,
-        peer: IpAddr,
+        (peer, route): (IpAddr, Route<'_>),
         head: &'a Parts,
         seen: &'a mut Seen,
     ) -> Result<Self, WebError> {
         let now = clock::now();
         let headers = &head.headers;
         let mut set = Vec::new();
-        let identity = match Credential::from_cookie(headers, cookies::SESSION) {
-            Ok(None) => None,
-            Ok(Some(credential)) => match web.authn.authenticate(&credential, now) {
-                Ok(identity) => Some(identity),
-                Err(AuthnError::Refused(_)) => {
-                    set.extend(cookies::clear(cookies::SESSION));
-                    None
-                }
-                Err(other) => return Err(other.into()),
-            },
+        let credential = Credential::from_cookie(headers, cookies::SESSION);
+        let identity = credential.and_then(|credential| {
+            let credential = credential.as_ref();
+            let known = credential.map(|it| web.authn.authenticate(it, now));
+            known.transpose()
+        });
+        let cookie = || cookie(headers, cookies::SESSION).ok().flatten();
+        let mut unjudged = None;
+        let identity = match identity {
+            Ok(identity) => identity,
             Err(AuthnError::Refused(_)) => {
                 set.extend(cookies::clear(cookies::SESSION));
                 None
             }
+            Err(AuthnError::Unavailable(_)) if route.is_of_logins() => {
+                unjudged = cookie().and_then(|text| TokenText::parse(text).ok());
+                None
+            }
             Err(other) => return Err(other.into()),
         };
-        let session = identity
-            .as_ref()
-            .and_then(|_| cookie(headers, cookies::SESSION).ok().flatten())
-            .map(|text| Zeroizing::new(text.to_owned()));
+        let session = cookie().filter(|_| identity.is_some() || unjudged.is_some());
+        let session = session.map(|text| Zeroizing::new(text.to_owned()));
         let (browser, new) = browser(headers)?;
         set.extend(new);
         if let Some(identity) = &identity {
@@ -80,6 +84,7 @@ impl<'a> Visit<'a> {
             now,
             identity,
             session,
+            unjudged,
             browser,
             set,
         })
@@ -101,6 +106,11 @@ impl<'a> Visit<'a> {
         };
         let login = || Box::new(see_other(&format!("{page}?{}", here.query())));
         self.identity.as_ref().ok_or_else(login)
+    }
+
+    /// A session of which nobody can tell whether it still counts, to be ended.
+    pub(super) fn take_unjudged(&mut self) -> Option<ParsedToken> {
+        self.unjudged.take()
     }
 
     /// The token of a form for whoever is logged in; for nobody else it is none that is taken.

@@ -10,9 +10,12 @@ use crate::{
     },
     web::{PASSWORD, SESSION},
 };
+use jiff::SignedDuration;
 use palisade::{
     api::login::grants::PREFIX,
+    authn::providers::{Record, record_key},
     objects::{Kind as _, Token, User},
+    store::Txn,
 };
 use serde_json::json;
 use url::Url;
@@ -85,6 +88,31 @@ impl World {
     async fn sessions(&self) -> usize {
         let all = self.gate.store.list(&Token::prefix(), 100, None).await;
         all.unwrap().items.len()
+    }
+
+    /// A browser that has come from the issuer, with a page from before nobody could tell whether its session counts.
+    async fn away_from_sso(&self) -> (Browser<'_>, Page) {
+        let mut browser = Browser::new(&self.gate);
+        let url = self.leave(&mut browser, "sso", "/").await;
+        let back = self.back_from_sso(&url).await;
+        assert_eq!(browser.get(&back).await.location(), "/");
+        let front = browser.get("/").await;
+        self.issuer.instead(|_| Some(Said::answer(503, &json!({}))));
+        self.age("sso").await;
+        browser.until("/sessions", 503).await;
+        (browser, front)
+    }
+
+    /// What a provider has said of its people was an hour ago.
+    async fn age(&self, provider: &str) {
+        let store = &self.gate.store;
+        let all = store.list(&record_key(provider, ""), 100, None).await;
+        for kv in all.unwrap().items {
+            let mut record = Record::decode(&kv.key, &kv.value).unwrap();
+            record.checked_at -= SignedDuration::from_hours(1);
+            let txn = Txn::new().put(kv.key, record.encode());
+            store.txn(txn).await.unwrap();
+        }
     }
 }
 
@@ -388,5 +416,42 @@ async fn a_state_counts_once_on_all_replicas() {
     assert_eq!(there.get(&back).await.location(), "/sessions");
     refused(&here.get(&back).await, 400, ANEW);
     other.stop().await;
+    world.gate.stop().await;
+}
+
+// A provider that is away takes its own people's sessions along, and keeps nobody from another login in that browser.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_provider_is_away_its_browsers_log_in_elsewhere() {
+    let world = World::new().await;
+    world.gate.person("jane", PASSWORD).await;
+    let (mut browser, _) = world.away_from_sso().await;
+    for page in ["/", "/device", "/authorize"] {
+        assert_eq!(browser.get(page).await.status, 503, "{page}");
+    }
+    let mut other = Browser::new(&world.gate);
+    other.jar = browser.jar.clone();
+    assert_eq!(browser.get("/login").await.status, 200);
+    let page = browser.log_in("jane", PASSWORD, "/").await;
+    assert_eq!(page.location(), "/");
+    assert_eq!(browser.get("/sessions").await.status, 200);
+    // The session before it is over, as after every login.
+    assert_eq!(world.sessions().await, 1);
+    assert_eq!(other.get("/sessions").await.status, 303);
+    world.gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_provider_is_away_its_browsers_log_out() {
+    let world = World::new().await;
+    let (mut browser, front) = world.away_from_sso().await;
+    // G7: by a form of their own.
+    let page = browser.post("/logout", &[("token", "x")]).await;
+    assert_eq!(page.status, 403);
+    assert_eq!(world.sessions().await, 1);
+    let page = browser.submit(&front, "/logout", &[]).await;
+    assert_eq!(page.location(), "/");
+    assert!(!browser.jar.contains_key(SESSION));
+    assert_eq!(world.sessions().await, 0);
+    assert_eq!(browser.get("/").await.status, 200);
     world.gate.stop().await;
 }

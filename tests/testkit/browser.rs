@@ -7,7 +7,10 @@ use super::{
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What browsers call themselves.
 const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
@@ -37,6 +40,19 @@ impl<'g> Browser<'g> {
 
     pub(crate) async fn get(&mut self, target: &str) -> Page {
         self.send(Request::get(target), "").await
+    }
+
+    /// Asks until the answer has this status: what changes beside the requests is seen soon.
+    pub(crate) async fn until(&mut self, target: &str, status: u16) -> Page {
+        let end = std::time::Instant::now() + PATIENCE;
+        loop {
+            let page = self.get(target).await;
+            if page.status == status {
+                return page;
+            }
+            assert!(std::time::Instant::now() < end, "{status}: {page:?}");
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Sends a form as one of the gateway's own pages would.

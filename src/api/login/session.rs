@@ -2,13 +2,14 @@
 
 use super::{ATTEMPTS, Login, LoginError, Wanted};
 use crate::{
-    authn::{AuthnError, Identity, Refusal, TokenId, TokenText, UserEntry},
+    authn::{AuthnError, Identity, ParsedToken, Refusal, TokenId, TokenText, UserEntry},
     objects::{Kind as _, Member, Stored, Token, TokenKind, TokenPrivate, TokenSpec, User},
     status::clock,
     store::{StoreError, Txn},
 };
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
+use subtle::ConstantTimeEq as _;
 
 /// Sessions of one kind that one user has at most: the next login ends the one that would end first. A person has a few
 /// machines; the bound keeps a login in a loop from filling the store.
@@ -178,6 +179,21 @@ impl Login {
             let keys = ids.iter().map(|id| Token::key(id.as_str()));
             let revision = self.store.txn(keys.fold(Txn::new(), Txn::delete)).await?;
             self.applied(revision).await;
+        }
+        Ok(())
+    }
+
+    /// Deletes the session whose secret this is, also while nobody can tell whether its user still stands.
+    pub async fn end_held(&self, token: &ParsedToken) -> Result<(), LoginError> {
+        let key = Token::key(token.id.as_str());
+        let Some(kv) = self.store.get(&key).await? else {
+            return Ok(());
+        };
+        let stored = Stored::<Token>::decode(&key, &kv.value, kv.mod_revision)?;
+        // An id is no secret: nobody ends a session by that alone.
+        let held = token.sha256_hex();
+        if bool::from(stored.private.sha256.as_bytes().ct_eq(held.as_bytes())) {
+            self.end(token.id).await?;
         }
         Ok(())
     }
