@@ -166,6 +166,11 @@ impl Identity {
     pub fn expires_at(&self) -> Timestamp {
         self.token.expires_at
     }
+
+    /// Whether nothing moves that instant.
+    pub fn is_final(&self) -> bool {
+        self.token.is_final
+    }
 }
 
 /// The authenticator.

@@ -15,8 +15,8 @@ use askama::Template;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 
-/// Rows of each table: a person has a few of each.
-const ROWS: usize = 100;
+/// Rows of each table: a person has a few of each, and each is one read of the store.
+const ROWS: usize = 50;
 /// Where the forms go.
 const ACTION: &str = "/sessions";
 

@@ -126,6 +126,10 @@ impl Login {
 
     /// Lengthens a browser's session because it is used. If that fails it lasts as long as it did.
     pub async fn touch(&self, identity: &Identity, now: Timestamp) {
+        // Its absolute end: in the hour before it no page has the store asked.
+        if identity.is_final() {
+            return;
+        }
         let (idle, _) = self.lives(identity.token_kind());
         let gain = identity.expires_at().duration_until(later(now, idle));
         if gain < WORTH_WRITING {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     authn::{
-        AuthnError, Refusal,
+        AuthnError, Refusal, TokenText,
         throttle::{Pace, Settings},
     },
     objects::{
@@ -552,4 +552,45 @@ async fn too_many_logins_at_a_time_are_429() {
         second.1["details"]["retryAfterSeconds"],
         passwords::RETRY_AFTER
     );
+}
+
+// The store is asked by no page of a session that nothing lengthens any more.
+#[tokio::test]
+async fn a_session_at_its_last_end_is_not_touched() {
+    let world = World::new().await;
+    let now = clock::now();
+    let text = TokenText::generate(TokenKind::Web).unwrap();
+    let name = text.id().to_string();
+    let put = async |renewable: i64| {
+        let spec = TokenSpec {
+            user: Member {
+                name: "jane".to_owned(),
+                uid: "uid-jane".to_owned(),
+            },
+            kind: TokenKind::Web,
+            expires_at: Some(now + SignedDuration::from_mins(5)),
+            renewable_until: Some(now + SignedDuration::from_mins(renewable)),
+            ..TokenSpec::default()
+        };
+        let private = TokenPrivate {
+            sha256: text.sha256_hex(),
+            ..TokenPrivate::default()
+        };
+        world.put(&name, Token::new(&name, spec), private).await;
+        let value = format!("a={}", text.expose()).parse().unwrap();
+        let headers = HeaderMap::from_iter([(http::header::COOKIE, value)]);
+        let credential = Credential::from_cookie(&headers, "a").unwrap().unwrap();
+        let authn = Authn::new(Arc::clone(&world.login.index));
+        authn.authenticate(&credential, now).unwrap()
+    };
+    let at_its_end = put(5).await;
+    let before_it = put(600).await;
+    let key = Token::key(&name);
+    let revision = async || world.login.store.get(&key).await.unwrap().unwrap().mod_revision;
+    let written = revision().await;
+    // In the store there is more to be had by now: whoever looked would write.
+    world.login.touch(&at_its_end, now).await;
+    assert_eq!(revision().await, written);
+    world.login.touch(&before_it, now).await;
+    assert!(revision().await > written);
 }

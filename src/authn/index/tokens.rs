@@ -42,6 +42,8 @@ pub struct TokenFacts {
     pub kind: TokenKind,
     /// The end of its life.
     pub expires_at: Timestamp,
+    /// No renewal and no use moves that end.
+    pub is_final: bool,
     /// Epoch of the user's password at the login (sessions).
     pub password_epoch: u64,
 }
@@ -65,6 +67,7 @@ pub(super) struct Read {
     sha256: [u8; 32],
     kind: TokenKind,
     expires_at: Timestamp,
+    is_final: bool,
     password_epoch: u64,
     clusters: Option<Arc<[Box<str>]>>,
 }
@@ -82,6 +85,7 @@ pub(super) fn read(stored: Stored<Token>) -> Slot<Read> {
         sha256,
         kind: spec.kind,
         expires_at,
+        is_final: spec.renewable_until.is_none_or(|it| it <= expires_at),
         password_epoch: stored.private.password_epoch,
         clusters: (!clusters.is_empty()).then(|| clusters.into()),
     })
@@ -162,6 +166,7 @@ fn entry(id: TokenId, read: Read, seat: Arc<Seat>) -> TokenEntry {
             id,
             kind: read.kind,
             expires_at: read.expires_at,
+            is_final: read.is_final,
             password_epoch: read.password_epoch,
         },
         clusters: read.clusters,
