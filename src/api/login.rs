@@ -184,6 +184,8 @@ struct Renewed {
 pub struct Seen {
     /// What was done, or tried with a password.
     pub deed: Option<Deed>,
+    /// What a deed on a page was about. Boxed: most requests have none.
+    pub about: Option<Box<About>>,
     /// Who was identified, and by which session.
     pub who: Option<(Arc<UserEntry>, TokenId)>,
     /// Whose password was tried and got no session, if there is such a user: people type passwords where names belong.
@@ -207,7 +209,37 @@ pub enum Deed {
     GrantRefused,
 }
 
+/// What a deed on a page was about.
+#[derive(Clone, Debug)]
+pub enum About {
+    /// Sessions or tokens, by their ids, with blanks between them.
+    Tokens(String),
+    /// A terminal.
+    Terminal {
+        /// What it calls its machine.
+        client: String,
+        /// From where it asked; none: it waits beside the browser.
+        address: Option<String>,
+    },
+}
+
 impl Seen {
+    /// Sessions or tokens are ended. A person has not so many that their ids would not be one line.
+    pub(crate) fn ends<'i>(&mut self, ids: impl IntoIterator<Item = &'i TokenId>) {
+        let ids: Vec<&str> = ids.into_iter().map(TokenId::as_str).collect();
+        self.deed = Some(Deed::SessionEnd);
+        self.about = Some(Box::new(About::Tokens(ids.join(" "))));
+    }
+
+    /// Somebody has answered a terminal.
+    pub(crate) fn answered(&mut self, deed: Deed, client: &str, from: Option<IpAddr>) {
+        self.deed = Some(deed);
+        self.about = Some(Box::new(About::Terminal {
+            client: client.to_owned(),
+            address: from.map(|it| it.to_canonical().to_string()),
+        }));
+    }
+
     fn session(&mut self, deed: Deed, identity: &Identity) {
         self.deed = Some(deed);
         self.who = Some((Arc::clone(identity.user()), identity.token_id()));

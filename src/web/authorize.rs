@@ -136,13 +136,13 @@ impl Web {
         let yes = form.get("answer") == "yes";
         let (user, client) = (identity.handle(), &*wanted.client);
         let to = if yes {
-            visit.seen.deed = Some(Deed::GrantGiven);
             let asked = (&*wanted.challenge, &wanted.callback);
             let terminal = (client, visit.peer);
             let code = self.login.grant_code(&identity, asked, terminal).await?;
+            visit.seen.answered(Deed::GrantGiven, client, None);
             wanted.answer("code", &code)
         } else {
-            visit.seen.deed = Some(Deed::GrantRefused);
+            visit.seen.answered(Deed::GrantRefused, client, None);
             wanted.answer("error", "access_denied")
         };
         let from = visit.peer;

@@ -91,16 +91,17 @@ impl Web {
         // What it calls itself is not logged: strangers choose it.
         let (client, from) = (&*asked.client, asked.from);
         let yes = form.get("answer") == "yes";
-        let answered = if yes {
-            visit.seen.deed = Some(Deed::GrantGiven);
-            self.login.allow_device(user_code, &identity).await?
+        let (deed, answered) = if yes {
+            let answered = self.login.allow_device(user_code, &identity).await?;
+            (Deed::GrantGiven, answered)
         } else {
-            visit.seen.deed = Some(Deed::GrantRefused);
-            self.login.refuse_device(user_code).await?
+            let answered = self.login.refuse_device(user_code).await?;
+            (Deed::GrantRefused, answered)
         };
         if answered == Answered::Gone {
             return self.type_code(visit, user_code, Some(&unknown()));
         }
+        visit.seen.answered(deed, client, Some(from));
         let user = identity.handle();
         tracing::info!(user, %from, yes, "answer to a terminal that asked for a login");
         let frame = self.frame(visit);

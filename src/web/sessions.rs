@@ -7,7 +7,6 @@ use super::{
     visit::{Visit, see_other},
 };
 use crate::{
-    api::login::Deed,
     authn::{Identity, TokenFacts, TokenId},
     objects::{Kind as _, Stored, Token, TokenKind},
 };
@@ -86,8 +85,8 @@ impl Web {
         let (sessions, tokens) = self.of(&identity, visit.now);
         if form.get("others") == "1" {
             let others = sessions.iter().map(|it| it.id);
-            visit.seen.deed = Some(Deed::SessionEnd);
             let others: Vec<TokenId> = others.filter(|id| *id != identity.token_id()).collect();
+            visit.seen.ends(&others);
             self.login.end_all(&others).await?;
             let count = others.len();
             tracing::info!(user = identity.handle(), count, "all other sessions ended");
@@ -99,7 +98,7 @@ impl Web {
             // It has ended by itself, or on another page.
             return Ok(visit.answer(see_other(ACTION)));
         };
-        visit.seen.deed = Some(Deed::SessionEnd);
+        visit.seen.ends([&found.id]);
         self.login.end(found.id).await?;
         tracing::info!(user = identity.handle(), token = %found.id, "session or token ended by its user");
         Ok(visit.answer(see_other("/sessions?ended=one")))

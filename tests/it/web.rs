@@ -540,6 +540,7 @@ async fn sessions_and_tokens_of_ones_own_are_ended_and_nobody_elses() {
     let johns = TokenText::parse(&john.jar[SESSION]).unwrap().id.to_string();
     let mut there = Browser::at(&gate, Ipv4Addr::new(127, 0, 0, 2));
     there.log_in("jane", PASSWORD, "/").await;
+    let theres = there.jar[SESSION].clone();
     let mut browser = logged_in(&gate).await;
     let pat = gate.token("jane", &[], SignedDuration::from_hours(1)).await;
     let pat = TokenText::parse(&pat).unwrap().id.to_string();
@@ -568,6 +569,10 @@ async fn sessions_and_tokens_of_ones_own_are_ended_and_nobody_elses() {
     let ended: Vec<_> = gate.deeds(5).await.split_off(3);
     let expected = ("session-end".to_owned(), "jane".to_owned());
     assert_eq!(ended, [expected.clone(), expected]);
+    // Which ones, for those who read the log.
+    let theres = TokenText::parse(&theres).unwrap().id.to_string();
+    let ids = gate.annotations("session-end", "palisade.dev/ended-tokens");
+    assert_eq!(ids.await, [Some(pat), Some(theres)]);
     // This very one.
     let own = TokenText::parse(&browser.jar[SESSION])
         .unwrap()

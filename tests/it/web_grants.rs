@@ -212,6 +212,13 @@ async fn a_terminal_without_a_browser_is_logged_in_by_a_code() {
         ("login", "jane"),
     ];
     assert_eq!(deeds, wanted);
+    for (key, said) in [
+        ("palisade.dev/terminal", "build-7"),
+        ("palisade.dev/terminal-address", "127.0.0.9"),
+    ] {
+        let notes = gate.annotations("terminal-login-allowed", key).await;
+        assert_eq!(notes, [Some(said.to_owned())]);
+    }
     gate.stop().await;
 }
 
@@ -277,6 +284,10 @@ async fn a_terminal_that_is_refused_gets_nothing() {
         "expired_token"
     );
     assert_eq!(gate.kinds().await, [TokenKind::Web]);
+    // What somebody came too late to allow was not allowed.
+    assert_eq!(gate.deeds(2).await.len(), 2, "the login and the refusal");
+    let notes = gate.annotations("terminal-login-refused", "palisade.dev/terminal");
+    assert_eq!(notes.await, [Some("a terminal".to_owned())]);
     gate.stop().await;
 }
 

@@ -464,6 +464,17 @@ impl Gate {
         }
     }
 
+    /// What the annotation says of each of these deeds so far.
+    pub(crate) async fn annotations(&self, deed: &str, key: &str) -> Vec<Option<String>> {
+        let events = self.events(0).await;
+        let deeds = events
+            .iter()
+            .filter(|it| it["annotations"]["palisade.dev/event"] == deed);
+        deeds
+            .map(|it| it["annotations"][key].as_str().map(ToOwned::to_owned))
+            .collect()
+    }
+
     /// Stops, and asserts that nothing is left behind.
     pub(crate) async fn stop(self) {
         let done = self.app.stop(tokio::time::sleep(PATIENCE)).await;

@@ -6,7 +6,7 @@ use super::{
     words::{Word, Words, cut},
 };
 use crate::{
-    api::login::{Deed, Seen},
+    api::login::{About, Deed, Seen},
     authn::{Identity, Index, TokenId},
     authz::Assumed,
     objects::GROUP,
@@ -156,6 +156,16 @@ impl Entry {
         }
         if let Some(user) = &self.login.tried {
             say(Note::Tried, Text::Text(&user.handle));
+        }
+        match self.login.about.as_deref() {
+            Some(About::Tokens(ids)) => say(Note::Ended, Text::Text(ids)),
+            Some(About::Terminal { client, address }) => {
+                say(Note::Terminal, Text::Text(client));
+                if let Some(address) = address {
+                    say(Note::Address, Text::Text(address));
+                }
+            }
+            None => {}
         }
         let cluster = self.words.get(Word::Cluster);
         if !cluster.is_empty() {

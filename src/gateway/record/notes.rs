@@ -8,6 +8,9 @@ pub(in crate::gateway) enum Note {
     Cluster,
     Deed,
     Tried,
+    Ended,
+    Terminal,
+    Address,
     Hidden,
     Duration,
     Sent,
@@ -20,12 +23,15 @@ pub(in crate::gateway) enum Note {
 impl Note {
     /// All of them, in the order of the document.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Decision,
         Self::Reason,
         Self::Cluster,
         Self::Deed,
         Self::Tried,
+        Self::Ended,
+        Self::Terminal,
+        Self::Address,
         Self::Duration,
         Self::Sent,
         Self::Received,
@@ -43,6 +49,9 @@ impl Note {
             Self::Cluster => "palisade.dev/cluster",
             Self::Deed => "palisade.dev/event",
             Self::Tried => "palisade.dev/login-user",
+            Self::Ended => "palisade.dev/ended-tokens",
+            Self::Terminal => "palisade.dev/terminal",
+            Self::Address => "palisade.dev/terminal-address",
             Self::Hidden => "palisade.dev/hidden-parameters",
             Self::Duration => "palisade.dev/duration-seconds",
             Self::Sent => "palisade.dev/bytes-sent",
@@ -75,6 +84,16 @@ impl Note {
             Self::Tried => {
                 "whose password was tried in a login that was refused, if there is such a user; a name that \
                  nobody has may be a password, and is not told"
+            }
+            Self::Ended => {
+                "`session-end`: the ids of the sessions and tokens that were to end, with blanks between them; \
+                 `responseStatus` has whether they did"
+            }
+            Self::Terminal => {
+                "what the terminal that was answered calls its machine: it chooses that itself"
+            }
+            Self::Address => {
+                "from where that terminal asked for a code. None: it waits on the machine of the browser"
             }
             Self::Hidden => "how many parameters of the query are not in `requestURI`",
             Self::Duration => "from the request's head to the stage, by a clock that nobody sets",

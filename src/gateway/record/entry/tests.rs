@@ -190,8 +190,8 @@ fn login(world: &World) -> Entry {
         who: None,
         login: Seen {
             deed: Some(Deed::Login),
-            who: None,
             tried: Some(Arc::clone(world.jane.user())),
+            ..Seen::default()
         },
         allowed_by: None,
         code: 401,
