@@ -583,7 +583,7 @@ async fn a_yes_counts_as_long_as_its_person_does() {
 async fn what_a_terminal_calls_itself_is_text() {
     let gate = world().await;
     let terminal = Terminal::new(&gate);
-    let begun = terminal.begin("<img src=x onerror='a'>\"&").await;
+    let begun = terminal.begin("jane's #1").await;
     let mut browser = logged_in(&gate).await;
     let page = browser
         .get(&format!(
@@ -591,8 +591,20 @@ async fn what_a_terminal_calls_itself_is_text() {
             begun["user_code"].as_str().unwrap()
         ))
         .await;
-    let escaped = "<dd>&#60;img src=x onerror=&#39;a&#39;&#62;&#34;&#38;</dd>";
+    let escaped = "<dd>jane&#39;s #1</dd>";
     assert!(page.text.contains(escaped), "{}", page.text);
+    // And what could be more than text, or is not what it looks like, is not taken at all.
+    for odd in [
+        "<img src=x onerror='a'>",
+        "\u{3164}",
+        "\u{5d0}",
+        "a\u{115f}b",
+    ] {
+        let answer = terminal.post("/v1/login/device", &[("client", odd)]).await;
+        assert_eq!(error(&answer), "invalid_request", "{odd}");
+        let target = authorize(&[("client", odd)]);
+        assert_eq!(browser.get(&target).await.status, 400, "{odd}");
+    }
     gate.stop().await;
 }
 

@@ -136,15 +136,16 @@ impl Login {
     }
 }
 
-const NO_CLIENT: Refusal =
-    Refusal::InvalidRequest("client: at most 100 letters, digits, blanks and marks of ASCII");
+const NO_CLIENT: Refusal = Refusal::InvalidRequest(
+    "client: at most 100 letters and digits of ASCII, blanks and .-_@:/+#,'()",
+);
 
-/// What a terminal calls its machine, if a person can read it as it is: nothing that is invisible or turns the
-/// direction of what follows.
+/// What a terminal calls its machine, if a person can read it as it is: nothing that is invisible, turns the
+/// direction of what follows, or looks like something else.
 pub fn client_name(text: &str) -> Option<&str> {
-    let good = |c: char| c.is_alphanumeric() || c == ' ' || c.is_ascii_punctuation();
-    let text = text.trim();
-    let good = text.chars().count() <= MAX_CLIENT && text.chars().all(good);
+    let good = |c: u8| c.is_ascii_alphanumeric() || b" .-_@:/+#,'()".contains(&c);
+    let text = text.trim_matches(' ');
+    let good = text.len() <= MAX_CLIENT && text.bytes().all(good);
     good.then_some(if text.is_empty() { "a terminal" } else { text })
 }
 
@@ -187,4 +188,38 @@ fn no_store(mut response: Response<Body>) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // CVE-2024-52281: nothing that is not seen, or that turns or looks like something else.
+    #[test]
+    fn what_a_terminal_calls_itself_is_plain() {
+        for good in [
+            "palisade 1.2.3+abc on build-7.example.com",
+            "jane@desk",
+            "Jane's laptop (old)",
+            &"x".repeat(100),
+        ] {
+            assert_eq!(client_name(good), Some(good));
+        }
+        assert_eq!(client_name("  "), Some("a terminal"));
+        for bad in [
+            "\u{3164}",
+            "a\u{115f}",
+            "\u{5d0}\u{5d1}",
+            "\u{627}",
+            "\u{430}dmin",
+            "\u{202e}a",
+            "a\nb",
+            "a\u{a0}b",
+            "<b>",
+            "a\u{0}",
+            &"x".repeat(101),
+        ] {
+            assert_eq!(client_name(bad), None, "{bad:?}");
+        }
+    }
 }
