@@ -23,13 +23,13 @@ use crate::{
     },
     authn::providers::{ArrivalError, Callback, Pending, Provider},
     request::cookies::cookie,
+    status::clock,
     store::seal::{SealError, associated},
 };
 use askama::Template;
 use http::{Response, StatusCode, Uri, header};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use subtle::ConstantTimeEq as _;
 
 /// Names the purpose, so that no other sealed text is taken for a login.
 const PURPOSE: &str = "web login";
@@ -61,7 +61,7 @@ impl Web {
         }
         visit.check_login(form, &action(&provider.name))?;
         self.check_host(visit)?;
-        self.login.admit_begin(visit.peer)?;
+        self.login.admit_leave(visit.peer)?;
         let next = Next::or_front(Some(form.get("next")));
         let begun = Box::pin(provider.begin(&self.callback(provider))).await;
         let begun = begun.map_err(|failure| self.failed(ArrivalError::Failed(failure)))?;
@@ -112,20 +112,21 @@ impl Web {
         let begun = self.begun(visit);
         let begun = begun.ok_or_else(|| strange("no login was begun in this browser"))?;
         let state = begun.pending.state();
-        let given = callback.state.unwrap_or_default();
-        // What a foreign page sends here uses nobody's login up; `finish` refuses it.
-        if bool::from(given.as_bytes().ct_eq(state.as_bytes())) {
-            visit.seen.deed = Some(Deed::Login);
-            if self.login.spend_state(state, visit.peer).await? == Spent::Before {
-                return Err(strange("its state was used"));
-            }
+        // First of all: what a foreign page sends here, or what is too late, uses nobody's login up and writes nothing.
+        let fits = begun.pending.check(&provider.name, &callback, clock::now());
+        fits.map_err(|error| self.failed(error))?;
+        self.login.admit_arrival(visit.peer)?;
+        if self.login.spend_state(state, visit.peer).await? == Spent::Before {
+            return Err(strange("its state was used"));
         }
+        visit.seen.deed = Some(Deed::Login);
         let here = self.callback(&provider);
         let finish = provider.finish(&begun.pending, &callback, &here);
         let arrival = Box::pin(finish).await.map_err(|error| self.failed(error))?;
         let (login, wanted) = (&self.login, visit.wanted());
         let done = login.enter_arrival(&provider, arrival, &wanted, visit.seen);
         let done = Box::pin(done).await?;
+        self.login.forgive_browser(visit.peer);
         visit.set(cookies::clear(cookies::LOGIN));
         let next = Next::or_front(Some(&begun.next));
         Ok(self.logged_in(visit, &done, &next).await)

@@ -514,6 +514,63 @@ async fn wrong_user_codes_are_few() {
     gate.stop().await;
 }
 
+// G6: one person who guesses pays themselves; many at one address are stopped together.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_user_codes_from_one_source_are_few() {
+    const WRONG: &str = "/device?user_code=BBBBBBBB";
+    let gate = world().await;
+    let mut people = Vec::new();
+    for name in ["ann", "bob", "cid", "dan"] {
+        gate.person(name, PASSWORD).await;
+        let mut browser = Browser::new(&gate);
+        browser.log_in(name, PASSWORD, "/").await;
+        people.push(browser);
+    }
+    // What is refused to ann is charged to nobody.
+    for _ in 0..40 {
+        people[0].get(WRONG).await;
+    }
+    for browser in &mut people[1..3] {
+        for _ in 0..10 {
+            assert_eq!(browser.get(WRONG).await.status, 404);
+        }
+    }
+    // Thirty were looked at, so dan is too late. Some seconds may be over, in which there is room for one or two.
+    let mut codes = Vec::new();
+    for _ in 0..6 {
+        codes.push(people[3].get(WRONG).await.status.as_u16());
+    }
+    assert!(codes.contains(&429), "{codes:?}");
+    // Elsewhere he is not.
+    let mut elsewhere = Browser::at(&gate, THERE);
+    elsewhere.jar = people[3].jar.clone();
+    assert_eq!(elsewhere.get(WRONG).await.status, 404);
+    gate.stop().await;
+}
+
+// R4: whoever ends the session in which they said yes has taken it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_ends_with_its_session() {
+    let gate = world().await;
+    let terminal = Terminal::new(&gate);
+    let begun = terminal.begin("build-7").await;
+    let mut browser = logged_in(&gate).await;
+    let code = begun["user_code"].as_str().unwrap();
+    let page = browser.get(&format!("/device?user_code={code}")).await;
+    answer(&mut browser, &page, "yes").await;
+    let page = browser.get(&authorize(&[])).await;
+    let back = answer(&mut browser, &page, "yes").await;
+    let code = parameter(back.location(), "code").unwrap();
+    let page = browser.get("/sessions").await;
+    assert_eq!(browser.submit(&page, "/logout", &[]).await.location(), "/");
+    let polled = terminal.poll(&begun["device_code"]).await;
+    assert_eq!(error(&polled), "access_denied");
+    let fetched = terminal.fetch(&code, VERIFIER, CALLBACK).await;
+    assert_eq!(error(&fetched), "access_denied");
+    assert_eq!(gate.kinds().await, []);
+    gate.stop().await;
+}
+
 // CVE-2024-58259: strangers who begin and begin.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_begins_so_many_logins_and_no_more() {

@@ -237,6 +237,50 @@ async fn a_login_ends_where_it_was_begun_and_once() {
     world.gate.stop().await;
 }
 
+// G1: what is no end of a login writes nothing, is no deed, and uses the login up for nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_no_login_leaves_nothing() {
+    let world = World::new().await;
+    let mut browser = Browser::new(&world.gate);
+    let url = world.leave(&mut browser, "sso", "/").await;
+    let back = world.back_from_sso(&url).await;
+    let elsewhere = back.replace("/login/sso/", "/login/hub/");
+    let long = "x".repeat(5000);
+    for odd in [
+        elsewhere,
+        with(&back, "code", None),
+        with(&back, "code", Some("")),
+        with(&back, "code", Some(&long)),
+    ] {
+        refused(&browser.get(&odd).await, 400, ANEW);
+        let states = world.gate.store.list(PREFIX, 9, None).await.unwrap();
+        assert_eq!(states.items.len(), 0, "{odd}");
+    }
+    assert_eq!(browser.get(&back).await.location(), "/");
+    let deeds = world.gate.deeds(1).await;
+    assert_eq!(deeds, [("login".to_owned(), "sso:ann".to_owned())]);
+    world.gate.stop().await;
+}
+
+// CVE-2024-58259: an old way back that is sent again and again is stopped; logins that come to something are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn ways_back_are_counted_until_they_come_to_something() {
+    let world = World::new().await;
+    let mut browser = Browser::new(&world.gate);
+    let url = world.leave(&mut browser, "sso", "/").await;
+    let back = world.back_from_sso(&url).await;
+    let kept = browser.jar[LOGIN].clone();
+    assert_eq!(browser.get(&back).await.location(), "/");
+    let mut codes = Vec::new();
+    for _ in 0..60 {
+        browser.jar.insert(LOGIN.to_owned(), kept.clone());
+        codes.push(browser.get(&back).await.status.as_u16());
+    }
+    assert_eq!(codes[..50], [400; 50]);
+    assert!(codes.contains(&429), "{codes:?}");
+    world.gate.stop().await;
+}
+
 // G1: a login that was begun at one provider does not end at another.
 #[tokio::test(flavor = "multi_thread")]
 async fn providers_are_not_mixed_up() {
@@ -394,6 +438,19 @@ async fn a_login_is_begun_by_the_gateways_own_page() {
             .as_u16();
     }
     assert_eq!(last, 429, "so many and no more");
+    // Terminals at the same address are another matter.
+    let request = http::Request::post("/v1/login/device");
+    let answer = crate::testkit::client::h1_from(
+        std::net::Ipv4Addr::LOCALHOST,
+        &world.gate,
+        request
+            .header("host", "localhost")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(http_body_util::Full::new("client=x".into()))
+            .unwrap(),
+    )
+    .await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
     world.gate.stop().await;
 }
 

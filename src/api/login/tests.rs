@@ -24,7 +24,7 @@ mod refused;
 mod throttling;
 mod timing;
 
-const PASSWORD: &str = "correct horse battery";
+pub(super) const PASSWORD: &str = "correct horse battery";
 
 fn terminal(client: &str) -> Wanted {
     Wanted {
@@ -34,8 +34,8 @@ fn terminal(client: &str) -> Wanted {
     }
 }
 
-struct World {
-    login: Login,
+pub(super) struct World {
+    pub(super) login: Login,
     /// Where requests come from.
     peer: IpAddr,
     _stop: DropGuard,
@@ -43,7 +43,7 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::with_sessions(Duration::from_hours(16), Duration::from_hours(7 * 24)).await
     }
 
@@ -52,10 +52,15 @@ impl World {
         let index = Arc::new(Index::new());
         let follower = Follower::new(store.clone());
         let stop = CancellationToken::new();
-        let sink = Arc::clone(&index);
-        let run = follower
-            .clone()
-            .run(move |batch| sink.apply_batch(&batch), stop.clone());
+        let grants = Arc::new(Grants::default());
+        let (sink, second) = (Arc::clone(&grants), Arc::clone(&index));
+        let run = follower.clone().run(
+            move |batch| {
+                sink.apply_batch(&batch);
+                second.apply_batch(&batch);
+            },
+            stop.clone(),
+        );
         tokio::spawn(run);
         follower.wait_for(0, APPLY_LIMIT).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -64,7 +69,7 @@ impl World {
             throttle: throttle(),
             keyring: Arc::new(keyring),
             logins: Arc::default(),
-            grants: Arc::default(),
+            grants,
             external_url: Live::fixed(ExternalUrl::parse("https://gate.example").unwrap()),
             providers: Arc::new(providers::Providers::new(Arc::clone(&index))),
             store,
@@ -89,7 +94,7 @@ impl World {
         world
     }
 
-    async fn put<K: Kind>(&self, name: &str, object: K, private: K::Private) {
+    pub(super) async fn put<K: Kind>(&self, name: &str, object: K, private: K::Private) {
         let value = Stored::new(object, private).encode();
         let revision = self
             .login
@@ -104,7 +109,7 @@ impl World {
             .unwrap();
     }
 
-    async fn user(&self, name: &str, spec: UserSpec) {
+    pub(super) async fn user(&self, name: &str, spec: UserSpec) {
         let password = Zeroizing::new(PASSWORD.to_owned());
         let hash = self.login.passwords.hash(password).await.unwrap();
         let mut user = User::new(name, spec);

@@ -198,7 +198,7 @@ impl Pending {
 
     /// The code, if this is the end of the login that has begun so. The state comes first: what an answer to nobody's
     /// question says is not looked at.
-    fn check<'a>(
+    pub fn check<'a>(
         &self,
         provider: &str,
         callback: &Callback<'a>,

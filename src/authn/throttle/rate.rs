@@ -36,6 +36,15 @@ impl Rate {
         }
     }
 
+    /// A rate of one thing, whoever does it: it needs no space for keys.
+    pub fn of_all(pace: Pace) -> Self {
+        Self {
+            started: Instant::now(),
+            pace,
+            sketch: Mutex::new(Sketch::new(1)),
+        }
+    }
+
     /// Charges one more, or says how long none is taken; to the second, at least one.
     pub fn admit(&self, key: &impl Hash, now: Instant) -> Result<Charge, Duration> {
         let at = now.saturating_duration_since(self.started).as_millis();
@@ -53,6 +62,14 @@ impl Rate {
     pub fn forgive(&self, charge: &Charge) {
         let mut sketch = self.sketch.lock().unwrap_or_else(PoisonError::into_inner);
         sketch.hasten(&charge.0, self.pace.charge());
+    }
+
+    /// The same for a charge of an earlier request. What was charged on another replica is given back here: it was
+    /// proven not to be one of those that are counted, so nobody has more than they prove.
+    pub fn forgive_one(&self, key: &impl Hash) {
+        let mut sketch = self.sketch.lock().unwrap_or_else(PoisonError::into_inner);
+        let cells = sketch.cells(key);
+        sketch.hasten(&cells, self.pace.charge());
     }
 }
 
@@ -78,5 +95,21 @@ mod tests {
         assert!(rate.admit(&"jane", later).is_err());
         rate.forgive(&charge);
         assert!(rate.admit(&"jane", later).is_ok());
+        assert!(rate.admit(&"jane", later).is_err());
+        rate.forgive_one(&"jane");
+        assert!(rate.admit(&"jane", later).is_ok());
+        assert!(rate.admit(&"jane", later).is_err());
+    }
+
+    #[test]
+    fn a_rate_of_all_counts_whoever_comes() {
+        let rate = Rate::of_all(Pace {
+            tries: 2,
+            interval: Duration::from_secs(10),
+        });
+        let now = Instant::now();
+        assert!(rate.admit(&"jane", now).is_ok());
+        assert!(rate.admit(&"john", now).is_ok());
+        assert!(rate.admit(&"jim", now).is_err());
     }
 }

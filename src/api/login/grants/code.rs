@@ -4,10 +4,10 @@ use super::{
     super::{Done, Login, LoginError},
     Refusal, by,
     device::{LETTERS, USER_CODE, dashed},
-    record::{Record, What, code_key},
+    record::{Kind, Record, What, code_key},
 };
 use crate::{
-    authn::{Identity, NoRandomness, throttle::Source},
+    authn::{Identity, NoRandomness},
     status::clock,
     store::Txn,
 };
@@ -70,7 +70,10 @@ impl Login {
         (client, from): (&str, IpAddr),
     ) -> Result<Zeroizing<String>, LoginError> {
         let now = clock::now();
-        self.check_room(now)?;
+        self.check_room(Kind::Code, now)?;
+        let paces = &self.grants.paces;
+        let charged = paces.codes.admit(&identity.user_uid(), Instant::now());
+        let _charged = charged.map_err(LoginError::TooManyCodes)?;
         let mut bytes = Zeroizing::new([0_u8; 32]);
         rand::fill(bytes.as_mut_slice()).map_err(|_| NoRandomness)?;
         let code = Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice()));
@@ -109,13 +112,10 @@ impl Login {
             return Ok(Err(nobodys));
         }
         let key = code_key(code);
-        let (record, revision) = match self.grants.find(&key) {
-            Some(live) => ((*live.record).clone(), live.revision),
-            // The browser may have been quicker than this replica's memory.
-            None => match self.stored(&key, peer).await? {
-                Some(stored) => stored,
-                None => return Ok(Err(nobodys)),
-            },
+        let (record, revision) = match self.look_up(&key, peer).await? {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Err(nobodys)),
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let What::Code {
             challenge,
@@ -135,21 +135,6 @@ impl Login {
         }
         let terminal = (&*record.client, peer);
         Box::pin(self.redeem((&key, revision), by, terminal)).await
-    }
-
-    /// From the store, a few times for each source.
-    async fn stored(&self, key: &str, peer: IpAddr) -> Result<Option<(Record, u64)>, LoginError> {
-        let source = self.tells_sources_apart().then(|| Source::of(peer));
-        let admitted = source.map(|it| self.grants.unknown.admit(&it, Instant::now()));
-        if let Some(Err(_)) = admitted {
-            return Ok(None);
-        }
-        let Some(kv) = self.store.get(key).await? else {
-            return Ok(None);
-        };
-        Ok(serde_json::from_slice(&kv.value)
-            .ok()
-            .map(|record| (record, kv.mod_revision)))
     }
 }
 

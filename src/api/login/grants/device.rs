@@ -3,10 +3,10 @@
 use super::{
     super::{Done, Login, LoginError},
     Refusal, by,
-    record::{Answer, Record, What, device_key, hash},
+    record::{Answer, Kind, Record, What, device_key, hash},
 };
 use crate::{
-    authn::{Identity, NoRandomness, throttle::Source},
+    authn::{Identity, NoRandomness},
     status::clock,
     store::{StoreError, Txn},
 };
@@ -72,7 +72,7 @@ impl Login {
         from: IpAddr,
     ) -> Result<Begun, LoginError> {
         let now = clock::now();
-        self.check_room(now)?;
+        self.check_room(Kind::Device, now)?;
         let user_code = user_code()?;
         let locator = locator(&user_code);
         let mut bytes = Zeroizing::new([0_u8; 32]);
@@ -116,13 +116,15 @@ impl Login {
         };
         let key = device_key(locator);
         // What is swept and what never was are one: nothing is told of codes.
-        let Some(live) = self.grants.find(&key) else {
-            return Ok(Err(Refusal::Expired));
+        let (record, revision) = match self.look_up(&key, peer).await? {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Err(Refusal::Expired)),
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let What::Device {
             secret: known,
             answer,
-        } = &live.record.what
+        } = &record.what
         else {
             return Ok(Err(Refusal::Expired));
         };
@@ -130,7 +132,7 @@ impl Login {
         if !bool::from(known.as_bytes().ct_eq(given.as_bytes())) {
             return Ok(Err(Refusal::Expired));
         }
-        if clock::now() >= live.record.expires_at {
+        if clock::now() >= record.expires_at {
             return Ok(Err(Refusal::Expired));
         }
         if !self
@@ -142,12 +144,17 @@ impl Login {
         match answer {
             Answer::None => Ok(Err(Refusal::Pending)),
             Answer::No => {
-                self.withdraw(&key, live.revision).await?;
+                self.withdraw(&key, revision).await?;
                 Ok(Err(Refusal::Denied))
             }
             Answer::Yes(by) => {
-                let terminal = (&*live.record.client, peer);
-                Box::pin(self.redeem((&key, live.revision), by, terminal)).await
+                let terminal = (&*record.client, peer);
+                let done = Box::pin(self.redeem((&key, revision), by, terminal)).await?;
+                if done.is_ok() {
+                    // It came to something.
+                    self.grants.paces.begin.forgive(self.source(record.from));
+                }
+                Ok(done)
             }
         }
     }
@@ -160,19 +167,24 @@ impl Login {
         (identity, peer): (&Identity, IpAddr),
     ) -> Result<Option<Asked>, LoginError> {
         let grants = &self.grants;
+        let paces = &grants.paces;
         let now = Instant::now();
-        let source = self.tells_sources_apart().then(|| Source::of(peer));
-        let by_source = source.map(|it| grants.wrong_from_source.admit(&it, now));
-        let by_source = by_source.transpose().map_err(LoginError::TooManyCodes)?;
-        let by_person = grants.wrong_by_person.admit(&identity.user_uid(), now);
+        // The person first: who is over their own limit takes nothing from those who share the address.
+        let by_person = paces.wrong_by_person.admit(&identity.user_uid(), now);
         let by_person = by_person.map_err(LoginError::TooManyCodes)?;
+        let source = self.source(peer);
+        let by_source = source.map(|it| paces.wrong_from_source.admit(&it, now));
+        let by_source = by_source.transpose().map_err(|wait| {
+            paces.wrong_by_person.forgive(&by_person);
+            LoginError::TooManyCodes(wait)
+        })?;
         let found = normalised(user_code)
             .and_then(|code| grants.find(&device_key(&locator(&code))))
             .filter(|live| clock::now() < live.record.expires_at && is_open(&live.record));
         if found.is_some() {
-            grants.wrong_by_person.forgive(&by_person);
+            paces.wrong_by_person.forgive(&by_person);
             if let Some(by_source) = &by_source {
-                grants.wrong_from_source.forgive(by_source);
+                paces.wrong_from_source.forgive(by_source);
             }
         }
         Ok(found.map(|live| Asked {

@@ -2,10 +2,10 @@
 
 use super::{
     super::{Login, LoginError},
-    record::{PREFIX, Record},
+    pace::Paces,
+    record::{Kind, PREFIX, Record},
 };
 use crate::{
-    authn::throttle::{Pace, Rate},
     status::clock,
     store::{
         Revision, Store, Txn,
@@ -21,40 +21,31 @@ use std::{
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-/// Grants of all kinds at the same time: a few megabytes. A large company has a hundred at nine in the morning.
-const MAX_GRANTS: usize = 10_000;
-/// What one source begins: an office behind one address, each morning.
-const BEGIN: Pace = Pace {
-    tries: 50,
-    interval: Duration::from_secs(12),
-};
-/// User codes that were wrong, of one person who is logged in.
-const WRONG_BY_PERSON: Pace = Pace {
-    tries: 10,
-    interval: Duration::from_mins(1),
-};
-/// And from one source.
-const WRONG_FROM_SOURCE: Pace = Pace {
-    tries: 30,
-    interval: Duration::from_secs(20),
-};
-/// Codes that are nobody's, fetched from one source: each may cost the store a read.
-const UNKNOWN: Pace = Pace {
-    tries: 60,
-    interval: Duration::from_secs(1),
-};
+/// Terminals that wait at the same time: a few megabytes. A large company has a hundred at nine in the morning.
+const MAX_DEVICES: usize = 10_000;
+/// Codes that are about to be fetched: each is a person's who is logged in, and has few.
+const MAX_CODES: usize = 10_000;
+/// States that were used: each is of a browser that was sent to a provider and came back with a code, or something
+/// that looks like one. Some ten megabytes.
+const MAX_STATES: usize = 50_000;
 /// How often what has ended is taken away.
 const SWEEP: Duration = Duration::from_mins(1);
 /// Grants that one transaction takes away, below the store's bound.
 const SWEPT_AT_ONCE: usize = 100;
 
 /// Grants, and how often they may be asked for.
+#[derive(Default)]
 pub struct Grants {
-    live: Mutex<HashMap<Box<str>, Live>>,
-    pub(super) begin: Rate,
-    pub(super) wrong_by_person: Rate,
-    pub(super) wrong_from_source: Rate,
-    pub(super) unknown: Rate,
+    live: Mutex<Held>,
+    pub(super) paces: Paces,
+}
+
+#[derive(Default)]
+struct Held {
+    all: HashMap<Box<str>, Live>,
+    devices: usize,
+    codes: usize,
+    states: usize,
 }
 
 /// One grant.
@@ -66,14 +57,31 @@ pub(super) struct Live {
     polled: Option<Instant>,
 }
 
-impl Default for Grants {
-    fn default() -> Self {
-        Self {
-            live: Mutex::default(),
-            begin: Rate::new(BEGIN),
-            wrong_by_person: Rate::new(WRONG_BY_PERSON),
-            wrong_from_source: Rate::new(WRONG_FROM_SOURCE),
-            unknown: Rate::new(UNKNOWN),
+impl Held {
+    fn count(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Device => &mut self.devices,
+            Kind::Code => &mut self.codes,
+            Kind::State => &mut self.states,
+        }
+    }
+
+    fn put(&mut self, key: &str, record: Record, revision: Revision) {
+        let polled = self.all.get(key).and_then(|it| it.polled);
+        self.remove(key);
+        *self.count(record.what.kind()) += 1;
+        let grant = Live {
+            record: Arc::new(record),
+            revision,
+            polled,
+        };
+        self.all.insert(key.into(), grant);
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(old) = self.all.remove(key) {
+            let count = self.count(old.record.what.kind());
+            *count = count.saturating_sub(1);
         }
     }
 }
@@ -96,18 +104,8 @@ impl Grants {
                 Change::Delete { .. } => Ok(None),
             };
             match decoded {
-                Ok(Some((record, revision))) => {
-                    let polled = live.get(change.key()).and_then(|it| it.polled);
-                    let grant = Live {
-                        record: Arc::new(record),
-                        revision,
-                        polled,
-                    };
-                    live.insert(change.key().into(), grant);
-                }
-                Ok(None) => {
-                    live.remove(change.key());
-                }
+                Ok(Some((record, revision))) => live.put(change.key(), record, revision),
+                Ok(None) => live.remove(change.key()),
                 Err(_) => {
                     // Of a newer build: for this one there is no such grant.
                     tracing::error!(key = change.key(), "a grant of a login cannot be read");
@@ -119,37 +117,45 @@ impl Grants {
 
     /// The grant under this key, whether or not its time is over.
     pub(super) fn find(&self, key: &str) -> Option<Live> {
-        self.live().get(key).cloned()
+        self.live().all.get(key).cloned()
     }
 
     /// Whether its terminal may ask now; notes that it did.
     pub(super) fn poll(&self, key: &str, now: Instant, every: Duration) -> bool {
         let mut live = self.live();
-        let Some(grant) = live.get_mut(key) else {
+        let Some(grant) = live.all.get_mut(key) else {
             return true;
         };
         let last = grant.polled.replace(now);
         last.is_none_or(|last| now.saturating_duration_since(last) >= every)
     }
 
-    /// Whether there is room for one more.
-    pub(super) fn has_room(&self, now: Timestamp) -> bool {
-        let live = self.live();
-        live.len() < MAX_GRANTS
-            || live
-                .values()
-                .filter(|it| now < it.record.expires_at)
-                .count()
-                < MAX_GRANTS
+    /// Whether there is room for one more of a kind.
+    pub(super) fn has_room(&self, kind: Kind, now: Timestamp) -> bool {
+        let most = match kind {
+            Kind::Device => MAX_DEVICES,
+            Kind::Code => MAX_CODES,
+            Kind::State => MAX_STATES,
+        };
+        let mut live = self.live();
+        // What has ended and is not swept yet takes no room; it is looked for if that matters.
+        *live.count(kind) < most || {
+            let records = live.all.values().map(|it| &it.record);
+            let open = records.filter(|it| it.what.kind() == kind && now < it.expires_at);
+            open.count() < most
+        }
     }
 
     fn ended(&self, now: Timestamp) -> Vec<Box<str>> {
         let live = self.live();
-        let ended = live.iter().filter(|(_, it)| now >= it.record.expires_at);
+        let ended = live
+            .all
+            .iter()
+            .filter(|(_, it)| now >= it.record.expires_at);
         ended.map(|(key, _)| key.clone()).collect()
     }
 
-    fn live(&self) -> MutexGuard<'_, HashMap<Box<str>, Live>> {
+    fn live(&self) -> MutexGuard<'_, Held> {
         // Every change is whole.
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -157,8 +163,8 @@ impl Grants {
 
 impl Login {
     /// Refuses what is too much.
-    pub(super) fn check_room(&self, now: Timestamp) -> Result<(), LoginError> {
-        if self.grants.has_room(now) {
+    pub(super) fn check_room(&self, kind: Kind, now: Timestamp) -> Result<(), LoginError> {
+        if self.grants.has_room(kind, now) {
             Ok(())
         } else {
             Err(LoginError::TooManyGrants)

@@ -42,6 +42,24 @@ pub(super) enum What {
     State,
 }
 
+/// What grants are counted by: those of strangers take no room from those of people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Device,
+    Code,
+    State,
+}
+
+impl What {
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Device { .. } => Kind::Device,
+            Self::Code { .. } => Kind::Code,
+            Self::State => Kind::State,
+        }
+    }
+}
+
 /// What somebody has said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -58,6 +76,8 @@ pub(super) struct By {
     pub(super) user: Member,
     /// A change of the password takes the yes back.
     pub(super) password_epoch: u64,
+    /// The browser's session in which it was said: its end takes the yes back too.
+    pub(super) session: String,
 }
 
 impl Record {

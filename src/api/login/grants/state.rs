@@ -2,14 +2,14 @@
 
 use super::{
     super::{Login, LoginError},
-    record::{Record, What, state_key},
+    record::{Kind, Record, What, state_key},
 };
 use crate::{
     status::clock,
     store::{StoreError, Txn},
 };
 use jiff::{SignedDuration, Timestamp};
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Instant};
 
 /// How long it is remembered: as long as what it belongs to is good.
 pub const STATE_LIFE: SignedDuration = SignedDuration::from_mins(10);
@@ -24,10 +24,31 @@ pub enum Spent {
 }
 
 impl Login {
+    /// Charges a browser that is sent to a provider.
+    pub fn admit_leave(&self, peer: IpAddr) -> Result<(), LoginError> {
+        let leave = &self.grants.paces.leave;
+        let admitted = leave.admit(self.source(peer), Instant::now());
+        admitted.map_err(LoginError::TooManyCodes)
+    }
+
+    /// Charges a browser that comes back from one.
+    pub fn admit_arrival(&self, peer: IpAddr) -> Result<(), LoginError> {
+        let arrive = &self.grants.paces.arrive;
+        let admitted = arrive.admit(self.source(peer), Instant::now());
+        admitted.map_err(LoginError::TooManyCodes)
+    }
+
+    /// Gives both back: somebody has logged in.
+    pub fn forgive_browser(&self, peer: IpAddr) {
+        let (paces, source) = (&self.grants.paces, self.source(peer));
+        paces.leave.forgive(source);
+        paces.arrive.forgive(source);
+    }
+
     /// Notes that somebody came back from a provider with this state.
     pub async fn spend_state(&self, state: &str, from: IpAddr) -> Result<Spent, LoginError> {
         let now = clock::now();
-        self.check_room(now)?;
+        self.check_room(Kind::State, now)?;
         let record = Record {
             client: String::new(),
             from,

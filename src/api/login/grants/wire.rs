@@ -6,7 +6,6 @@ use super::{
     device::{DEVICE_LIFE, INTERVAL},
 };
 use crate::{
-    authn::throttle::Source,
     objects::LOCAL,
     observe::metrics::labels::LoginEnd,
     request::form::{Form, encoded},
@@ -57,7 +56,7 @@ impl Login {
         if !is_known {
             return Ok(refused(Refusal::InvalidRequest("no such provider")));
         }
-        self.admit_begin(peer)?;
+        self.admit_device(peer)?;
         let begun = Box::pin(self.begin_device(client, peer)).await?;
         let page = format!("{}/device", self.external_url.get().as_str());
         let mut query = vec![("user_code", &*begun.user_code)];
@@ -75,12 +74,14 @@ impl Login {
         Ok(no_store(answer::ok(&answer)))
     }
 
-    /// Charges the begin of a login that somebody else is to agree to: a person, or a provider.
-    pub fn admit_begin(&self, peer: IpAddr) -> Result<(), LoginError> {
-        let source = self.tells_sources_apart().then(|| Source::of(peer));
-        let admitted = source.map(|it| self.grants.begin.admit(&it, Instant::now()));
-        let _charged = admitted.transpose().map_err(LoginError::TooManyCodes)?;
-        Ok(())
+    /// Charges a terminal that begins.
+    pub(super) fn admit_device(&self, peer: IpAddr) -> Result<(), LoginError> {
+        let admitted = self
+            .grants
+            .paces
+            .begin
+            .admit(self.source(peer), Instant::now());
+        admitted.map_err(LoginError::TooManyCodes)
     }
 
     /// `POST /v1/login/token`
@@ -120,6 +121,7 @@ impl Login {
                 match refusal {
                     // No end yet.
                     Refusal::Pending | Refusal::SlowDown => {}
+                    Refusal::TooOften(_) => self.logins.inc(LoginEnd::Busy),
                     Refusal::Denied => self.logins.inc(LoginEnd::Refused),
                     Refusal::Expired
                     | Refusal::InvalidGrant(_)
@@ -170,6 +172,7 @@ fn refused(refusal: Refusal) -> Response<Body> {
     let (error, description) = match refusal {
         Refusal::Pending => ("authorization_pending", "nobody has answered yet"),
         Refusal::SlowDown => ("slow_down", "ask less often"),
+        Refusal::TooOften(_) => ("slow_down", "too many codes that are nobody's; ask later"),
         Refusal::Expired => (
             "expired_token",
             "the time for an answer is over: begin anew",
@@ -180,7 +183,19 @@ fn refused(refusal: Refusal) -> Response<Body> {
         Refusal::InvalidRequest(why) => ("invalid_request", why),
     };
     let body = json!({"error": error, "error_description": description});
-    no_store(answer::json(StatusCode::BAD_REQUEST, answer::JSON, &body))
+    // Whether the code is anybody's was not looked at: that is no refusal of it.
+    let wait = if let Refusal::TooOften(wait) = refusal {
+        Some(wait)
+    } else {
+        None
+    };
+    let code = wait.map_or(StatusCode::BAD_REQUEST, |_| StatusCode::TOO_MANY_REQUESTS);
+    let mut response = no_store(answer::json(code, answer::JSON, &body));
+    if let Some(wait) = wait {
+        let seconds = HeaderValue::from(wait.as_secs());
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
 }
 
 /// RFC 6749, section 5.1.
@@ -221,5 +236,13 @@ mod tests {
         ] {
             assert_eq!(client_name(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn too_often_is_told_as_such() {
+        let answer = refused(Refusal::TooOften(std::time::Duration::from_secs(7)));
+        assert_eq!(answer.status(), 429);
+        assert_eq!(answer.headers()[header::RETRY_AFTER], "7");
+        assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
     }
 }
