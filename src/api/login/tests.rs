@@ -591,7 +591,16 @@ async fn a_session_at_its_last_end_is_not_touched() {
     let at_its_end = put(5).await;
     let before_it = put(600).await;
     let key = Token::key(&name);
-    let revision = async || world.login.store.get(&key).await.unwrap().unwrap().mod_revision;
+    let revision = async || {
+        world
+            .login
+            .store
+            .get(&key)
+            .await
+            .unwrap()
+            .unwrap()
+            .mod_revision
+    };
     let written = revision().await;
     // In the store there is more to be had by now: whoever looked would write.
     world.login.touch(&at_its_end, now).await;
