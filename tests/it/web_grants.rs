@@ -204,6 +204,12 @@ async fn a_terminal_without_a_browser_is_logged_in_by_a_code() {
     );
     assert_eq!(browser.get(target).await.status, 404);
     assert_eq!(gate.grants().await, 1, "the other one's");
+    is_recorded(&gate).await;
+    gate.stop().await;
+}
+
+/// The login in the browser, the yes with which terminal it was for, and that terminal's login.
+async fn is_recorded(gate: &Gate) {
     let deeds = gate.deeds(3).await;
     let deeds: Vec<_> = deeds.iter().map(|(deed, who)| (&**deed, &**who)).collect();
     let wanted = [
@@ -219,7 +225,6 @@ async fn a_terminal_without_a_browser_is_logged_in_by_a_code() {
         let notes = gate.annotations("terminal-login-allowed", key).await;
         assert_eq!(notes, [Some(said.to_owned())]);
     }
-    gate.stop().await;
 }
 
 // G4: behind a balancer everybody has its address, also an attacker's terminal.
