@@ -73,10 +73,8 @@ impl Login {
             .as_ref()
             .map(|grant| grant.seal(&self.keyring, &key, provider))
             .transpose()?;
-        // Some give one at the first login alone.
-        let kept = || known.as_ref().and_then(|known| known.record.grant.clone());
-        let record = Record::new(Member::default(), &arrival.name, arrival.groups, now)
-            .granted(grant.or_else(kept));
+        let record =
+            Record::new(Member::default(), &arrival.name, arrival.groups, now).granted(grant);
         let person = Person {
             provider,
             id: &arrival.id,
@@ -154,6 +152,9 @@ impl Login {
             }
         }
         let record = record.of(member.clone()).after(&known.record);
+        // Some give a token at the first login alone. The one that is there now: a refresh may have got another since.
+        let kept = record.grant.clone().or_else(|| known.record.grant.clone());
+        let record = record.granted(kept);
         if known.record.says_what(&record) && known.record.grant == record.grant {
             known.confirm(record.checked_at);
         } else {

@@ -117,7 +117,7 @@ fn by_the_browser_of_this_machine(world: &World, account: Account) {
     let shown = page.see("Yes, log it in");
     assert!(shown.contains(&terminal.code()), "{shown}");
     assert!(shown.contains(account.handle()), "{shown}");
-    assert!(shown.contains("127.0.0.1"), "{shown}");
+    assert!(shown.contains("a program on this machine"), "{shown}");
     is_for_everybody(world, &page, "confirm");
     page.click("button", "Yes, log it in");
     page.see("You can close this window");
@@ -150,9 +150,12 @@ fn by_a_code_on_another_machine(world: &World, account: Account) {
     assert!(whoami(world, account).contains(account.handle()));
 }
 
-/// Without a word about the way: a provider without passwords wants a browser, and a desktop has one.
+/// Without a word about the way: a provider without passwords wants a browser, and a desktop has one. Where there is
+/// neither a browser nor a terminal nobody would see a code, unless it is asked for.
 fn the_way_fits_the_machine(world: &World) {
     let terminal = world.terminal("desk", &["--provider", "idp"]);
+    terminal.fails_with("give --device");
+    let terminal = world.terminal("desk", &["--provider", "idp", "--device"]);
     terminal.address("user_code=");
     terminal.interrupt();
     let folder = tempfile::tempdir().expect("a temporary folder");
