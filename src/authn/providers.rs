@@ -18,7 +18,9 @@
 mod account;
 #[cfg(test)]
 pub(crate) mod fake;
+mod files;
 pub mod github;
+mod ids;
 pub mod ldap;
 mod live;
 pub mod oidc;
@@ -26,8 +28,9 @@ pub mod redirect;
 pub mod refresh;
 
 pub use account::{
-    Account, Accounts, GroupRef, Ids, PREFIX, Record, Rules, Standing, group_uid, is_group_uid,
+    Account, Accounts, GroupRef, PREFIX, Record, Rules, Standing, group_uid, is_group_uid,
     record_key,
 };
+pub use ids::Ids;
 pub use live::{Live, Provider, Providers, Source, check_files, check_files_of};
 pub use redirect::{Arrival, ArrivalError, Begun, Callback, Grant, Pending};

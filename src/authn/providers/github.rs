@@ -19,7 +19,7 @@ pub use limit::Whole;
 
 use super::{
     GroupRef, Standing,
-    account::is_number,
+    ids::is_number,
     redirect::{
         Again, Arrival, ArrivalError, Begun, Failure, Grant, Pending, Reread, challenge,
         http::{Answer, Http, Question},

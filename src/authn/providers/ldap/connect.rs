@@ -24,8 +24,7 @@ use rustls::{
 use socket2::{SockRef, TcpKeepalive};
 use std::{
     collections::HashMap,
-    fs, io,
-    io::Read as _,
+    io,
     net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -244,18 +243,10 @@ pub(super) async fn off_thread<T: Send + 'static>(
 }
 
 fn read(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let wrong = |why: String| Failure::File {
+    super::super::files::read(path, most).map_err(|why| Failure::File {
         path: path.to_owned(),
         why,
-    };
-    let file = fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
-    let mut bytes = Zeroizing::new(Vec::new());
-    let read = file.take(most + 1).read_to_end(&mut bytes);
-    let read = read.map_err(|error| wrong(error.to_string()))?;
-    if read as u64 > most {
-        return Err(wrong(format!("it has more than {most} bytes")));
-    }
-    Ok(bytes)
+    })
 }
 
 /// A simple bind, within a time. Nobody calls this with an empty password.

@@ -8,8 +8,6 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 use std::{
-    fs,
-    io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -83,16 +81,8 @@ pub(super) async fn off_thread<T: Send + 'static>(
 }
 
 fn read(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let wrong = |why: String| Failure::File {
+    super::super::files::read(path, most).map_err(|why| Failure::File {
         path: path.to_owned(),
         why,
-    };
-    let file = fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
-    let mut bytes = Zeroizing::new(Vec::new());
-    let read = file.take(most + 1).read_to_end(&mut bytes);
-    let read = read.map_err(|error| wrong(error.to_string()))?;
-    if read as u64 > most {
-        return Err(wrong(format!("it has more than {most} bytes")));
-    }
-    Ok(bytes)
+    })
 }
