@@ -155,6 +155,9 @@ struct Provider<'a> {
     /// How to log in there: `password`, or `browser` with one.
     flow: &'static str,
     display_name: &'a str,
+    /// Whether a terminal's person may type a code there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    device_flow: bool,
 }
 
 #[derive(Serialize)]
@@ -296,6 +299,7 @@ impl Login {
             name,
             flow,
             display_name,
+            device_flow: false,
         };
         let all = self.providers.all();
         let others = all.values().map(|it| {
@@ -304,7 +308,10 @@ impl Login {
             } else {
                 "password"
             };
-            of(&it.name, flow, it.config.display_name.as_str())
+            Provider {
+                device_flow: it.has_device_flow(),
+                ..of(&it.name, flow, it.config.display_name.as_str())
+            }
         });
         answer::ok(&Ways {
             providers: std::iter::once(of(LOCAL, "password", "Local account"))

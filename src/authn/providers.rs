@@ -33,4 +33,4 @@ pub use account::{
 };
 pub use ids::Ids;
 pub use live::{Live, Provider, Providers, Source, check_files, check_files_of};
-pub use redirect::{Arrival, ArrivalError, Begun, Callback, Grant, Pending};
+pub use redirect::{Arrival, ArrivalError, Begun, Callback, Grant, Pending, Polled, Waiting};

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::status::clock;
 use choose::Way;
+use device::CodeTypedAt;
 use std::{process::ExitCode, time::Duration};
 use wire::LoggedIn;
 
@@ -46,15 +47,26 @@ pub struct LoginArgs {
     /// Read the password from standard input (its first line)
     #[arg(long)]
     password_stdin: bool,
+    #[command(flatten)]
+    ways: Ways,
+    /// Where the account is: a provider of the gateway; chosen here or in the browser if there are several
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+}
+
+/// Ways by way of a browser.
+#[derive(clap::Args)]
+struct Ways {
     /// Log in in a browser on this machine
-    #[arg(long, conflicts_with_all = ["device", "username", "password_stdin"])]
+    #[arg(long, conflicts_with_all = ["device", "device_at_provider", "username", "password_stdin"])]
     browser: bool,
     /// Log in in a browser on any machine, by typing a code there
     #[arg(long, conflicts_with_all = ["username", "password_stdin"])]
     device: bool,
-    /// Where the account is: a provider of the gateway; chosen here or in the browser if there are several
-    #[arg(long, value_name = "NAME")]
-    provider: Option<String>,
+    /// Log in by typing a code at the provider itself, if the gateway's administrator lets that be (GitHub's own device
+    /// flow): for browsers that do not reach the gateway
+    #[arg(long, conflicts_with_all = ["device", "username", "password_stdin"])]
+    device_at_provider: bool,
 }
 
 /// Arguments of `palisade logout`.
@@ -76,8 +88,8 @@ pub fn logout(args: &LogoutArgs) -> ExitCode {
 
 /// A login by a browser that nobody asked for and nobody sees would keep a job waiting for ten minutes.
 fn check_seen(way: Way, args: &LoginArgs, terminal: bool) -> Result<(), Failure> {
-    // On a desktop a browser opens, and is seen.
-    if way != Way::Device || args.device || terminal {
+    // On a desktop a browser opens, and is seen. The last way is taken by who asks for it.
+    if way != Way::Device || args.ways.device || terminal {
         return Ok(());
     }
     Err(Failure::said(
@@ -111,7 +123,8 @@ async fn log_in(args: &LoginArgs) -> Result<(), Failure> {
             password::log_in(args, &http, provider, &devices).await?
         }
         Way::Loopback => loopback::log_in(&http, &server, provider).await?,
-        Way::Device => device::log_in(&http, provider).await?,
+        Way::Device => device::log_in(&http, provider, CodeTypedAt::Gateway).await?,
+        Way::DeviceAtProvider => device::log_in(&http, provider, CodeTypedAt::Provider).await?,
     };
     let said = format!(
         "logged in to {server} as {}; good until {}, renewed while it is used until {}\n",

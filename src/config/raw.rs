@@ -331,6 +331,8 @@ pub struct Github {
     pub client_secret_file: String,
     /// Texts.
     pub organizations: Vec<String>,
+    /// Switch.
+    pub device_flow: bool,
     /// Path, or empty.
     pub ca_file: String,
     /// Duration.
@@ -349,6 +351,7 @@ impl Default for Github {
             client_id: String::new(),
             client_secret_file: String::new(),
             organizations: Vec::new(),
+            device_flow: false,
             ca_file: String::new(),
             connect_timeout: "3s".to_owned(),
             timeout: "10s".to_owned(),

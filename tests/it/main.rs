@@ -26,6 +26,7 @@ mod policy;
 mod policy_folder;
 mod project_commands;
 mod projects;
+mod provider_device;
 mod providers;
 mod reconcile;
 mod reload;

@@ -33,6 +33,16 @@ pub(crate) struct Person {
     pub(crate) teams: Vec<(u64, String, u64, &'static str)>,
 }
 
+/// What somebody did with the code of a terminal.
+#[derive(Clone, Copy)]
+pub(crate) enum Typed {
+    /// They said yes to it.
+    By(u64),
+    Refused,
+    /// Its quarter of an hour is over.
+    Late,
+}
+
 struct Begun {
     challenge: String,
     redirect_uri: String,
@@ -44,6 +54,8 @@ struct State {
     people: BTreeMap<u64, Person>,
     here: u64,
     codes: BTreeMap<String, Begun>,
+    /// Terminals that wait: device code and what came of it, by user code.
+    devices: BTreeMap<String, (String, Option<Typed>)>,
     /// Whose, by token.
     tokens: BTreeMap<String, u64>,
     suspended: BTreeSet<u64>,
@@ -125,6 +137,11 @@ impl Github {
         self.state().tokens.retain(|_, of| *of != number);
     }
 
+    /// Somebody has gone to the page for codes of terminals.
+    pub(crate) fn typed(&self, user_code: &str, what: Typed) {
+        self.state().devices.get_mut(user_code).unwrap().1 = Some(what);
+    }
+
     /// What new and old tokens may do from now on.
     pub(crate) fn scopes(&self, scopes: &str) {
         scopes.clone_into(&mut self.state().scopes);
@@ -163,7 +180,9 @@ impl State {
         }
         match asked.path.as_str() {
             "/login/oauth/authorize" => self.authorize(asked),
-            "/login/oauth/access_token" => self.token(asked),
+            "/login/oauth/access_token" if asked.f("device_code").is_empty() => self.token(asked),
+            "/login/oauth/access_token" => self.device_token(asked),
+            "/login/device/code" => self.device(asked),
             "/api/v3/meta" => Said::json(&json!({"verifiable_password_authentication": false})),
             path => match path.strip_prefix("/api/v3") {
                 Some(path) => self.api(path, asked),
@@ -193,6 +212,50 @@ impl State {
         Said::redirect(back.as_str())
     }
 
+    fn device(&mut self, asked: &Asked) -> Said {
+        if asked.f("client_id") != CLIENT {
+            return Said::answer(404, &json!({"error": "Not Found"}));
+        }
+        assert_eq!(asked.f("scope"), "read:org");
+        self.count += 1;
+        let user_code = format!("WDJB-{:0>4}", self.count);
+        let device_code = format!("{}-device-{}", canary::PLANTED_WORD, self.count);
+        self.devices
+            .insert(user_code.clone(), (device_code.clone(), None));
+        Said::json(&json!({
+            "device_code": device_code,
+            "user_code": user_code,
+            "verification_uri": format!("{}/login/device", asked.base),
+            "expires_in": 900,
+            "interval": 5,
+        }))
+    }
+
+    fn device_token(&mut self, asked: &Asked) -> Said {
+        let grant = "urn:ietf:params:oauth:grant-type:device_code";
+        assert_eq!(
+            (asked.f("client_id"), asked.f("grant_type")),
+            (CLIENT, grant)
+        );
+        // The app's secret is not a part of this flow.
+        assert_eq!(asked.f("client_secret"), "");
+        let code = asked.f("device_code");
+        let found = self.devices.iter().find(|(_, (of, _))| of == code);
+        let Some((user_code, typed)) = found.map(|(user, (_, typed))| (user.clone(), *typed))
+        else {
+            return bad("incorrect_device_code");
+        };
+        match typed {
+            None => bad("authorization_pending"),
+            Some(Typed::Refused) => bad("access_denied"),
+            Some(Typed::Late) => bad("expired_token"),
+            Some(Typed::By(person)) => {
+                self.devices.remove(&user_code);
+                self.give(person)
+            }
+        }
+    }
+
     fn token(&mut self, asked: &Asked) -> Said {
         if asked.f("client_id") != CLIENT || asked.f("client_secret") != SECRET {
             return bad("incorrect_client_credentials");
@@ -207,9 +270,13 @@ impl State {
         if asked.f("redirect_uri") != begun.redirect_uri {
             return bad("redirect_uri_mismatch");
         }
+        self.give(begun.person)
+    }
+
+    fn give(&mut self, person: u64) -> Said {
         self.count += 1;
         let token = format!("gho_{}{}", canary::PLANTED_WORD, self.count);
-        self.tokens.insert(token.clone(), begun.person);
+        self.tokens.insert(token.clone(), person);
         Said::json(&json!({"access_token": token, "scope": self.scopes, "token_type": "bearer"}))
     }
 

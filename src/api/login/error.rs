@@ -255,6 +255,7 @@ fn down(failure: &redirect::Failure) -> Status {
                 .with_details(details)
         }
         redirect::Failure::NotByBrowser
+        | redirect::Failure::NoDeviceFlow
         | redirect::Failure::File { .. }
         | redirect::Failure::Address { .. }
         | redirect::Failure::Connect { .. }

@@ -14,6 +14,7 @@
 //! logged in, at a pace for each person and each source: one in 25,600,000,000), guessing the others (256 bits),
 //! fetching twice (compare-and-swap), another terminal's code (PKCE with S256, nothing less).
 
+mod at_provider;
 mod code;
 mod device;
 mod live;

@@ -12,6 +12,7 @@
 //! Outcomes are three: a token that is not taken any more is a refusal, an answer that is none leaves everything as it
 //! was.
 
+mod device;
 mod limit;
 mod pages;
 
@@ -30,6 +31,7 @@ use http::{HeaderName, StatusCode};
 use limit::Rest;
 use pages::{Memory, Remembered};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::sync::Semaphore;
 use url::Url;
 
 /// Reads the person's own organisations and teams.
@@ -50,6 +52,8 @@ const VERSION: (HeaderName, &str) = (
 pub struct Github {
     config: config::Github,
     http: Http,
+    /// Turns of terminals that log in by a code.
+    devices: Semaphore,
     memory: Memory,
     rest: Rest,
 }
@@ -157,6 +161,7 @@ impl Github {
     pub fn new(config: config::Github) -> Self {
         Self {
             http: Http::new(config.link.clone()),
+            devices: Semaphore::new(device::AT_ONCE),
             config,
             memory: Memory::default(),
             rest: Rest::default(),
@@ -193,8 +198,7 @@ impl Github {
     }
 
     pub(super) fn begin(&self, pending: Pending, redirect_uri: &str) -> Result<Begun, Failure> {
-        let text = format!("{}/login/oauth/authorize", self.config.url);
-        let mut url = self.http.check("the address of GitHub", &text)?;
+        let mut url = self.page_of_github("/login/oauth/authorize")?;
         url.query_pairs_mut()
             .append_pair("client_id", &self.config.client.id)
             .append_pair("redirect_uri", redirect_uri)
@@ -220,20 +224,13 @@ impl Github {
             "" => {}
             // It was used, is ten minutes old, or was given to somebody else; or the verifier does not fit.
             "bad_verification_code" => return Err(ArrivalError::Code(tokens.error)),
-            error => {
-                // The description is not looked at: it may quote what was sent.
-                return Err(Failure::Refused {
-                    what: "the token endpoint",
-                    said: error
-                        .chars()
-                        .filter(|c| !c.is_control())
-                        .take(200)
-                        .collect(),
-                }
-                .into());
-            }
+            error => return Err(refused("the token endpoint", error).into()),
         }
-        let token = tokens.access_token;
+        self.arrive(tokens.access_token).await
+    }
+
+    /// Whose token it is that a login has just got.
+    async fn arrive(&self, token: Grant) -> Result<Arrival, ArrivalError> {
         let person = match self.ask(token.expose(), &mut Remembered::default()).await? {
             Told::Person(person) => person,
             Told::Nothing(Why::Scope | Why::Unsaid) => {
@@ -314,8 +311,7 @@ impl Github {
         verifier: &str,
         redirect_uri: &str,
     ) -> Result<Tokens, Failure> {
-        let text = format!("{}/login/oauth/access_token", self.config.url);
-        let url = self.http.check("the address of GitHub", &text)?;
+        let url = self.page_of_github("/login/oauth/access_token")?;
         let client = &self.config.client;
         let secret = self.http.secret(client).await?.unwrap_or_default();
         let fields = [
@@ -384,6 +380,11 @@ impl Github {
 
     fn account_id(&self, user: &User) -> String {
         account_id(&self.config.url, &user.id.to_string())
+    }
+
+    fn page_of_github(&self, path: &str) -> Result<Url, Failure> {
+        let text = format!("{}{path}", self.config.url);
+        self.http.check("the address of GitHub", &text)
     }
 
     fn api(&self, path: &str) -> Result<Url, Failure> {
@@ -513,6 +514,18 @@ impl Team {
             id: format!("team-{}", self.id).into(),
             name: format!("{}/{}", self.organization.login, self.slug).into(),
         }
+    }
+}
+
+/// An endpoint of OAuth's that says no. The description is not looked at: it may quote what was sent.
+fn refused(what: &'static str, error: &str) -> Failure {
+    Failure::Refused {
+        what,
+        said: error
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(200)
+            .collect(),
     }
 }
 

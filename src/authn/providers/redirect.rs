@@ -13,12 +13,14 @@
 //!
 //! Outcomes are three: an arrival, a refusal, and [`Failure`], which is neither.
 
+mod device;
 mod failure;
 mod files;
 pub(super) mod http;
 mod kept;
 mod secret;
 
+pub use device::{Codes, Polled, Waiting};
 pub use failure::{ArrivalError, Failure};
 pub use files::check_files;
 pub(super) use kept::Kept;

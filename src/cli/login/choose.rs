@@ -16,8 +16,10 @@ pub(super) enum Way {
     Password,
     /// A browser on this machine, which comes back to this program.
     Loopback,
-    /// A browser anywhere, in which a code is typed.
+    /// A browser anywhere, in which a code is typed at the gateway.
     Device,
+    /// The same at the provider.
+    DeviceAtProvider,
 }
 
 /// The way, and the provider; without one the person chooses in the browser.
@@ -25,9 +27,10 @@ pub(super) fn choose<'a>(
     providers: &'a Providers,
     args: &LoginArgs,
 ) -> Result<(Way, Option<&'a str>), Failure> {
-    let in_browser = args.browser || args.device;
+    let in_browser = args.ways.browser || args.ways.device;
     let provider = match args.provider.as_deref() {
         Some(wanted) => Some(find(providers, wanted)?),
+        None if args.ways.device_at_provider => Some(only_with_codes(providers)?),
         None if in_browser => None,
         None => only_or_asked(providers, args)?,
     };
@@ -35,7 +38,7 @@ pub(super) fn choose<'a>(
     let grant = match way {
         Way::Password => None,
         Way::Loopback => Some(LOOPBACK),
-        Way::Device => Some(DEVICE),
+        Way::Device | Way::DeviceAtProvider => Some(DEVICE),
     };
     if grant.is_some_and(|grant| !providers.grants.iter().any(|it| it == grant)) {
         return Err(Failure::said(
@@ -55,8 +58,18 @@ fn way(provider: Option<&Provider>, args: &LoginArgs) -> Result<Way, Failure> {
             "{name} has no passwords to give here, people log in there by a browser: leave out \
              --username and --password-stdin"
         ))),
-        _ if args.device => Ok(Way::Device),
-        _ if args.browser => Ok(Way::Loopback),
+        Some((name, _)) if args.ways.device_at_provider => {
+            if provider.is_some_and(|it| it.device_flow) {
+                Ok(Way::DeviceAtProvider)
+            } else {
+                Err(Failure::said(format!(
+                    "no code can be typed at {name} itself: its administrator has not switched that on, or it has no \
+                     such flow; --device has one typed at the gateway"
+                )))
+            }
+        }
+        _ if args.ways.device => Ok(Way::Device),
+        _ if args.ways.browser => Ok(Way::Loopback),
         Some((_, Flow::Password)) => Ok(Way::Password),
         Some((_, Flow::Browser)) | None => Ok(if desktop::is_there() {
             Way::Loopback
@@ -72,6 +85,21 @@ fn find<'a>(providers: &'a Providers, wanted: &str) -> Result<&'a Provider, Fail
         let names = names(providers.all.iter());
         Failure::said(format!("no provider {wanted:?}; there is {names}"))
     })
+}
+
+/// For who names no provider and wants to type a code there.
+fn only_with_codes(providers: &Providers) -> Result<&Provider, Failure> {
+    let all = providers.all.iter().filter(|it| it.device_flow);
+    match *all.collect::<Vec<_>>() {
+        [only] => Ok(only),
+        [] => Err(Failure::said(
+            "no provider of this gateway lets a code be typed there: --device has one typed at the gateway",
+        )),
+        ref several => Err(Failure::said(format!(
+            "several providers: give --provider with one of {}",
+            names(several.iter().copied())
+        ))),
+    }
 }
 
 fn names<'a>(providers: impl Iterator<Item = &'a Provider>) -> String {

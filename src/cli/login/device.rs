@@ -39,11 +39,27 @@ struct Begun {
     interval: Option<u64>,
 }
 
+/// Where the person types the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CodeTypedAt {
+    /// On a page that shows who asks.
+    Gateway,
+    /// At the provider, whose page does not.
+    Provider,
+}
+
 /// Logs in; `provider` is shown to the person first, if it is named.
-pub(super) async fn log_in(http: &HttpClient, provider: Option<&str>) -> Result<LoggedIn, Failure> {
+pub(super) async fn log_in(
+    http: &HttpClient,
+    provider: Option<&str>,
+    at: CodeTypedAt,
+) -> Result<LoggedIn, Failure> {
     let client = client();
     let mut fields = vec![("client", client.as_str())];
     fields.extend(provider.map(|name| ("provider", name)));
+    if at == CodeTypedAt::Provider {
+        fields.push(("at", "provider"));
+    }
     let begun: Begun = post_form(http, "/v1/login/device", &fields)
         .await
         .map_err(refused)?;

@@ -67,7 +67,10 @@ fn said(answer: Result<LoggedIn, Failure>) -> String {
 async fn a_device_asks_with_its_code_until_the_person_says_yes() {
     let pending = (400, json!({"error": "authorization_pending"}));
     let (http, _, asked) = gateway(vec![pending, (201, logged_in())]).await;
-    let answer = device::log_in(&http, Some("hub")).await.ok().unwrap();
+    let answer = device::log_in(&http, Some("hub"), CodeTypedAt::Gateway)
+        .await
+        .ok()
+        .unwrap();
     assert_eq!(answer.token, "pal_ses_text");
     let asked = asked.lock().unwrap();
     assert!(asked[0].1.contains("client=palisade%20"), "{asked:?}");
@@ -78,6 +81,18 @@ async fn a_device_asks_with_its_code_until_the_person_says_yes() {
             .to_owned(),
     );
     assert_eq!(asked[1..], [token.clone(), token]);
+}
+
+#[tokio::test]
+async fn a_code_of_the_providers_is_asked_for_as_such() {
+    let (http, _, asked) = gateway(vec![(201, logged_in())]).await;
+    let answer = device::log_in(&http, Some("hub"), CodeTypedAt::Provider).await;
+    assert_eq!(answer.ok().unwrap().token, "pal_ses_text");
+    let asked = asked.lock().unwrap();
+    assert!(
+        asked[0].1.ends_with("&provider=hub&at=provider"),
+        "{asked:?}"
+    );
 }
 
 #[tokio::test]
@@ -93,7 +108,7 @@ async fn what_the_gateway_refuses_is_said_in_words() {
     ] {
         let body = json!({"error": error, "error_description": "why it is so"});
         let (http, _, _) = gateway(vec![(400, body)]).await;
-        let said = said(device::log_in(&http, None).await);
+        let said = said(device::log_in(&http, None, CodeTypedAt::Gateway).await);
         assert!(said.contains(words), "{said}");
     }
 }
@@ -222,6 +237,9 @@ fn the_way_follows_from_the_provider_and_what_was_asked_for() {
         "--device --browser",
         "--device -u jane",
         "--browser --password-stdin",
+        "--device --device-at-provider",
+        "--browser --device-at-provider",
+        "--device-at-provider -u jane",
     ] {
         assert_eq!(chosen(&one, wrong), conflict);
     }
@@ -232,6 +250,20 @@ fn the_way_follows_from_the_provider_and_what_was_asked_for() {
     assert_eq!(chosen(&mixed, "--provider corp"), "Password corp");
     assert!(chosen(&mixed, "--provider hub -u jane").contains("hub has no passwords"));
     assert!(chosen(&mixed, "--provider nope").contains("no provider \"nope\""));
+    assert!(chosen(&mixed, "--device-at-provider").contains("no provider of this gateway"));
+    assert!(chosen(&mixed, "--device-at-provider --provider hub").contains("typed at hub itself"));
+    let coded = json!({"name": "hub", "flow": "browser", "deviceFlow": true});
+    let with_codes = providers(&json!([local, coded]), &all);
+    for line in [
+        "--device-at-provider",
+        "--device-at-provider --provider hub",
+    ] {
+        assert_eq!(chosen(&with_codes, line), "DeviceAtProvider hub");
+    }
+    assert_eq!(chosen(&with_codes, "--device --provider hub"), "Device hub");
+    let other = json!({"name": "bub", "flow": "browser", "deviceFlow": true});
+    let several = providers(&json!([coded, other]), &all);
+    assert!(chosen(&several, "--device-at-provider").contains("one of hub, bub"));
     let two = providers(&json!([local, hub]), &all);
     assert_eq!(chosen(&two, "-u jane --password-stdin"), "Password local");
     let newer = providers(&json!([{"name": "x", "flow": "passkey"}]), &all);

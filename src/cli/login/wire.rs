@@ -36,6 +36,9 @@ pub(super) struct Provider {
     pub(super) flow: Flow,
     #[serde(default)]
     pub(super) display_name: String,
+    /// Whether a code can be typed at the provider itself.
+    #[serde(default)]
+    pub(super) device_flow: bool,
 }
 
 /// How people prove themselves at a provider.

@@ -94,6 +94,16 @@ async fn check_github(
         ))
     })?;
     run::print("OAuth app           good: GitHub takes its id and secret\n")?;
+    if provider.has_device_flow() {
+        let codes = provider.begin_device().await;
+        codes.map_err(|failure| {
+            Failure::said(format!(
+                "GitHub gives no code for a terminal (device_flow; the app needs Enable Device Flow): {}",
+                printable(&failure.chain())
+            ))
+        })?;
+        run::print("device flow         good: GitHub gives codes for terminals\n")?;
+    }
     let listed = provider.config.access.groups.iter();
     for name in listed.filter(|name| !is_group_id(name)) {
         run::tell(&format!(

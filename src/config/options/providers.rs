@@ -212,6 +212,15 @@ pub const PROVIDER_OPTIONS: &[Opt] = &[
     )
     .reloads(),
     optional(
+        "providers.<name>.github.device_flow",
+        Shape::Switch,
+        "Lets terminals log in by GitHub's own device flow (`palisade login --device-at-provider`): for people whose \
+         browsers reach GitHub and not the gateway. GitHub's page does not show which machine asks, nor from where, \
+         so somebody who sends a colleague such a code is logged in as them if they type it; without this option the \
+         gateway's own page asks. The app has to have *Enable Device Flow*.",
+    )
+    .reloads(),
+    optional(
         "providers.<name>.github.ca_file",
         Shape::Path,
         "PEM file with the authorities that the servers' certificates may come from, and no others; empty: the \

@@ -15,6 +15,8 @@ pub struct Github {
     pub client: Client,
     /// Those that count, by name or `org-<id>`; empty: all.
     pub organizations: Vec<String>,
+    /// Whether a terminal's person may type a code there, past the gateway's own page.
+    pub device_flow: bool,
     /// How it is reached.
     pub link: Link,
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::testkit::{
     cluster::{LocalCluster, program},
     gateway::kubectl,
-    github::Person,
+    github::{Person, Typed},
     process::{Ran, eventually, run},
 };
 use std::{
@@ -26,6 +26,7 @@ fn one_login_serves_terminal_and_browser_at_every_provider() {
         by_the_browser_of_this_machine(&world, account);
         by_a_code_on_another_machine(&world, account);
     }
+    by_a_code_at_github_itself(&world);
     the_way_fits_the_machine(&world);
     open_the_cluster(&world, &cluster);
     // The same file for everybody: it names no one.
@@ -126,6 +127,27 @@ fn by_the_browser_of_this_machine(world: &World, account: Account) {
     assert!(said.contains(account.handle()), "{said}");
     assert!(whoami(world, account).contains(account.handle()));
     world.palisade(account.person(), &["logout"]).ok();
+}
+
+/// Nobody comes to a page of the gateway's; what is in the way is said before.
+fn by_a_code_at_github_itself(world: &World) {
+    let account = Account::Hub;
+    let arguments = ["--device-at-provider"];
+    let terminal = world.terminal(account.person(), &arguments);
+    let page = format!("{}/login/device", world.github.site.url());
+    assert_eq!(terminal.address("/login/device"), page);
+    world.github.typed(&terminal.code(), Typed::Refused);
+    terminal.fails_with("the login was refused in the browser");
+    let terminal = world.terminal(account.person(), &arguments);
+    let code = terminal.code();
+    assert!(terminal.is_waiting());
+    world.github.typed(&code, Typed::By(OCTO));
+    assert!(terminal.gets_in().contains(account.handle()));
+    assert!(whoami(world, account).contains(account.handle()));
+    world.palisade(account.person(), &["logout"]).ok();
+    world
+        .terminal("nobody", &["--device-at-provider", "--provider", "idp"])
+        .fails_with("no code can be typed at idp itself");
 }
 
 fn by_a_code_on_another_machine(world: &World, account: Account) {

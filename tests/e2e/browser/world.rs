@@ -42,7 +42,12 @@ impl World {
         let runtime = Runtime::new().expect("a runtime");
         let github = runtime.block_on(Github::start());
         github.person(OCTO, octo());
-        let hub = github.provider("hub", folder.path(), "{groups: [acme]}", "");
+        let hub = github.provider(
+            "hub",
+            folder.path(),
+            "{groups: [acme]}",
+            ", device_flow: true",
+        );
         let hub = hub.replacen("    access:", "    display_name: GitHub\n    access:", 1);
         gateway.restart(|text| {
             format!(

@@ -26,6 +26,12 @@ const CODES: Pace = Pace {
     tries: 10,
     interval: Duration::from_secs(6),
 };
+/// Questions of one terminal that its provider is asked: providers want five seconds in between. The second at once is
+/// for a timer that runs a little fast.
+const POLLS_AT_PROVIDERS: Pace = Pace {
+    tries: 2,
+    interval: Duration::from_secs(5),
+};
 /// User codes that were wrong, of one person who is logged in.
 const WRONG_BY_PERSON: Pace = Pace {
     tries: 10,
@@ -57,6 +63,8 @@ pub(super) struct Paces {
     pub(super) arrive: BySource,
     pub(super) unknown: BySource,
     pub(super) codes: Rate,
+    /// By device code.
+    pub(super) polls_at_providers: Rate,
     pub(super) wrong_by_person: Rate,
     pub(super) wrong_from_source: Rate,
 }
@@ -69,6 +77,7 @@ impl Default for Paces {
             arrive: BySource::new(BEGIN, BROWSERS_ALL),
             unknown: BySource::new(UNKNOWN, UNKNOWN_ALL),
             codes: Rate::new(CODES),
+            polls_at_providers: Rate::new(POLLS_AT_PROVIDERS),
             wrong_by_person: Rate::new(WRONG_BY_PERSON),
             wrong_from_source: Rate::new(WRONG_FROM_SOURCE),
         }

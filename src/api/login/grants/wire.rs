@@ -6,6 +6,7 @@ use super::{
     device::{DEVICE_LIFE, INTERVAL},
 };
 use crate::{
+    authn::providers::Provider,
     objects::LOCAL,
     observe::metrics::labels::LoginEnd,
     request::form::{Form, encoded},
@@ -22,14 +23,18 @@ const MAX_CLIENT: usize = 100;
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const CODE_GRANT: &str = "authorization_code";
 
+/// What a terminal is told that begins (RFC 8628, section 3.2).
 #[derive(Serialize)]
-struct Begun<'a> {
-    device_code: &'a str,
-    user_code: &'a str,
-    verification_uri: &'a str,
-    verification_uri_complete: &'a str,
-    expires_in: i64,
-    interval: u64,
+pub(super) struct Begun<'a> {
+    pub(super) device_code: &'a str,
+    pub(super) user_code: &'a str,
+    pub(super) verification_uri: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) verification_uri_complete: Option<&'a str>,
+    /// Seconds.
+    pub(super) expires_in: u64,
+    /// Seconds.
+    pub(super) interval: u64,
 }
 
 impl Login {
@@ -51,15 +56,18 @@ impl Login {
         let Some(client) = client_name(form.get("client")) else {
             return Ok(refused(NO_CLIENT));
         };
-        let provider = form.get("provider");
-        let is_known = matches!(provider, "" | LOCAL) || self.providers.get(provider).is_some();
-        if !is_known {
-            return Ok(refused(Refusal::InvalidRequest("no such provider")));
-        }
+        let at = match self.typed_at(&form) {
+            Ok(at) => at,
+            Err(refusal) => return Ok(refused(refusal)),
+        };
         self.admit_device(peer)?;
+        if let Some(provider) = at {
+            return Box::pin(self.device_begins_at(&provider, client)).await;
+        }
         let begun = Box::pin(self.begin_device(client, peer)).await?;
         let page = format!("{}/device", self.external_url.get().as_str());
         let mut query = vec![("user_code", &*begun.user_code)];
+        let provider = form.get("provider");
         if !provider.is_empty() {
             query.push(("provider", provider));
         }
@@ -67,11 +75,29 @@ impl Login {
             device_code: &begun.device_code,
             user_code: &begun.user_code,
             verification_uri: &page,
-            verification_uri_complete: &format!("{page}?{}", encoded(&query)),
-            expires_in: DEVICE_LIFE.as_secs(),
+            verification_uri_complete: Some(&format!("{page}?{}", encoded(&query))),
+            expires_in: DEVICE_LIFE.as_secs().unsigned_abs(),
             interval: INTERVAL.as_secs(),
         };
         Ok(no_store(answer::ok(&answer)))
+    }
+
+    /// The provider at which the person is to type the code; none: they type it here.
+    fn typed_at(&self, form: &Form) -> Result<Option<Arc<Provider>>, Refusal> {
+        let name = form.get("provider");
+        let provider = self.providers.get(name);
+        if provider.is_none() && !matches!(name, "" | LOCAL) {
+            return Err(Refusal::InvalidRequest("no such provider"));
+        }
+        match form.get("at") {
+            "" => Ok(None),
+            "provider" => {
+                let provider = provider.filter(|it| it.has_device_flow());
+                let none = "the provider has no device flow of its own here";
+                provider.map(Some).ok_or(Refusal::InvalidRequest(none))
+            }
+            _ => Err(Refusal::InvalidRequest("at: `provider`, or nothing")),
+        }
     }
 
     /// Charges a terminal that begins.
@@ -99,8 +125,12 @@ impl Login {
             Ok(form) => form,
             Err(refusal) => return Ok(refused(refusal?)),
         };
+        let device_code = form.get("device_code");
         let done = match form.get("grant_type") {
-            DEVICE_GRANT => Box::pin(self.poll_device(form.get("device_code"), peer)).await,
+            DEVICE_GRANT if let Some(at) = self.device_code_at(device_code) => {
+                return Box::pin(self.poll_device_at(at, peer, seen)).await;
+            }
+            DEVICE_GRANT => Box::pin(self.poll_device(device_code, peer)).await,
             CODE_GRANT => {
                 let presented = ["code", "code_verifier", "redirect_uri"].map(|it| form.get(it));
                 let [code, verifier, redirect_uri] = presented;
@@ -118,22 +148,27 @@ impl Login {
                 Ok(no_store(logged_in(&done)))
             }
             Ok(Err(refusal)) => {
-                match refusal {
-                    // No end yet.
-                    Refusal::Pending | Refusal::SlowDown => {}
-                    Refusal::TooOften(_) => self.logins.inc(LoginEnd::Busy),
-                    Refusal::Denied => self.logins.inc(LoginEnd::Refused),
-                    Refusal::Expired
-                    | Refusal::InvalidGrant(_)
-                    | Refusal::Unsupported
-                    | Refusal::InvalidRequest(_) => self.logins.inc(LoginEnd::Invalid),
-                }
+                self.count(refusal);
                 Ok(refused(refusal))
             }
             Err(error) => {
                 self.logins.inc(super::super::end(&error));
                 Err(error)
             }
+        }
+    }
+
+    /// Counts how a login of a terminal ended, if it did.
+    pub(super) fn count(&self, refusal: Refusal) {
+        match refusal {
+            // No end yet.
+            Refusal::Pending | Refusal::SlowDown => {}
+            Refusal::TooOften(_) => self.logins.inc(LoginEnd::Busy),
+            Refusal::Denied => self.logins.inc(LoginEnd::Refused),
+            Refusal::Expired
+            | Refusal::InvalidGrant(_)
+            | Refusal::Unsupported
+            | Refusal::InvalidRequest(_) => self.logins.inc(LoginEnd::Invalid),
         }
     }
 }
@@ -168,7 +203,7 @@ where
     Form::parse(&bytes).map_err(wrong)
 }
 
-fn refused(refusal: Refusal) -> Response<Body> {
+pub(super) fn refused(refusal: Refusal) -> Response<Body> {
     let (error, description) = match refusal {
         Refusal::Pending => ("authorization_pending", "nobody has answered yet"),
         Refusal::SlowDown => ("slow_down", "ask less often"),
@@ -199,7 +234,7 @@ fn refused(refusal: Refusal) -> Response<Body> {
 }
 
 /// RFC 6749, section 5.1.
-fn no_store(mut response: Response<Body>) -> Response<Body> {
+pub(super) fn no_store(mut response: Response<Body>) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -34,6 +34,7 @@ fn hub(listed: &[&str]) -> config::Provider {
                 secret_file: None,
             },
             organizations: Vec::new(),
+            device_flow: false,
             link,
         }),
     }

@@ -44,6 +44,9 @@ pub enum Failure {
     /// Nobody logs in there with a browser.
     #[error("people log in there with a password")]
     NotByBrowser,
+    /// Nobody types codes there.
+    #[error("people do not log in there by a code")]
+    NoDeviceFlow,
     /// A file that the configuration names.
     #[error("cannot read {}: {why}", path.display())]
     File {
@@ -177,6 +180,7 @@ impl Failure {
                 status.is_client_error() && !matches!(status.as_u16(), 401 | 429)
             }
             Self::NotByBrowser
+            | Self::NoDeviceFlow
             | Self::File { .. }
             | Self::Address { .. }
             | Self::Connect { .. }

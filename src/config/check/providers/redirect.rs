@@ -35,6 +35,7 @@ impl Check<'_> {
             api_url: without_slash(&api_url),
             client: self.client(&raw.client_id, &raw.client_secret_file),
             organizations: self.texts(&field("organizations"), &raw.organizations),
+            device_flow: raw.device_flow,
             link,
         })
     }
