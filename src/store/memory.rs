@@ -26,6 +26,9 @@ struct Inner {
     /// Keys that were read so far.
     #[cfg(test)]
     reads: std::sync::atomic::AtomicUsize,
+    /// What the next writes are answered with.
+    #[cfg(test)]
+    faults: Mutex<VecDeque<StoreError>>,
 }
 
 struct State {
@@ -58,6 +61,8 @@ impl Memory {
                 bounds,
                 #[cfg(test)]
                 reads: std::sync::atomic::AtomicUsize::new(0),
+                #[cfg(test)]
+                faults: Mutex::default(),
             }),
         }
     }
@@ -72,6 +77,13 @@ impl Memory {
     fn count_reads(&self, keys: usize) {
         let order = std::sync::atomic::Ordering::Relaxed;
         self.inner.reads.fetch_add(keys, order);
+    }
+
+    /// The next writes fail, each with one of these; an [`StoreError::Uncertain`] one is made all the same. What was to
+    /// fail before does not any more.
+    #[cfg(test)]
+    pub(crate) fn fail_writes(&self, with: impl IntoIterator<Item = StoreError>) {
+        *self.inner.faults.lock().unwrap() = with.into_iter().collect();
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -135,6 +147,17 @@ impl Memory {
     }
 
     pub(super) fn txn(&self, txn: Txn) -> Result<Revision, StoreError> {
+        #[cfg(test)]
+        if let Some(fault) = self.inner.faults.lock().unwrap().pop_front() {
+            if matches!(fault, StoreError::Uncertain(_)) {
+                self.write(txn)?;
+            }
+            return Err(fault);
+        }
+        self.write(txn)
+    }
+
+    fn write(&self, txn: Txn) -> Result<Revision, StoreError> {
         let mut state = self.state()?;
         for compare in &txn.compares {
             let found = state.keys.get(&compare.key).map_or(0, |kv| kv.mod_revision);

@@ -31,8 +31,8 @@ const MAX_WANTED: usize = 1_000;
 
 /// How far the clock of whoever wrote a record may be ahead: beyond that its time says nothing, and it is read anew.
 const AHEAD: Duration = Duration::from_mins(1);
-/// How long an account that could not be read is left alone: it would be asked for again with every request. And one
-/// that another replica has begun to ask for: it may have been stopped half-way.
+/// How long an account that could not be read is left alone: it would be asked for again with every request. And, at
+/// least, one that another replica has begun to ask for: it may have been stopped half-way.
 const LEFT_ALONE: Duration = Duration::from_secs(30);
 
 /// The key of an account's record. Ids are UUIDs, numbers (some with a host) or hashes: no slash, nothing to escape.
@@ -155,10 +155,11 @@ impl Record {
         }
     }
 
-    /// Whether a replica may be asking for it.
-    pub fn is_asked(&self, now: Timestamp) -> bool {
+    /// Whether a replica may be asking for it, where all that it asks takes so long at most.
+    pub fn is_asked(&self, now: Timestamp, longest: Duration) -> bool {
+        let longest = longest.max(LEFT_ALONE);
         self.asked_at
-            .is_some_and(|at| now.duration_since(at).unsigned_abs() < LEFT_ALONE)
+            .is_some_and(|at| now.duration_since(at).unsigned_abs() < longest)
     }
 
     /// With a password of this age.

@@ -48,11 +48,12 @@ impl Provider {
         }
     }
 
-    /// Whether what an account is read again with may count once, and another take its place with each answer.
-    pub(super) fn may_rotate(&self) -> bool {
+    /// Where what an account is read again with may count once, and another take its place with each answer: how long
+    /// one reading may take, during which nobody else may begin another.
+    pub(super) fn asks_alone(&self) -> Option<Duration> {
         match &self.source {
-            Source::Oidc(_) => true,
-            Source::Ldap(_) | Source::Github(_) => false,
+            Source::Oidc(oidc) => Some(oidc.longest()),
+            Source::Ldap(_) | Source::Github(_) => None,
         }
     }
 

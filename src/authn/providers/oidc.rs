@@ -35,7 +35,7 @@ use claims::{Claims, Groups};
 use http::StatusCode;
 use keys::Keys;
 use serde::Deserialize;
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 use token::Expected;
 use url::Url;
 
@@ -50,6 +50,9 @@ const ENDED: [&str; 4] = [
     "login_required",
     "consent_required",
 ];
+
+/// What reading an account again takes at most: discovery, a token, the keys, the keys once more, userinfo.
+const QUESTIONS: u32 = 5;
 
 /// An OpenID provider, with what it published last.
 pub struct Oidc {
@@ -114,6 +117,11 @@ impl Oidc {
     /// What it was made with.
     pub fn config(&self) -> &config::Oidc {
         &self.config
+    }
+
+    /// How long reading an account again may take.
+    pub(super) fn longest(&self) -> Duration {
+        self.config.link.timeout.saturating_mul(QUESTIONS)
     }
 
     /// What the provider publishes of itself.

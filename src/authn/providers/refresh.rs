@@ -13,6 +13,9 @@
 //! by itself, with what its login left here ([`by_grant`]).
 
 mod by_grant;
+mod unsaved;
+
+pub use unsaved::Unsaved;
 
 use super::{
     Account, Provider, Providers, Record, Standing, ldap,
@@ -68,6 +71,8 @@ pub struct Refresher {
     pub keyring: Arc<Keyring>,
     /// Counts outcomes.
     pub ends: Arc<Table<RefreshEnd>>,
+    /// What the store did not take yet.
+    pub unsaved: Arc<Unsaved>,
 }
 
 /// What runs.
@@ -158,6 +163,10 @@ impl Refresher {
         running.tasks.spawn(async move {
             let _ = stop.run_until_cancelled(sweeper.keep_swept()).await;
         });
+        let (saver, stop) = (self.clone(), end.clone());
+        running.tasks.spawn(async move {
+            let _ = stop.run_until_cancelled(saver.keep_saving()).await;
+        });
         let work = async {
             // One for all of it: begun anew with each account that is wanted it would never come.
             let mut look = interval_at(Instant::now() + LOOK, LOOK);
@@ -172,6 +181,7 @@ impl Refresher {
         let _ = end.run_until_cancelled(work).await;
         running.tasks.close();
         running.tasks.wait().await;
+        self.save_all().await;
     }
 
     /// What is to be read now, by provider.

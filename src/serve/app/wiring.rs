@@ -197,6 +197,7 @@ impl Wiring<'_> {
             store: self.state.store.clone(),
             keyring: Arc::clone(&self.state.keyring),
             ends: Arc::clone(&self.metrics.refreshes),
+            unsaved: Arc::default(),
         };
         self.background.spawn(refresher.run(end.clone()));
         let (grants, store) = (Arc::clone(&self.views.grants), self.state.store.clone());

@@ -3,14 +3,14 @@
 //!
 //! A provider may give another token with each answer, and take the old one no more. So the record is read from the
 //! store, and not from this replica's memory, before its token is used; one replica alone asks ([`Record::asked_at`]); a
-//! new token is written at once, whatever else the answer said, by compare-and-swap; and a stop waits for what was begun.
-//! A token that is lost all the same (a crash in between) ends the login: its person logs in anew. It never opens
-//! anything.
+//! new token is written at once, whatever else the answer said, by compare-and-swap, or as soon as the store takes it
+//! ([`super::unsaved`]); and a stop waits for what was begun. A token that is lost all the same (a crash in between) ends
+//! the login: its person logs in anew. It never opens anything.
 //!
 //! What nobody needs any more is not kept: the token of an account without a session or token of its user's goes after
 //! a day. The next login leaves another one.
 
-use super::{MAX_ALONE, Refresher, tell_number};
+use super::{MAX_ALONE, Refresher, tell_number, unsaved::Rotated};
 use crate::{
     authn::providers::{
         Account, Provider, Record, Standing, record_key,
@@ -28,15 +28,6 @@ use tokio_util::sync::CancellationToken;
 /// GitHub takes three for an account, at least: some four thousand accounts in the default interval. It counts a hundred
 /// questions at once as an attack.
 const AT_ONCE: usize = 8;
-
-/// Waits between tries to write a new token: a store that is busy is not so for long, and a stop waits for this.
-const KEEPING: [Duration; 5] = [
-    Duration::from_millis(50),
-    Duration::from_millis(200),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-];
 
 /// Between two looks at which tokens nobody needs.
 const SWEEP: Duration = Duration::from_hours(1);
@@ -132,6 +123,10 @@ impl Refresher {
             return Ok(());
         }
         let key = record_key(account.provider(), &account.id);
+        if !self.save(&key).await {
+            account.put_off();
+            return Ok(());
+        }
         let Some((known, revision)) = self.stored(&key).await else {
             return Ok(());
         };
@@ -163,11 +158,9 @@ impl Refresher {
                 .or_else(|| known.grant.clone()),
             None => known.grant.clone(),
         };
-        let (old, new) = (known.grant.clone(), kept.clone());
-        let rotated = old
-            .as_ref()
-            .zip(new.as_ref())
-            .filter(|(old, new)| old != new);
+        let rotated = known.grant.clone().zip(kept.clone());
+        let rotated = rotated.map(|(old, new)| Rotated { old, new });
+        let rotated = rotated.filter(|it| it.old != it.new);
         let again = match outcome {
             Ok(again) => again,
             Err(failure) => {
@@ -202,29 +195,6 @@ impl Refresher {
         self.note(account, revision, record, now).await;
     }
 
-    /// Puts a new token in the place of the old one, which is of no use any more, whatever else the record says by now:
-    /// a login that brought none has written it, or the store was busy. Where another token is there by now, that one
-    /// stays.
-    async fn keep(&self, key: &str, (old, new): (&String, &String)) {
-        for pause in KEEPING {
-            if let Some((record, revision)) = self.stored(key).await {
-                if record.grant.as_ref() != Some(old) {
-                    return;
-                }
-                let mut record = record.granted(Some(new.clone()));
-                record.asked_at = None;
-                if self.write(key, revision, &record).await {
-                    return;
-                }
-            }
-            sleep(pause).await;
-        }
-        tracing::error!(
-            key,
-            "the new token of an account could not be written: its login may end"
-        );
-    }
-
     /// Notes in the record that this replica asks now, where two that send the same token would end the login: the
     /// issuer takes that for a theft (RFC 9700, section 4.14.2). Also finds out whether the store takes anything at all
     /// before the token is spent. None: another replica asks, or nothing can be written; it is left for now.
@@ -235,10 +205,10 @@ impl Refresher {
         (known, revision): (&Record, u64),
         now: Timestamp,
     ) -> Option<u64> {
-        if !provider.may_rotate() {
+        let Some(longest) = provider.asks_alone() else {
             return Some(revision);
-        }
-        if known.is_asked(now) {
+        };
+        if known.is_asked(now, longest) {
             return None;
         }
         let txn = Txn::new().when(key, revision);

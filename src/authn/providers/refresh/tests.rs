@@ -47,6 +47,7 @@ impl World {
                 store: Store::memory(),
                 keyring: Arc::new(Keyring::generate(&folder.path().join("keys")).unwrap()),
                 ends: Arc::default(),
+                unsaved: Arc::default(),
             },
             provider: Arc::new(Provider::new("corp", &provider(ldap))),
             _folder: folder,

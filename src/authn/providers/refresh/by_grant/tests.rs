@@ -30,6 +30,8 @@ struct State {
     silent_of_groups: bool,
 }
 
+mod store;
+
 /// An issuer that ends the login of whoever brings a token twice.
 struct Issuer {
     state: Arc<Mutex<State>>,
@@ -202,6 +204,7 @@ impl World {
                 store: self.store.clone(),
                 keyring: Arc::clone(&self.keyring),
                 ends: Arc::default(),
+                unsaved: Arc::default(),
             },
         }
     }
@@ -283,6 +286,12 @@ fn provider(issuer: String) -> config::Provider {
     }
 }
 
+/// What was said then.
+fn as_of(mut record: Record, checked_at: Timestamp) -> Record {
+    record.checked_at = checked_at;
+    record
+}
+
 fn asked(tokens: &[&str]) -> Vec<String> {
     tokens.iter().map(ToString::to_string).collect()
 }
@@ -331,17 +340,44 @@ async fn a_replica_that_stopped_while_it_asked_keeps_the_others_off_for_a_while_
     let world = World::new(SignedDuration::from_mins(6)).await;
     let (record, _) = world.record().await;
     let ago = |seconds| clock::now() - SignedDuration::from_secs(seconds);
-    world.put(record.clone().asked(ago(5))).await;
+    let replica = world.replica();
+    // Each of five questions has twenty seconds.
+    for seconds in [25, 95] {
+        world.put(record.clone().asked(ago(seconds))).await;
+        let account = world.account(&replica).await;
+        assert!(replica.read(&account).await);
+        assert!(world.issuer.state().asked.is_empty());
+        assert!(!account.may_be_read(), "it is not tried with every request");
+    }
+    // Also by a clock that was ahead.
+    for (at, token, new) in [(ago(101), "r0", "r1"), (ago(-3600), "r1", "r2")] {
+        let (record, _) = world.record().await;
+        world.put(as_of(record, ago(360)).asked(at)).await;
+        let account = world.account(&replica).await;
+        assert!(replica.read(&account).await);
+        assert_eq!(world.issuer.state().asked.last().unwrap(), token);
+        assert_eq!(
+            world.grant().await,
+            new,
+            "also where nothing else has changed"
+        );
+        assert_eq!(world.record().await.0.asked_at, None);
+    }
+}
+
+// L4: what a replica has heard and not written, as nothing was new, is as young as what is written.
+#[tokio::test]
+async fn a_word_that_was_heard_again_is_young() {
+    let world = World::new(SignedDuration::from_mins(6)).await;
     let replica = world.replica();
     let account = world.account(&replica).await;
-    assert!(replica.read(&account).await);
-    assert!(world.issuer.state().asked.is_empty());
-    assert!(!account.may_be_read(), "it is not tried with every request");
-    world.put(record.asked(ago(31))).await;
-    let account = world.account(&replica).await;
-    assert!(replica.read(&account).await);
-    assert_eq!(world.issuer.state().asked, asked(&["r0"]));
-    assert_eq!(world.record().await.0.asked_at, None);
+    let (known, _) = world.record().await;
+    let now = clock::now();
+    assert!(!is_young(&account, &known, now));
+    account.confirm(now);
+    assert!(is_young(&account, &known, now));
+    // Of what somebody else has written meanwhile nothing was heard.
+    assert!(!is_young(&account, &known.with_password(7), now));
 }
 
 // L4: the old token is of no use any more once the new one was given.
@@ -376,13 +412,28 @@ async fn a_new_token_is_kept_where_somebody_else_has_written_the_record_meanwhil
 // L4: also where nothing else of the answer can be used.
 #[tokio::test]
 async fn a_new_token_is_kept_whatever_else_went_wrong() {
-    let world = World::new(SignedDuration::from_mins(6)).await;
-    world.issuer.state().silent_of_groups = true;
-    let replica = world.replica();
-    let account = world.account(&replica).await;
-    assert!(replica.read(&account).await);
-    assert!(!account.may_be_read(), "it could not be read");
-    assert_eq!(world.grant().await, "r1");
+    for somebody_writes in [false, true] {
+        let world = World::new(SignedDuration::from_mins(6)).await;
+        world.issuer.state().silent_of_groups = true;
+        let replica = world.replica();
+        let account = world.account(&replica).await;
+        world.issuer.turns.forget_permits(1_000);
+        let meanwhile = async {
+            world.issuer.until_asked(1).await;
+            let (record, _) = world.record().await;
+            if somebody_writes {
+                world.put(record.with_password(7)).await;
+            }
+            world.issuer.turns.add_permits(1_000);
+        };
+        let (read, ()) = tokio::join!(replica.read(&account), meanwhile);
+        assert!(read);
+        assert!(!account.may_be_read(), "it could not be read");
+        assert_eq!(world.grant().await, "r1");
+        let (record, _) = world.record().await;
+        assert_eq!(record.password_epoch, u64::from(somebody_writes) * 7);
+        assert_eq!((record.asked_at, record.groups), (None, Vec::new()));
+    }
 }
 
 #[tokio::test]
