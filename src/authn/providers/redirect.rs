@@ -41,7 +41,7 @@ use zeroize::Zeroizing;
 /// How long a person may take at the provider: to find a second factor, not to go to lunch.
 pub const PENDING_LIFE: SignedDuration = SignedDuration::from_mins(10);
 /// How far the clock of the replica that began a login may be ahead.
-const AHEAD: SignedDuration = SignedDuration::from_mins(1);
+pub const AHEAD: SignedDuration = SignedDuration::from_mins(1);
 /// All questions to the provider that the beginning of a login takes, or its end.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Characters of a code: providers' own have a few hundred.

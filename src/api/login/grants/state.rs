@@ -11,8 +11,9 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use std::{net::IpAddr, time::Instant};
 
-/// How long it is remembered: as long as what it belongs to is good.
-pub const STATE_LIFE: SignedDuration = SignedDuration::from_mins(10);
+/// How long it is remembered: longer than what it belongs to is good, at a replica whose clock is behind and where one
+/// whose clock is ahead takes it away.
+pub const STATE_LIFE: SignedDuration = SignedDuration::from_mins(12);
 
 /// Whether a state was used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,5 +64,17 @@ impl Login {
             Err(StoreError::Conflict { .. }) => Ok(Spent::Before),
             Err(other) => Err(other.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authn::providers::redirect::{AHEAD, PENDING_LIFE};
+
+    // G1, CVE-2026-44946: a login that could be ended still has not been forgotten to be over.
+    #[test]
+    fn a_state_is_remembered_for_longer_than_its_login_is_good() {
+        assert!(STATE_LIFE >= PENDING_LIFE + AHEAD * 2);
     }
 }
