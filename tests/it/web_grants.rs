@@ -16,6 +16,7 @@ use palisade::{
     api::login::grants::{PREFIX, compare_code},
     authn::TokenText,
     objects::{Token, TokenKind, User},
+    store::Txn,
 };
 use serde_json::Value;
 use std::net::Ipv4Addr;
@@ -101,6 +102,20 @@ impl Gate {
             .unwrap()
             .items
             .len()
+    }
+
+    /// The time of every grant is over.
+    async fn end_grants(&self) {
+        for kv in self.store.list(PREFIX, 100, None).await.unwrap().items {
+            let mut record: Value = serde_json::from_slice(&kv.value).unwrap();
+            let over = palisade::status::clock::now() - jiff::SignedDuration::from_secs(1);
+            record["expiresAt"] = over.to_string().into();
+            let txn = Txn::new().put(kv.key, record.to_string());
+            let revision = self.store.txn(txn).await.unwrap();
+            let follower = self.app.follower();
+            let soon = std::time::Duration::from_secs(20);
+            follower.wait_for(revision, soon).await.unwrap();
+        }
     }
 }
 
@@ -550,6 +565,82 @@ async fn wrong_user_codes_from_one_source_are_few() {
     let mut elsewhere = Browser::at(&gate, THERE);
     elsewhere.jar = people[3].jar.clone();
     assert_eq!(elsewhere.get(WRONG).await.status, 404);
+    gate.stop().await;
+}
+
+// G7: a yes that another site has the browser say, or a page of another question.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_is_said_on_the_gateways_own_page() {
+    let gate = world().await;
+    let terminal = Terminal::new(&gate);
+    let begun = terminal.begin("build-7").await;
+    let code = begun["user_code"].as_str().unwrap();
+    let mut browser = logged_in(&gate).await;
+    let page = browser.get("/sessions").await;
+    let of_sessions = page.hidden("/sessions")[0].1.clone();
+    let page = browser.get(&authorize(&[])).await;
+    let of_authorize = page.hidden(&authorize(&[]))[0].1.clone();
+    let mut other = Browser::at(&gate, THERE);
+    other.log_in("jane", PASSWORD, "/").await;
+    let page = other.get(&format!("/device?user_code={code}")).await;
+    let hidden = page.hidden("/device");
+    let of_other = hidden.iter().find(|(name, _)| name == "token").unwrap();
+    for token in ["", "x", &of_sessions, &of_authorize, &of_other.1] {
+        for said in ["yes", "no"] {
+            let fields = [("token", token), ("user_code", code), ("answer", said)];
+            let page = browser.post("/device", &fields).await;
+            assert_eq!(page.status, 403, "{token}: {}", page.text);
+        }
+    }
+    // A form as it should be, from elsewhere.
+    let fields: Vec<_> = hidden
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
+    let fields: Vec<_> = fields.into_iter().chain([("answer", "yes")]).collect();
+    let request = Request::post("/device").header("sec-fetch-site", "cross-site");
+    assert_eq!(other.send(request, &encoded(&fields)).await.status, 403);
+    let polled = terminal.poll(&begun["device_code"]).await;
+    assert_eq!(error(&polled), "authorization_pending");
+    assert_eq!(gate.kinds().await, [TokenKind::Web; 2]);
+    gate.stop().await;
+}
+
+// G4; RFC 8628, section 3.5: nobody has answered in time, or the terminal asks too late for a yes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_is_told_that_its_time_is_over() {
+    let gate = world().await;
+    let terminal = Terminal::new(&gate);
+    let mut browser = logged_in(&gate).await;
+    for said in [None, Some("yes"), Some("no")] {
+        let begun = terminal.begin("build-7").await;
+        let code = begun["user_code"].as_str().unwrap();
+        let target = format!("/device?user_code={code}");
+        let page = browser.get(&target).await;
+        if let Some(said) = said {
+            answer(&mut browser, &page, said).await;
+            assert_eq!(browser.get(&target).await.status, 404, "it is answered");
+        }
+        gate.end_grants().await;
+        let polled = terminal.poll(&begun["device_code"]).await;
+        assert_eq!(error(&polled), "expired_token", "{said:?}");
+        let told = polled.json()["error_description"].clone();
+        assert_eq!(told, "the time for an answer is over: begin anew");
+        // Nor is there anything to say yes to: on the page from before, and on a new one.
+        if said.is_none() {
+            assert_eq!(answer(&mut browser, &page, "yes").await.status, 404);
+        }
+        let page = browser.get(&target).await;
+        assert_eq!(page.status, 404);
+        assert!(!page.text.contains("build-7"), "{}", page.text);
+    }
+    let page = browser.get(&authorize(&[])).await;
+    let back = answer(&mut browser, &page, "yes").await;
+    let code = parameter(back.location(), "code").unwrap();
+    gate.end_grants().await;
+    let fetched = terminal.fetch(&code, VERIFIER, CALLBACK).await;
+    assert_eq!(error(&fetched), "invalid_grant");
+    assert_eq!(gate.kinds().await, [TokenKind::Web]);
     gate.stop().await;
 }
 

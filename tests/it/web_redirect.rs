@@ -15,12 +15,14 @@ use palisade::{
     api::login::grants::PREFIX,
     authn::providers::{Record, record_key},
     objects::{Kind as _, Token, User},
-    store::Txn,
+    store::{Txn, seal::associated},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
 const LOGIN: &str = "__Host-palisade-login";
+/// What the cookie is sealed for.
+const PURPOSE: &str = "web login";
 
 struct World {
     gate: Gate,
@@ -101,6 +103,18 @@ impl World {
         self.age("sso").await;
         browser.until("/sessions", 503).await;
         (browser, front)
+    }
+
+    /// What a browser's cookie says of a login that has begun.
+    fn open(&self, sealed: &str) -> Value {
+        let plain = self.gate.keyring.open(sealed, &associated(&[PURPOSE]));
+        serde_json::from_slice(&plain.unwrap()).unwrap()
+    }
+
+    fn seal(&self, kept: &Value) -> String {
+        let plain = serde_json::to_vec(kept).unwrap();
+        let sealed = self.gate.keyring.seal(&plain, &associated(&[PURPOSE]));
+        sealed.unwrap()
     }
 
     /// What a provider has said of its people was an hour ago.
@@ -204,9 +218,10 @@ async fn a_login_ends_where_it_was_begun_and_once() {
     assert_eq!(browser.get(&twice).await.status, 400);
     let kept = browser.jar[LOGIN].clone();
     assert_eq!(browser.get(&back).await.location(), "/");
-    // CVE-2026-44946: again, with all that there was.
+    // CVE-2026-44946: again, with all that there was. What the provider thinks of it is not asked.
     browser.jar.insert(LOGIN.to_owned(), kept.clone());
     refused(&browser.get(&back).await, 400, ANEW);
+    assert_eq!(world.issuer.site.asked("/token").len(), 1);
     // Also on a replica that has heard nothing of it: the store knows.
     assert_eq!(
         world
@@ -330,9 +345,21 @@ async fn the_way_back_is_an_own_page() {
         let url = world.leave(&mut browser, "sso", bad).await;
         assert!(!url.contains("evil"), "{url}");
         let back = world.back_from_sso(&url).await;
+        // It is not even kept; and what was kept is looked at again.
+        let mut kept = world.open(&browser.jar[LOGIN]);
+        assert_eq!(kept["next"], "/", "{bad}");
+        kept["next"] = bad.into();
+        browser.jar.insert(LOGIN.to_owned(), world.seal(&kept));
         let back = format!("{back}&{}", encoded(&[("next", bad)]));
         assert_eq!(browser.get(&back).await.location(), "/", "{bad}");
     }
+    // Also where the form of the page was changed.
+    let mut browser = Browser::new(&world.gate);
+    let page = browser.get("/login/sso").await;
+    let token = page.hidden("/login/sso")[0].1.clone();
+    let fields = [("token", &*token), ("next", "//evil.example")];
+    assert_eq!(browser.post("/login/sso", &fields).await.status, 200);
+    assert_eq!(world.open(&browser.jar[LOGIN])["next"], "/");
     // The longest way back that there is, in a cookie that browsers keep.
     let mut browser = Browser::new(&world.gate);
     let long = format!("/device?{}", "\"".repeat(2000));
@@ -466,6 +493,7 @@ async fn a_state_counts_once_on_all_replicas() {
     there.jar = here.jar.clone();
     assert_eq!(here.get(&back).await.location(), "/");
     refused(&there.get(&back).await, 400, ANEW);
+    assert_eq!(world.issuer.site.asked("/token").len(), 1);
     // Begun at one, ended at the other.
     let url = world.leave(&mut here, "sso", "/sessions").await;
     let back = world.back_from_sso(&url).await;

@@ -41,7 +41,7 @@ pub(crate) struct Gate {
     pub(crate) store: Store,
     pub(crate) app: App,
     admin_address: SocketAddr,
-    keyring: Arc<Keyring>,
+    pub(crate) keyring: Arc<Keyring>,
     folder: tempfile::TempDir,
 }
 

@@ -364,24 +364,57 @@ mod tests {
         assert!(told.contains("another login"), "{told}");
     }
 
+    /// The provider `hub` of a configuration with these lines.
+    fn configured(lines: &str) -> crate::config::Provider {
+        let text = format!(
+            "external_url: https://gate.example\ntls: {{cert_file: cert.pem, key_file: key.pem}}\n\
+             state: {{store: state.db, key_file: keys}}\nproviders:\n  hub:\n    access: {{mode: danger_anyone}}\n    \
+             {lines}\n",
+        );
+        let config = crate::config::read(&text, std::path::Path::new("/")).unwrap();
+        config.providers["hub"].clone()
+    }
+
+    // L6: a record's grant that lies in another's, or where the provider is another one by now.
+    #[test]
+    fn a_grant_opens_for_its_record_its_server_and_its_client_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let keyring = Keyring::generate(&folder.path().join("keys")).unwrap();
+        for lines in [
+            "github: {url: 'https://a.example', client_id: one, client_secret_file: secret}",
+            "oidc: {issuer: 'https://a.example', client_id: one}",
+        ] {
+            let provider = |lines: &str| Provider::new("hub", &configured(lines));
+            let own = provider(lines);
+            let grant = Grant(Zeroizing::new("a-token".to_owned()));
+            let sealed = grant.seal(&keyring, "accounts/hub/1", &own).unwrap();
+            let open = |key: &str, lines: &str| {
+                let grant = Grant::open(&keyring, &sealed, key, &provider(lines));
+                grant.map(|grant| grant.expose().to_owned())
+            };
+            assert_eq!(open("accounts/hub/1", lines).as_deref(), Some("a-token"));
+            assert_eq!(open("accounts/hub/2", lines), None, "{lines}");
+            for (old, new) in [("a.example", "b.example"), ("one", "two")] {
+                let changed = lines.replace(old, new);
+                assert_eq!(open("accounts/hub/1", &changed), None, "{changed}");
+            }
+        }
+    }
+
     // P14
     #[tokio::test(start_paused = true)]
     async fn a_login_at_a_provider_that_is_silent_ends_within_its_time() {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let text = format!(
-            "external_url: https://gate.example\ntls: {{cert_file: cert.pem, key_file: key.pem}}\n\
-             state: {{store: state.db, key_file: keys}}\nproviders:\n  sso:\n    access: {{mode: danger_anyone}}\n    \
-             oidc: {{issuer: 'http://{}', client_id: palisade, danger_plain_http: true}}\n",
+        let mut config = configured(&format!(
+            "oidc: {{issuer: 'http://{}', client_id: palisade, danger_plain_http: true}}",
             silent.local_addr().unwrap(),
-        );
-        let config = crate::config::read(&text, std::path::Path::new("/")).unwrap();
-        let mut config = config.providers["sso"].clone();
+        ));
         let crate::config::Source::Oidc(oidc) = &mut config.source else {
             panic!("it is an OpenID provider");
         };
         oidc.link.connect_timeout = LIMIT * 3;
         oidc.link.timeout = LIMIT * 3;
-        let provider = Provider::new("sso", &config);
+        let provider = Provider::new("hub", &config);
         let begun = provider.begin("https://gate.example/back").await;
         assert!(matches!(begun, Err(Failure::TooSlow(LIMIT))));
     }

@@ -132,6 +132,34 @@ async fn who_leaves_a_team_or_an_organisation_at_github_loses_it_and_a_rename_ch
     world.gate.stop().await;
 }
 
+// G2, L6
+#[tokio::test]
+async fn who_is_no_member_any_more_is_gone_and_a_token_of_another_number_ends_the_login() {
+    const GONE: &str = "your account is disabled, locked or expired where you log in: see that it is open there, \
+                        then run `palisade login`";
+    let (github, files) = github().await;
+    let anyone = "{mode: danger_anyone}";
+    let lines = github.provider("hub", files.path(), anyone, ", organizations: [acme]");
+    let other = World::new("hub", &lines, &github.site).await;
+    other.until(201, &["hub:acme", "hub:acme/site-ops"]).await;
+    // The name is the same, and so is all else.
+    github.instead(|asked| {
+        let user = json!({"id": JANE + 1, "login": "jane"});
+        let said = || Said::json(&user).with("x-oauth-scopes", "read:org");
+        (asked.path == "/api/v3/user").then(said)
+    });
+    other.until(401, &[ENDED]).await;
+    github.behave();
+    other.gate.stop().await;
+    let member = World::new("hub", &lines, &github.site).await;
+    member.until(201, &["hub:acme", "hub:acme/site-ops"]).await;
+    github.change(JANE, |jane| jane.organizations[0].2 = "pending");
+    member.until(401, &[GONE]).await;
+    let record = member.record().await;
+    assert_eq!((record.standing, record.grant), (Standing::Gone, None));
+    member.gate.stop().await;
+}
+
 // CVE-2023-22650
 #[tokio::test]
 async fn a_token_that_github_takes_no_more_ends_the_login_and_is_not_kept() {

@@ -115,6 +115,20 @@ impl Grants {
         }
     }
 
+    /// So many more like this one.
+    #[cfg(test)]
+    pub(super) fn fill(&self, count: usize, record: &Record) {
+        let kind = match record.what.kind() {
+            Kind::Device => "device",
+            Kind::Code => "code",
+            Kind::State => "state",
+        };
+        let mut live = self.live();
+        for i in 0..count {
+            live.put(&format!("{PREFIX}{kind}/{i}"), record.clone(), 1);
+        }
+    }
+
     /// The grant under this key, whether or not its time is over.
     pub(super) fn find(&self, key: &str) -> Option<Live> {
         self.live().all.get(key).cloned()

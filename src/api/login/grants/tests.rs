@@ -66,6 +66,16 @@ impl World {
         self.login.applied(revision).await;
     }
 
+    /// This replica hears of the end of a grant.
+    fn end(&self, key: &str) {
+        let key = key.to_owned();
+        self.login.grants.apply_batch(&Batch {
+            changes: vec![Change::Delete { key, revision: 1 }],
+            revision: 1,
+            complete: true,
+        });
+    }
+
     async fn fetch(&self, code: &str) -> Result<Result<Done, Refusal>, LoginError> {
         let presented = (code, VERIFIER, CALLBACK);
         self.login.fetch_code(presented, here()).await
@@ -201,25 +211,12 @@ async fn a_yes_ends_with_the_session_that_gave_it() {
 async fn what_strangers_begin_takes_no_room_from_people() {
     let world = World::new().await;
     let jane = world.browser("jane").await;
-    let what = || What::Device {
+    let asks = What::Device {
         secret: String::new(),
         answer: Answer::None,
     };
-    let changes = (0..10_000).map(|i| {
-        let value = record(what(), in_seconds(600)).encode();
-        Change::Put(crate::store::KeyValue {
-            key: device_key(&i.to_string()),
-            value: value.into(),
-            create_revision: 1,
-            mod_revision: 1,
-            version: 1,
-        })
-    });
-    world.login.grants.apply_batch(&Batch {
-        changes: changes.collect(),
-        revision: 1,
-        complete: true,
-    });
+    let asks = record(asks, in_seconds(600));
+    world.login.grants.fill(10_000, &asks);
     let begun = world.login.begin_device("one more", here()).await;
     assert!(matches!(begun.err().unwrap(), LoginError::TooManyGrants));
     let code = world.code(&jane).await.unwrap();
@@ -227,6 +224,39 @@ async fn what_strangers_begin_takes_no_room_from_people() {
     let spent = world.login.spend_state("a state", here()).await;
     assert_eq!(spent.unwrap(), Spent::Now);
     assert!(world.login.grants.find(&state_key("other")).is_none());
+}
+
+// CVE-2024-58259: each kind has a bound, and what is over and not swept yet takes no room.
+#[tokio::test]
+async fn there_is_room_for_so_many_grants_of_each_kind() {
+    for is_over in [true, false] {
+        let end = in_seconds(if is_over { 0 } else { 600 });
+        let world = World::new().await;
+        let browser = world.browser("jane").await;
+        let asks = What::Device {
+            secret: String::new(),
+            answer: Answer::None,
+        };
+        let code = What::Code {
+            challenge: String::new(),
+            redirect_uri: String::new(),
+            by: by(&browser),
+        };
+        let grants = &world.login.grants;
+        for (count, what) in [(10_000, asks), (10_000, code), (50_000, What::State)] {
+            grants.fill(count, &record(what, end));
+        }
+        let begun = world.login.begin_device("one more", here()).await;
+        let given = world.code(&browser).await;
+        let spent = world.login.spend_state("a state", here()).await;
+        for error in [begun.err(), given.err(), spent.err()] {
+            let is_full = matches!(error, Some(LoginError::TooManyGrants));
+            assert_eq!(is_full, !is_over, "{error:?}");
+        }
+        // One that is taken away leaves its place.
+        world.end(&device_key("7"));
+        assert!(world.login.begin_device("one more", here()).await.is_ok());
+    }
 }
 
 #[tokio::test]
@@ -304,7 +334,10 @@ fn each_kind_of_begin_has_a_bound_of_its_own_and_a_proof_gives_back() {
     runtime.block_on(async {
         let jane = world.browser("jane").await;
         let asked = world.device(Answer::Yes(by(&jane)), in_seconds(60)).await;
-        assert!(world.poll(&asked).await.unwrap().is_ok());
+        // From wherever it is by then: whoever began is given theirs back.
+        let moved = IpAddr::from([198, 51, 100, 7]);
+        let done = world.login.poll_device(&asked, moved).await;
+        assert!(done.unwrap().is_ok());
     });
     assert!(login.admit_device(here()).is_ok());
     assert!(login.admit_device(here()).is_err());
@@ -338,6 +371,28 @@ async fn what_cannot_be_told_is_no_refusal() {
     cannot_tell(world.fetch(&newer).await);
 }
 
+// G4: of two who answer at the same moment one has answered.
+#[tokio::test]
+async fn the_first_answer_counts() {
+    for yes_is_first in [true, false] {
+        let world = World::new().await;
+        let jane = world.browser("jane").await;
+        let asked = world.device(Answer::None, in_seconds(60)).await;
+        let yes = world.login.allow_device(USER_CODE_OF_IT, &jane);
+        let no = world.login.refuse_device(USER_CODE_OF_IT);
+        let (first, second) = if yes_is_first {
+            (yes.await, no.await)
+        } else {
+            let first = no.await;
+            (first, yes.await)
+        };
+        assert_eq!(first.unwrap(), Answered::Done);
+        assert_eq!(second.unwrap(), Answered::Gone);
+        let polled = world.poll(&asked).await.unwrap();
+        assert_eq!(polled.is_ok(), yes_is_first);
+    }
+}
+
 // A replica that has not heard of a grant yet asks the store, and not without end.
 #[tokio::test]
 async fn what_this_replica_does_not_remember_is_read_from_the_store() {
@@ -358,6 +413,55 @@ async fn what_this_replica_does_not_remember_is_read_from_the_store() {
     // Of a code nothing is said either that was not looked at.
     let outcome = refusal(world.fetch(&"x".repeat(CHALLENGE)).await);
     assert!(matches!(outcome, Refusal::TooOften(_)), "{outcome:?}");
+}
+
+// G4: each of these ends it, whatever holds still.
+#[tokio::test]
+async fn a_yes_is_of_one_person_and_one_session() {
+    let world = World::new().await;
+    world.user("john", UserSpec::default()).await;
+    let (jane, john) = (world.browser("jane").await, world.browser("john").await);
+    let counts = |by: &By| world.login.giver(by, clock::now()).unwrap().is_some();
+    let good = by(&jane);
+    assert!(counts(&good));
+    let change = |change: fn(&mut By)| {
+        let mut by = good.clone();
+        change(&mut by);
+        by
+    };
+    for changed in [
+        change(|by| by.user.uid = "another".to_owned()),
+        change(|by| by.user.name = "nobody".to_owned()),
+        change(|by| by.password_epoch += 1),
+        change(|by| by.session = String::new()),
+        change(|by| by.session = "0".repeat(by.session.len())),
+    ] {
+        assert!(!counts(&changed), "{changed:?}");
+    }
+    // Disabled, and in a session that is not: nobody writes that, and nobody is let in by it.
+    let mut elsewhere = good.clone();
+    elsewhere.session = john.token_id().to_string();
+    assert!(counts(&elsewhere));
+    let mut user = User::new("jane", UserSpec::default());
+    user.metadata.uid = jane.user_uid().to_owned();
+    user.spec.disabled = true;
+    world.put("jane", user, UserPrivate::default()).await;
+    assert!(!counts(&elsewhere));
+}
+
+// G1, CVE-2026-44946: whatever the provider thinks of its code.
+#[tokio::test]
+async fn a_state_is_spent_once() {
+    let world = World::new().await;
+    for (state, spent) in [
+        ("one", Spent::Now),
+        ("one", Spent::Before),
+        ("two", Spent::Now),
+        ("one", Spent::Before),
+    ] {
+        let outcome = world.login.spend_state(state, here()).await;
+        assert_eq!(outcome.unwrap(), spent, "{state}");
+    }
 }
 
 // A yes is its person's, as they were.

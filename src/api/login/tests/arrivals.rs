@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    authn::providers::{Arrival, GroupRef, Provider, Record, record_key},
+    authn::providers::{Arrival, Grant, GroupRef, Provider, Record, record_key},
     config::{self, Access, AccessMode, Client, Github, Link},
 };
 
@@ -120,6 +120,28 @@ async fn an_account_that_comes_for_the_first_time_gets_a_user_and_a_session() {
     assert_eq!(again.user.uid, done.user.uid);
     let (record, _) = world.record("7").await;
     assert_eq!((&*record.name, record.grant), ("renamed", Some(sealed)));
+}
+
+// L4: some give a token at the first login alone, and change it with each refresh: the old one is of no use any more.
+#[tokio::test]
+async fn a_login_that_brings_no_token_keeps_the_one_that_a_refresh_got_meanwhile() {
+    let world = World::new().await;
+    let first = world.arrive(&["acme"], arrival("7", "octocat", Some(SECRET)));
+    first.await.unwrap();
+    let (record, key) = world.record("7").await;
+    let newer: Grant = serde_json::from_value(json!("gho_newer")).unwrap();
+    let provider = world.provider(&["acme"]);
+    let newer = newer.seal(&world.login.keyring, &key, &provider).unwrap();
+    // This replica has not heard of it when the login begins.
+    let before = world.login.index.account("hub", "7").unwrap();
+    let txn = Txn::new().put(key, record.granted(Some(newer.clone())).encode());
+    world.login.store.txn(txn).await.unwrap();
+    let known = world.login.index.account("hub", "7").unwrap();
+    assert_eq!(known.record.grant, before.record.grant);
+    let again = world.arrive(&["acme"], arrival("7", "renamed", None));
+    again.await.unwrap();
+    let (record, _) = world.record("7").await;
+    assert_eq!((&*record.name, record.grant), ("renamed", Some(newer)));
 }
 
 // L6, CVE-2026-55670

@@ -95,7 +95,8 @@ pub(super) fn of(answer: &Answer) -> Option<Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Github, *};
+    use crate::{authn::providers::redirect::Grant, config};
     use tokio::time::advance;
 
     // G2: one account could keep all others from being read again.
@@ -112,5 +113,45 @@ mod tests {
         assert!(rest.check().is_err(), "the longer time counts");
         advance(Duration::from_secs(1)).await;
         assert!(rest.check().is_ok());
+    }
+
+    // G2: who is told to wait is not asked for, whatever time of it everybody else waits.
+    #[tokio::test(start_paused = true)]
+    async fn an_account_that_is_told_to_wait_waits_for_all_of_it() {
+        let github = Github::new(config::Github {
+            url: "https://github.example".to_owned(),
+            api_url: "https://github.example/api/v3".to_owned(),
+            client: config::Client {
+                id: "palisade".to_owned(),
+                secret_file: None,
+            },
+            organizations: Vec::new(),
+            link: config::Link {
+                ca_file: None,
+                connect_timeout: Duration::from_secs(1),
+                timeout: Duration::from_secs(1),
+                danger_plain_http: false,
+            },
+        });
+        let grant: Grant = serde_json::from_value("a-token".into()).unwrap();
+        let told = async || match github.again("7", &grant).await.outcome {
+            Err(Failure::Limited { wait, whole }) => Some((wait, whole)),
+            _ => None,
+        };
+        // As everybody.
+        github.rest.note(&Failure::Limited {
+            wait: LONGEST_OF_ALL,
+            whole: Whole::Yes,
+        });
+        assert_eq!(told().await, Some((LONGEST_OF_ALL, Whole::Yes)));
+        let until = || github.memory.take("7", "a-token");
+        assert_eq!(until().must_wait(), Some(LONGEST_OF_ALL));
+        // Alone, and for longer; another token of the same account is another one's affair.
+        let mut remembered = until();
+        remembered.wait(LONGEST);
+        github.memory.put("7", remembered);
+        advance(LONGEST.saturating_sub(Duration::from_secs(1))).await;
+        assert_eq!(told().await, Some((Duration::from_secs(1), Whole::No)));
+        assert_eq!(github.memory.take("7", "another").must_wait(), None);
     }
 }

@@ -218,3 +218,43 @@ pub(super) fn quoted(text: &str) -> String {
     let good = text.chars().filter(|c| !c.is_control());
     good.take(MAX_QUOTE).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // G2: a round of reading goes on after what is about one account, and ends with what is about all.
+    #[test]
+    fn what_one_account_is_told_is_told_from_what_all_are() {
+        let wait = Duration::from_secs(1);
+        let answer = |code| Failure::Answer {
+            what: "the account",
+            host: "github.example:443".to_owned(),
+            status: StatusCode::from_u16(code).unwrap(),
+            said: String::new(),
+        };
+        let limited = |whole| Failure::Limited { wait, whole };
+        for of_one in [
+            limited(Whole::No),
+            Failure::GroupsUnknown("there are too many of them"),
+            answer(403),
+            answer(404),
+        ] {
+            assert!(of_one.is_of_one_account(), "{of_one}");
+        }
+        let silent = Failure::Timeout {
+            host: "github.example:443".to_owned(),
+            limit: wait,
+        };
+        for of_all in [
+            limited(Whole::Yes),
+            answer(401),
+            answer(429),
+            answer(500),
+            answer(503),
+            silent,
+        ] {
+            assert!(!of_all.is_of_one_account(), "{of_all}");
+        }
+    }
+}

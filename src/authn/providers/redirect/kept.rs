@@ -196,4 +196,27 @@ mod tests {
         }
         assert_eq!(world.reads.load(Relaxed), 2);
     }
+
+    // T1
+    #[tokio::test(start_paused = true)]
+    async fn what_is_missing_and_cannot_be_read_is_not_tried_for_whoever_asks() {
+        let world = World::default();
+        world.get().await.unwrap();
+        let old = world.kept.get(async { unreachable!() }).await.unwrap();
+        let newer = || {
+            let read = async {
+                world.reads.fetch_add(1, Relaxed);
+                Err(Failure::Busy)
+            };
+            world.kept.newer(&old, read)
+        };
+        for reads in 2..4 {
+            advance(REREAD).await;
+            assert!(newer().await.is_err());
+            for _ in 0..100 {
+                assert!(newer().await.unwrap().is_none());
+            }
+            assert_eq!(world.reads.load(Relaxed), reads);
+        }
+    }
 }

@@ -54,6 +54,7 @@ impl World {
             {"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": "ec", "use": "sig"},
             {"kty": "RSA", "n": n, "e": e, "kid": "rsa", "alg": "RS256"},
             {"kty": "RSA", "n": n, "e": e, "kid": "for-encryption", "use": "enc"},
+            {"kty": "RSA", "n": n, "e": e, "kid": "for-wrapping", "key_ops": ["wrapKey"]},
             {"kty": "oct", "k": "c2VjcmV0", "kid": "shared"},
             {"kty": "oct", "k": "c2VjcmV0", "kid": "shared-too", "alg": "RS256"},
             {"kty": "new", "kid": "new"},
@@ -179,15 +180,10 @@ fn a_token_that_its_key_did_not_sign_so_is_refused() {
             "rsa",
             UnknownKey,
         ),
-        // A key of another kind, an algorithm that the key does not name, a key for something else.
+        // A key of another kind, an algorithm that the key does not name.
         (json!({"alg": "RS256", "kid": "ec"}), "rsa", Algorithm),
         (json!({"alg": "ES256", "kid": "rsa"}), "ec", Algorithm),
         (json!({"alg": "PS256", "kid": "rsa"}), "rsa", Algorithm),
-        (
-            json!({"alg": "RS256", "kid": "for-encryption"}),
-            "rsa",
-            UnknownKey,
-        ),
         (json!({"alg": "ES256", "kid": "EC"}), "ec", UnknownKey),
         (json!({"alg": "ES256", "kid": "../ec"}), "ec", UnknownKey),
         // There are several: one must be named.
@@ -236,6 +232,17 @@ fn a_token_that_its_key_did_not_sign_so_is_refused() {
 
 // T1
 #[test]
+fn a_key_for_something_else_signs_nothing() {
+    let world = World::new();
+    for id in ["for-encryption", "for-wrapping"] {
+        let head = json!({"alg": "RS256", "kid": id});
+        let token = world.sign_as(&head, &good(), "rsa");
+        assert_eq!(world.refusal(&token), TokenError::UnknownKey, "{id}");
+    }
+}
+
+// T1
+#[test]
 fn an_algorithm_that_is_not_configured_is_refused() {
     let world = World::new();
     let token = world.sign(&good());
@@ -258,6 +265,20 @@ fn an_algorithm_that_is_not_configured_is_refused() {
         key_id: None,
     };
     assert_eq!(one.find(&stronger).err(), Some(TokenError::Algorithm));
+}
+
+// P14
+#[test]
+fn so_many_keys_are_read_and_no_more() {
+    let world = World::new();
+    let key = json!({"kty": "RSA", "n": world.modulus, "e": "AQAB"});
+    let read = |count| {
+        let published = json!({"keys": vec![key.clone(); count]});
+        Keys::read_for_test(&published, &[SigningAlgorithm::Rs256])
+    };
+    assert_eq!(read(100).unwrap().len(), 100);
+    assert!(read(101).is_none());
+    assert!(read(0).is_none());
 }
 
 // T2, G1

@@ -40,6 +40,18 @@ impl World {
         read
     }
 
+    /// The issuer has given a token in place of the old one, and the store takes nothing for long.
+    async fn has_rotated(&self, replica: &Replica) {
+        "rotated".clone_into(&mut self.issuer.state().good);
+        let old = self.record().await.0.grant.unwrap();
+        let new = self.seal(&serde_json::from_value(json!("rotated")).unwrap());
+        self.fail_writes(vec![down(); 1_000]);
+        tokio::time::pause();
+        let rotated = Rotated { old, new };
+        replica.refresher.keep(&self.key, rotated).await;
+        tokio::time::resume();
+    }
+
     async fn groups(&self) -> usize {
         self.record().await.0.groups.len()
     }
@@ -78,14 +90,7 @@ async fn a_new_token_outlives_a_store_that_fails_for_long() {
     let world = World::new(SignedDuration::from_mins(6)).await;
     let replica = world.replica();
     let account = world.account(&replica).await;
-    // The issuer has given it, and the store takes nothing.
-    "rotated".clone_into(&mut world.issuer.state().good);
-    let old = world.record().await.0.grant.unwrap();
-    let new = world.seal(&serde_json::from_value(json!("rotated")).unwrap());
-    world.fail_writes(vec![down(); 1_000]);
-    tokio::time::pause();
-    let rotated = Rotated { old, new };
-    replica.refresher.keep(&world.key, rotated).await;
+    world.has_rotated(&replica).await;
     assert!(replica.read(&account).await);
     assert!(world.issuer.state().asked.is_empty());
     assert!(!account.may_be_read(), "it is not tried with every request");
@@ -100,6 +105,7 @@ async fn a_new_token_outlives_a_store_that_fails_for_long() {
     );
     // It takes it again, and nobody asks for the account.
     world.fail_writes([]);
+    tokio::time::pause();
     let saving = replica.refresher.keep_saving();
     let saved = async {
         while world.grant().await != "rotated" {
@@ -119,29 +125,38 @@ async fn a_new_token_outlives_a_store_that_fails_for_long() {
     );
 }
 
+// L4: also by who comes first once it takes it again.
+#[tokio::test]
+async fn a_new_token_that_waits_is_written_before_its_account_is_asked_for() {
+    let world = World::new(SignedDuration::from_mins(6)).await;
+    let replica = world.replica();
+    let account = world.account(&replica).await;
+    world.has_rotated(&replica).await;
+    world.fail_writes([]);
+    assert!(replica.read(&account).await);
+    assert_eq!(world.issuer.state().asked, asked(&["rotated"]));
+    assert_eq!(
+        (world.grant().await, world.groups().await),
+        ("r1".to_owned(), 1)
+    );
+}
+
 // L4: a login has brought another one while the store was away.
 #[tokio::test]
 async fn a_new_token_that_waits_takes_no_others_place() {
     let world = World::new(SignedDuration::from_mins(6)).await;
     let replica = world.replica();
-    let old = world.record().await.0.grant.unwrap();
-    let new = world.seal(&serde_json::from_value(json!("r1")).unwrap());
-    world.fail_writes(vec![down(); 1_000]);
-    tokio::time::pause();
-    replica
-        .refresher
-        .keep(&world.key, Rotated { old, new })
-        .await;
-    tokio::time::resume();
+    let (before, _) = world.record().await;
+    world.has_rotated(&replica).await;
     world.fail_writes([]);
     let login = world.seal(&serde_json::from_value(json!("of-a-login")).unwrap());
-    let (record, _) = world.record().await;
-    world.put(record.granted(Some(login))).await;
+    world.put(before.clone().granted(Some(login))).await;
     assert!(replica.refresher.save(&world.key).await);
     assert_eq!(world.grant().await, "of-a-login");
-    // What is over is over: also where the record comes to be as it was.
+    // With that it is over: also where the record comes to be as it was.
+    world.put(before).await;
     assert!(replica.refresher.save(&world.key).await);
-    assert_eq!(world.grant().await, "of-a-login");
+    assert_eq!(world.grant().await, "r0");
 }
 
 // L4: before the token is spent the store must have taken that this replica asks.
