@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const JANE: u64 = 583_231;
 
 const WHOAMI: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+const CLOSED: &str = "your account is disabled, locked or expired where you log in: see that it is open there, \
+                      then run `palisade login`";
 const ENDED: &str = "your login has ended where you log in: run `palisade login`";
 
 /// A gateway with one provider, and somebody who has logged in there.
@@ -135,8 +137,6 @@ async fn who_leaves_a_team_or_an_organisation_at_github_loses_it_and_a_rename_ch
 // G2, L6
 #[tokio::test]
 async fn who_is_no_member_any_more_is_gone_and_a_token_of_another_number_ends_the_login() {
-    const GONE: &str = "your account is disabled, locked or expired where you log in: see that it is open there, \
-                        then run `palisade login`";
     let (github, files) = github().await;
     let anyone = "{mode: danger_anyone}";
     let lines = github.provider("hub", files.path(), anyone, ", organizations: [acme]");
@@ -154,10 +154,32 @@ async fn who_is_no_member_any_more_is_gone_and_a_token_of_another_number_ends_th
     let member = World::new("hub", &lines, &github.site).await;
     member.until(201, &["hub:acme", "hub:acme/site-ops"]).await;
     github.change(JANE, |jane| jane.organizations[0].2 = "pending");
-    member.until(401, &[GONE]).await;
+    member.until(401, &[CLOSED]).await;
     let record = member.record().await;
     assert_eq!((record.standing, record.grant), (Standing::Gone, None));
     member.gate.stop().await;
+}
+
+// G2
+#[tokio::test]
+async fn a_suspended_account_and_a_token_that_says_too_little_are_a_no() {
+    type Happens = fn(&Github);
+    let cases: [(Happens, &str, Standing); 2] = [
+        (|github| github.suspend(JANE), CLOSED, Standing::Disabled),
+        (|github| github.scopes("repo"), ENDED, Standing::Ended),
+    ];
+    for (happens, told, standing) in cases {
+        let (github, files) = github().await;
+        let anyone = "{mode: danger_anyone}";
+        let lines = github.provider("hub", files.path(), anyone, "");
+        let world = World::new("hub", &lines, &github.site).await;
+        world.until(201, &["hub:acme", "hub:acme/site-ops"]).await;
+        happens(&github);
+        world.until(401, &[told]).await;
+        let record = world.record().await;
+        assert_eq!((record.standing, record.grant), (standing, None));
+        world.gate.stop().await;
+    }
 }
 
 // CVE-2023-22650

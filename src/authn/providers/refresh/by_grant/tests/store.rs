@@ -141,6 +141,34 @@ async fn a_new_token_that_waits_is_written_before_its_account_is_asked_for() {
     );
 }
 
+// L4: beside all else that a replica does, and as its last deed.
+#[tokio::test]
+async fn what_waits_is_written_as_time_goes_on_and_at_the_end() {
+    for is_at_end in [false, true] {
+        let world = World::new(SignedDuration::from_mins(6)).await;
+        let replica = world.replica();
+        world.has_rotated(&replica).await;
+        world.fail_writes([]);
+        let end = CancellationToken::new();
+        tokio::time::pause();
+        let running = tokio::spawn(replica.refresher.clone().run(end.clone()));
+        if is_at_end {
+            end.cancel();
+        }
+        // A minute is enough.
+        for _ in 0..12 {
+            tokio::time::advance(LOOK).await;
+            if !is_at_end && world.grant().await == "rotated" {
+                break;
+            }
+        }
+        assert!(is_at_end || world.grant().await == "rotated");
+        end.cancel();
+        running.await.unwrap();
+        assert_eq!(world.grant().await, "rotated");
+    }
+}
+
 // L4: a login has brought another one while the store was away.
 #[tokio::test]
 async fn a_new_token_that_waits_takes_no_others_place() {
