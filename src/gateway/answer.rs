@@ -2,14 +2,15 @@
 //!
 //! `metav1.Status` JSON, except where kubectl throws that away: on discovery paths only `text/plain` with
 //! 403 or 502 reaches the person (kubernetes.md §7.2). A 401 is a 401 everywhere: exec plugins act on it.
+//! A person in a browser reads a page.
 
 use super::body::Body;
 use crate::{
-    request::{RequestId, Target},
+    request::{Head, RequestId, Target},
     status::{Details, Reason, Status},
     web,
 };
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 
 /// Who is at fault; sets the log level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +43,20 @@ pub enum Shape {
     Discovery,
     /// A person in a browser.
     Page,
+    /// A person in a browser, at an address that is none of the pages'.
+    NoPage,
 }
 
+/// What a person reads where a program would be told that it needs a token. It is the same for every address: strangers
+/// learn of none whether programs find something there.
+const NO_PAGE: &str = "There is no page at this address. Programs that ask here need a token.";
+
 impl Shape {
-    /// By where a request goes; `path` is the one that its addressee sees.
-    pub(super) fn of(target: &Target, path: &str) -> Self {
+    /// By who asks, and where the request goes; `path` is the one that its addressee sees.
+    pub(super) fn of(head: &Head, target: &Target, path: &str) -> Self {
         match target {
             Target::Web => Self::Page,
+            Target::Own if is_navigation(head) => Self::NoPage,
             Target::Cluster(_) | Target::Own | Target::Login if is_discovery(path) => {
                 Self::Discovery
             }
@@ -88,10 +96,15 @@ impl Answer {
     }
 
     /// The response of a page, for a person to read.
-    fn into_page(self, id: RequestId) -> Response<Body> {
-        let page = web::error_page(self.code, &self.message, &id.to_string());
+    fn into_page(self, id: RequestId, shape: Shape) -> Response<Body> {
+        let is_unknown = shape == Shape::NoPage && self.code == StatusCode::UNAUTHORIZED;
+        let message = if is_unknown { NO_PAGE } else { &self.message };
+        let page = web::error_page(self.code, message, &id.to_string());
         let mut response = page.map(Body::own);
         let headers = response.headers_mut();
+        if is_unknown {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
@@ -103,8 +116,8 @@ impl Answer {
 
     /// The response, in the shape that its reader takes.
     pub fn into_response(self, id: RequestId, shape: Shape) -> Response<Body> {
-        if shape == Shape::Page {
-            return self.into_page(id);
+        if matches!(shape, Shape::Page | Shape::NoPage) {
+            return self.into_page(id, shape);
         }
         let message = match self.code {
             // Exec plugins and kubectl show a 401's message in parentheses: the id would only disturb.
@@ -168,6 +181,22 @@ impl From<Status> for Answer {
     }
 }
 
+/// Whether a person went to this address with a browser: nobody reads JSON there. Not if a credential is sent along, which
+/// no address bar does: `kubectl proxy` adds one to what a browser asks it.
+fn is_navigation(head: &Head) -> bool {
+    let headers = head.headers();
+    let reads = matches!(*head.method(), Method::GET | Method::HEAD);
+    if !reads || headers.contains_key(header::AUTHORIZATION) {
+        return false;
+    }
+    let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.trim_ascii_start());
+    match text("sec-fetch-dest") {
+        Some(destination) => destination == "document",
+        // Browsers from before Fetch Metadata, and those that leave it out.
+        None => text("accept").is_some_and(|accept| accept.starts_with("text/html")),
+    }
+}
+
 /// Whether kubectl reads answers of this path as discovery: exactly `/version`, `/openapi/…`, `/api`,
 /// `/api/V`, `/apis`, `/apis/G`, `/apis/G/V`, of the gateway's own API or below a cluster's path.
 fn is_discovery(path: &str) -> bool {
@@ -190,6 +219,52 @@ fn is_discovery(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::Request;
+
+    #[test]
+    fn only_where_a_person_goes_with_a_browser_is_a_page_read() {
+        const CHROMIUM: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        const KUBECTL: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+        let shape = |method: Method, target, headers: &[(&str, &str)]| {
+            let mut request = Request::builder().method(method).uri("/nothing");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let request = request.header("host", "gate").body(()).unwrap();
+            let (head, ()) = Head::split(request).unwrap();
+            Shape::of(&head, &target, "/nothing")
+        };
+        let (dest, accept) = ("sec-fetch-dest", "accept");
+        for headers in [
+            &[(accept, CHROMIUM)][..],
+            &[(accept, "text/html")],
+            &[(dest, "document")],
+            &[(dest, "document"), (accept, CHROMIUM), ("cookie", "a=b")],
+        ] {
+            for method in [Method::GET, Method::HEAD] {
+                let found = shape(method, Target::Own, headers);
+                assert_eq!(found, Shape::NoPage, "{headers:?}");
+            }
+            assert_eq!(shape(Method::POST, Target::Own, headers), Shape::Status);
+            assert_eq!(shape(Method::GET, Target::Login, headers), Shape::Status);
+            assert_eq!(shape(Method::GET, Target::Web, headers), Shape::Page);
+            let proxied = [headers, &[("authorization", "Bearer x")]].concat();
+            let found = shape(Method::GET, Target::Own, &proxied);
+            assert_eq!(found, Shape::Status, "{proxied:?}");
+        }
+        for headers in [
+            &[][..],
+            &[(accept, KUBECTL)],
+            &[(accept, "*/*")],
+            &[(accept, "application/json, text/html")],
+            &[(accept, CHROMIUM), (dest, "empty")],
+            &[(accept, CHROMIUM), (dest, "image")],
+            &[(accept, CHROMIUM), (dest, "iframe")],
+        ] {
+            let found = shape(Method::GET, Target::Own, headers);
+            assert_eq!(found, Shape::Status, "{headers:?}");
+        }
+    }
 
     #[test]
     fn discovery_paths_are_exactly_these() {

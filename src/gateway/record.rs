@@ -149,7 +149,7 @@ impl Record {
             self.words.keep(Word::Cluster, &name);
             rest = cluster.rest(head);
         }
-        self.shape = Shape::of(target, rest.split('?').next().unwrap_or_default());
+        self.shape = Shape::of(head, target, rest.split('?').next().unwrap_or_default());
     }
 
     /// What the addressee will make of it.

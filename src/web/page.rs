@@ -146,7 +146,8 @@ pub fn error(code: StatusCode, message: &str, id: &str) -> Response<Body> {
         id: &'a str,
     }
     let title = match code.as_u16() {
-        404 => "Page not found",
+        // 401 where no page is: no page asks for a credential with it.
+        401 | 404 => "Page not found",
         429 => "Too many requests",
         400..500 => "This does not work",
         _ => "Something is wrong at the gateway",

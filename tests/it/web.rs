@@ -531,6 +531,72 @@ async fn there_are_no_pages_on_a_clusters_host() {
     gate.stop().await;
 }
 
+/// What a program is told that asks for this without a token.
+async fn without_a_token(gate: &Gate, target: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = Request::get(target).header("host", "localhost");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    h1(gate, empty(request)).await
+}
+
+// Of no address a stranger learns whether programs find something there.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_nowhere_with_a_browser_gets_a_page_and_programs_what_they_read() {
+    let gate = world().await;
+    let mut browsers = [Browser::new(&gate), logged_in(&gate).await];
+    for target in [
+        "/nothing",
+        "/apis",
+        "/api/v1/pods",
+        "/Login",
+        "/favicon.ico",
+    ] {
+        for browser in &mut browsers {
+            let request = Request::get(target).header("sec-fetch-dest", "document");
+            for page in [browser.get(target).await, browser.send(request, "").await] {
+                assert_eq!(page.status, 401, "{target}");
+                assert_eq!(page.header("www-authenticate"), "Bearer");
+                for text in [
+                    "<h1>Page not found</h1>",
+                    "There is no page at this address",
+                ] {
+                    assert!(page.text.contains(text), "{text}: {}", page.text);
+                }
+                let id = page.header("palisade-request-id");
+                assert!(!id.is_empty() && page.text.contains(id), "{}", page.text);
+            }
+        }
+        let usual = without_a_token(&gate, target, &[]).await;
+        assert_eq!(usual.json()["kind"], "Status", "{}", usual.text());
+        let html = ("accept", "text/html,*/*;q=0.8");
+        for headers in [
+            &[(
+                "accept",
+                "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+            )][..],
+            &[("accept", "*/*")],
+            &[html, ("sec-fetch-dest", "empty")],
+            &[html, ("sec-fetch-dest", "image")],
+            &[html, ("authorization", "Bearer none")],
+        ] {
+            let answer = without_a_token(&gate, target, headers).await;
+            assert_eq!((answer.status, &answer.body), (usual.status, &usual.body));
+            let kind = |it: &Answer| it.headers["content-type"].clone();
+            assert_eq!(kind(&answer), kind(&usual), "{headers:?}");
+        }
+    }
+    // What else is wrong with an address is told on a page too.
+    let page = browsers[0].get("/a%2fb").await;
+    assert_eq!(page.status, 400, "{}", page.text);
+    assert!(
+        page.text.contains("<h1>This does not work</h1>"),
+        "{}",
+        page.text
+    );
+    gate.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_and_tokens_of_ones_own_are_ended_and_nobody_elses() {
     let gate = world().await;

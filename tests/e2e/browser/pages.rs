@@ -66,11 +66,14 @@ fn before_and_after_a_login(world: &World) {
     is_for_everybody(world, &page, "sessions");
     for (path, status, name) in [
         ("/login/nowhere", 404, "not-found"),
+        // Not the API's answer: nobody reads JSON.
+        ("/nothing", 401, "no-page"),
         ("/logout", 405, "method"),
     ] {
         let quiet = world.browser.person();
         assert_eq!(quiet.goto(&world.address(path)), status);
         // The browser itself notes the status in its console.
+        quiet.see("Go to the front page");
         assert_eq!(quiet.axe(), [""; 0]);
         quiet.screenshot(&pictures().join(format!("{name}.png")));
     }
