@@ -1,6 +1,6 @@
 //! Why there is no session, and what the caller is told.
 
-use super::{BODY_TIME, MAX_BODY};
+use super::{BODY_TIME, MAX_BODY, grants::Kind};
 use crate::{
     authn::{
         AuthnError, passwords,
@@ -88,12 +88,12 @@ pub enum LoginError {
     /// Nobody waits with this user code.
     #[error("no terminal waits with this code; look at the terminal again, or begin anew there")]
     UserCode,
-    /// Too many codes that were wrong, or too many terminals that began.
-    #[error("too many logins of terminals were begun, or too many wrong codes typed")]
+    /// Too many codes that were wrong, or too many terminals or browsers that began.
+    #[error("too many logins were begun, or too many wrong codes typed")]
     TooManyCodes(Duration),
-    /// No place for another one.
-    #[error("too many logins of terminals wait at the same time")]
-    TooManyGrants,
+    /// No place for another one of these.
+    #[error("{}", too_many_of(*.0))]
+    TooManyGrants(Kind),
     /// No password could be checked.
     #[error(transparent)]
     Passwords(#[from] passwords::PasswordError),
@@ -194,11 +194,15 @@ impl LoginError {
             Self::Conflict => failure(409, Reason::Conflict, &self.to_string()),
             Self::Throttled(throttled) => too_many(throttled.wait),
             Self::TooManyCodes(wait) => too_often("Too many tries", *wait, ""),
-            Self::TooManyGrants => failure(
-                503,
-                Reason::ServiceUnavailable,
-                "too many logins of terminals wait at the same time; try again in a minute",
-            ),
+            Self::TooManyGrants(kind) => {
+                let wait = match kind {
+                    // The time for which it is remembered that they came back.
+                    Kind::State => "some minutes",
+                    Kind::Device | Kind::Code => "a minute",
+                };
+                let message = format!("{}; try again in {wait}", too_many_of(*kind));
+                failure(503, Reason::ServiceUnavailable, &message)
+            }
             Self::Passwords(error) => error.status(),
             Self::Device(_)
             | Self::Randomness(_)
@@ -210,6 +214,15 @@ impl LoginError {
                 "the gateway's store cannot do this at the moment; try again",
             ),
         }
+    }
+}
+
+/// What there is no place for.
+fn too_many_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Device => "too many terminals wait for an answer at the same time",
+        Kind::Code => "too many terminals fetch their logins at the same time",
+        Kind::State => "too many browsers come back from their providers at the same time",
     }
 }
 

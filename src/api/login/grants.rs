@@ -26,7 +26,7 @@ mod wire;
 pub use code::{CHALLENGE, Callback, compare_code};
 pub use device::{Answered, Asked, USER_CODE, normalised};
 pub use live::{Grants, sweep};
-pub use record::PREFIX;
+pub use record::{Kind, PREFIX};
 pub use state::{STATE_LIFE, Spent};
 pub use wire::client_name;
 

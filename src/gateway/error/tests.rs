@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    api::{ObjectRef, login},
+    api::{
+        ObjectRef,
+        login::{self, grants::Kind},
+    },
     authn::{
         Unknowable, passwords,
         providers::{ArrivalError, github::Whole, ldap::Failure, oidc::TokenError, redirect},
@@ -445,12 +448,6 @@ fn login_errors() -> Vec<(&'static str, Error)> {
             }),
         ),
         (
-            "too many wrong codes, or terminals that begin",
-            E::TooManyCodes(std::time::Duration::from_secs(12)),
-        ),
-        ("too many terminals wait", E::TooManyGrants),
-        ("a user code that is nobody's", E::UserCode),
-        (
             "too many logins at the same time",
             E::Passwords(passwords::PasswordError::Busy),
         ),
@@ -459,6 +456,7 @@ fn login_errors() -> Vec<(&'static str, Error)> {
     let arrivals = arrivals().into_iter();
     let arrivals = arrivals.map(|(when, error)| (when, E::from(error)));
     all.into_iter()
+        .chain(terminals())
         .chain(arrivals)
         .map(|(when, error)| (when, error.into()))
         .collect()
@@ -510,6 +508,30 @@ fn web_errors() -> Vec<(&'static str, Error)> {
 }
 
 /// Browsers that come back from a provider without an account.
+/// What logins by way of a browser meet.
+fn terminals() -> Vec<(&'static str, login::LoginError)> {
+    use login::LoginError as E;
+    vec![
+        (
+            "too many wrong codes, or terminals or browsers that begin",
+            E::TooManyCodes(std::time::Duration::from_secs(12)),
+        ),
+        (
+            "too many terminals wait for an answer",
+            E::TooManyGrants(Kind::Device),
+        ),
+        (
+            "too many terminals were let in and have not come yet",
+            E::TooManyGrants(Kind::Code),
+        ),
+        (
+            "too many browsers come back from providers",
+            E::TooManyGrants(Kind::State),
+        ),
+        ("a user code that is nobody's", E::UserCode),
+    ]
+}
+
 fn arrivals() -> Vec<(&'static str, ArrivalError)> {
     let denied = ArrivalError::Denied {
         error: "access_denied".to_owned(),

@@ -181,7 +181,7 @@ impl Login {
         if self.grants.has_room(kind, now) {
             Ok(())
         } else {
-            Err(LoginError::TooManyGrants)
+            Err(LoginError::TooManyGrants(kind))
         }
     }
 }

@@ -44,9 +44,12 @@ pub(super) enum What {
 
 /// What grants are counted by: those of strangers take no room from those of people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// Terminals that wait for an answer.
     Device,
+    /// Terminals that are about to fetch what somebody said yes to.
     Code,
+    /// Browsers that came back from a provider.
     State,
 }
 

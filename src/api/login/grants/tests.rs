@@ -218,7 +218,8 @@ async fn what_strangers_begin_takes_no_room_from_people() {
     let asks = record(asks, in_seconds(600));
     world.login.grants.fill(10_000, &asks);
     let begun = world.login.begin_device("one more", here()).await;
-    assert!(matches!(begun.err().unwrap(), LoginError::TooManyGrants));
+    let refused = begun.err().unwrap();
+    assert!(matches!(refused, LoginError::TooManyGrants(Kind::Device)));
     let code = world.code(&jane).await.unwrap();
     assert!(world.fetch(&code).await.unwrap().is_ok());
     let spent = world.login.spend_state("a state", here()).await;
