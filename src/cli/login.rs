@@ -35,6 +35,8 @@ pub(super) use wire::Providers;
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// Characters of a client's name that the gateway takes.
 const MAX_CLIENT: usize = 100;
+/// Those that it takes besides letters and digits of ASCII.
+const IN_CLIENT: &str = " .-_@:/+#,'()";
 
 /// Arguments of `palisade login`.
 #[derive(clap::Args)]
@@ -182,12 +184,20 @@ async fn end(server: &str, ca: Option<String>, token: &str) {
 
 /// What this program calls itself in the person's list of sessions.
 pub(super) fn client() -> String {
+    let host = std::fs::read("/proc/sys/kernel/hostname").unwrap_or_default();
+    client_on(&String::from_utf8_lossy(&host))
+}
+
+/// The same on a machine of this name, which may be any bytes: for each character that the gateway refuses stands a `-`.
+fn client_on(host: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let name = match std::fs::read_to_string("/proc/sys/kernel/hostname") {
-        Ok(host) => format!("palisade {version} on {}", host.trim()),
-        Err(_) => format!("palisade {version}"),
+    let name = match host.trim() {
+        "" => format!("palisade {version}"),
+        host => format!("palisade {version} on {host}"),
     };
-    name.chars().take(MAX_CLIENT).collect()
+    let plain = |c: char| c.is_ascii_alphanumeric() || IN_CLIENT.contains(c);
+    let plain = name.chars().map(|c| if plain(c) { c } else { '-' });
+    plain.take(MAX_CLIENT).collect()
 }
 
 async fn log_out(args: &LogoutArgs) -> Result<(), Failure> {

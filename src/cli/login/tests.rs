@@ -185,6 +185,28 @@ async fn no_in_the_browser_ends_the_command_and_asks_for_nothing() {
     assert!(asked.lock().unwrap().is_empty());
 }
 
+// The gateway refuses names that a person could not read as they are; a machine may have one all the same.
+#[test]
+fn the_machines_name_is_one_that_the_gateway_takes() {
+    use crate::api::login::grants::client_name;
+    let version = env!("CARGO_PKG_VERSION");
+    for (host, shown) in [
+        ("build-7.example.com\n", " on build-7.example.com"),
+        ("Jane's laptop (old)", " on Jane's laptop (old)"),
+        ("b\u{fc}ro\u{202e}\u{2764}", " on b-ro--"),
+        ("a\tb\0<c>&d\"%;=", " on a-b--c--d----"),
+        ("\u{fffd}", " on -"),
+        ("  \n", ""),
+    ] {
+        let name = client_on(host);
+        assert_eq!(name, format!("palisade {version}{shown}"));
+        assert_eq!(client_name(&name), Some(name.as_str()));
+    }
+    let long = client_on(&"\u{fc}".repeat(500));
+    assert_eq!((long.len(), client_name(&long)), (100, Some(&*long)));
+    assert_eq!(client_name(&client()), Some(&*client()));
+}
+
 fn providers(list: &Value, grants: &[&str]) -> Providers {
     serde_json::from_value(json!({"providers": list, "grants": grants})).unwrap()
 }
