@@ -37,7 +37,7 @@ use crate::{
     authn::{
         Authn, AuthnError, Device, Identity, Slot, TokenId, Unknowable, UserEntry, throttle::Source,
     },
-    objects::{Member, TokenKind},
+    objects::{Kind as _, Member, Token, TokenKind},
     status::clock,
     store::{Revision, StoreError, Txn},
 };
@@ -69,6 +69,13 @@ pub(super) enum Refusal {
     InvalidRequest(&'static str),
 }
 
+/// A yes that counts, as it was looked at.
+struct Yes {
+    user: Arc<UserEntry>,
+    /// Key and revision of the session in which it was said.
+    session: (String, Revision),
+}
+
 impl Login {
     /// Gives a terminal the session that was agreed to, and takes the grant away.
     async fn redeem(
@@ -83,32 +90,60 @@ impl Login {
             from,
         };
         for _ in 0..ATTEMPTS {
-            self.settled().await?;
-            let now = clock::now();
-            let Some(user) = self.giver(by, now)? else {
+            let Some(yes) = self.look_at(by).await? else {
                 return Ok(Err(Refusal::Denied));
             };
-            let once = Txn::new().when(key, revision).delete(key);
-            match self.create_with(&user, &wanted, now, once).await {
-                Ok(session) => {
-                    let (uid, epoch) = (&user.uid, user.password_epoch);
-                    let device = Device::seal(&self.keyring, None, uid, epoch, now)?;
-                    return Ok(Ok(Done {
-                        session,
-                        user,
-                        device,
-                    }));
-                }
-                Err(LoginError::Store(StoreError::Conflict { key: other })) => {
-                    if other == key {
-                        return Ok(Err(Refusal::InvalidGrant("the code was used")));
-                    }
-                    // Somebody changed the user since this replica last looked: look again.
-                }
-                Err(other) => return Err(other),
+            if let Some(given) = self.give((key, revision), &yes, &wanted).await? {
+                return Ok(given);
             }
         }
         Err(LoginError::Conflict)
+    }
+
+    /// Whether the yes counts at this moment.
+    async fn look_at(&self, by: &By) -> Result<Option<Yes>, LoginError> {
+        let Some(session) = TokenId::parse(&by.session) else {
+            return Ok(None);
+        };
+        // Before all else: whatever becomes of the session after this is a conflict when the new one is written.
+        let key = Token::key(session.as_str());
+        let Some(kv) = self.store.get(&key).await? else {
+            return Ok(None);
+        };
+        self.settled().await?;
+        let user = self.giver((session, by), clock::now())?;
+        Ok(user.map(|user| Yes {
+            user,
+            session: (key, kv.mod_revision),
+        }))
+    }
+
+    /// Writes the session and takes the grant away, if nothing has changed since the look. None: the user or the session
+    /// of the yes was written meanwhile, maybe because it was used; another look tells.
+    async fn give(
+        &self,
+        (key, revision): (&str, Revision),
+        yes: &Yes,
+        wanted: &Wanted,
+    ) -> Result<Option<Result<Done, Refusal>>, LoginError> {
+        let (now, user) = (clock::now(), &yes.user);
+        let (of_session, seen) = &yes.session;
+        let once = Txn::new().when(key, revision).delete(key);
+        let once = once.when(of_session, *seen);
+        let session = match self.create_with(user, wanted, now, once).await {
+            Ok(session) => session,
+            Err(LoginError::Store(StoreError::Conflict { key: other })) => {
+                let gone = Refusal::InvalidGrant("the code was used");
+                return Ok((other == key).then_some(Err(gone)));
+            }
+            Err(other) => return Err(other),
+        };
+        let device = Device::seal(&self.keyring, None, &user.uid, user.password_epoch, now)?;
+        Ok(Some(Ok(Done {
+            session,
+            user: Arc::clone(user),
+            device,
+        })))
     }
 
     /// Waits until this replica knows all that the store does, so that what was ended before, wherever, is over.
@@ -122,15 +157,16 @@ impl Login {
     }
 
     /// The person who said yes, if they are still who they were, and so is the session that they said it in.
-    fn giver(&self, by: &By, now: Timestamp) -> Result<Option<Arc<UserEntry>>, LoginError> {
+    fn giver(
+        &self,
+        (session, by): (TokenId, &By),
+        now: Timestamp,
+    ) -> Result<Option<Arc<UserEntry>>, LoginError> {
         let refused = |error| match error {
             AuthnError::Refused(_) => Ok(None),
             other @ (AuthnError::Ambiguous(_) | AuthnError::Unavailable(_)) => {
                 Err(LoginError::Authn(other))
             }
-        };
-        let Some(session) = TokenId::parse(&by.session) else {
-            return Ok(None);
         };
         let authn = Authn::new(Arc::clone(&self.index));
         if let Err(error) = authn.still(session, now) {

@@ -15,7 +15,7 @@ use crate::{
         throttle::{Pace, Settings, Throttle},
     },
     config::live::Live,
-    objects::{Kind as _, Token, User, UserPrivate, UserSpec},
+    objects::{Token, User, UserPrivate, UserSpec},
     store::follow::{Batch, Change},
 };
 use code::Callback;
@@ -204,6 +204,61 @@ async fn a_yes_ends_with_the_session_that_gave_it() {
             assert!(world.poll(&asked).await.unwrap().is_ok());
         }
     }
+}
+
+// G4: also in the moment between the look at that session and the write.
+#[tokio::test]
+async fn what_becomes_of_a_session_while_its_yes_is_redeemed_is_looked_at_again() {
+    for ended in [true, false] {
+        let world = World::new().await;
+        let login = &world.login;
+        let jane = world.browser("jane").await;
+        let asked = world.device(Answer::Yes(by(&jane)), in_seconds(60)).await;
+        let (grant, session) = (device_key(&locator()), Token::key(jane.token_id().as_str()));
+        let yes = login.look_at(&by(&jane)).await.unwrap().unwrap();
+        let kept = login.store.get(&session).await.unwrap().unwrap();
+        let change = if ended {
+            Txn::new().delete(session)
+        } else {
+            // A page was asked for, and the session lasts longer.
+            Txn::new().put(session, kept.value)
+        };
+        login.store.txn(change).await.unwrap();
+        let revision = login.grants.find(&grant).unwrap().revision;
+        let wanted = Wanted {
+            kind: TokenKind::Ses,
+            client: "desk".to_owned(),
+            from: here(),
+        };
+        let given = login.give((&grant, revision), &yes, &wanted).await;
+        assert!(given.unwrap().is_none(), "ended: {ended}");
+        let all = login.index.tokens_of("jane", jane.user_uid());
+        assert!(all.iter().all(|it| it.kind == TokenKind::Web));
+        if ended {
+            assert_eq!(refusal(world.poll(&asked).await), Refusal::Denied);
+        } else {
+            assert!(world.poll(&asked).await.unwrap().is_ok());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_used_all_the_while_is_one_that_gives() {
+    let world = World::new().await;
+    let login = &world.login;
+    let jane = world.browser("jane").await;
+    let asked = world.device(Answer::Yes(by(&jane)), in_seconds(60)).await;
+    let session = Token::key(jane.token_id().as_str());
+    let using = async {
+        for _ in 1..super::ATTEMPTS {
+            let kept = login.store.get(&session).await.unwrap().unwrap();
+            let txn = Txn::new().put(&*session, kept.value);
+            let revision = login.store.txn(txn).await.unwrap();
+            login.applied(revision).await;
+        }
+    };
+    let (done, ()) = tokio::join!(world.poll(&asked), using);
+    assert!(done.unwrap().is_ok());
 }
 
 // CVE-2024-58259: strangers who fill the place for terminals keep nobody from logging in by a browser.
