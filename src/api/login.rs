@@ -282,6 +282,10 @@ impl Login {
                 post()?;
                 self.token(peer, (&head.headers, body), seen).await
             }
+            "/v1/login/revoke" => {
+                post()?;
+                self.revoke(peer, &head.headers, body).await
+            }
             "/v1/login/renew" => {
                 post()?;
                 self.renew(&head.headers, seen).await

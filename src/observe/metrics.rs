@@ -25,8 +25,10 @@ pub use reload::Reloads;
 pub use times::{Part, Times};
 
 use catalog::Metric;
-use cells::{Counter, Gauge, Histogram, Table};
-use labels::{Authentication, Authorization, LoginEnd, RefreshEnd, Route, SpanEnd};
+use cells::{Counter, Gauge, Grid, Histogram, Table};
+use labels::{
+    Authentication, Authorization, LoginEnd, RefreshEnd, Route, SpanEnd, TerminalStep, TerminalWay,
+};
 use page::Page;
 use process::Process;
 use prometheus_client::{
@@ -55,6 +57,8 @@ pub struct Metrics {
     pub authorizations: Table<Authorization>,
     /// How logins ended.
     pub logins: Arc<Table<LoginEnd>>,
+    /// What happened to logins of terminals by way of a browser.
+    pub terminals: Arc<Grid<TerminalWay, TerminalStep>>,
     /// What came of reading accounts again at their providers.
     pub refreshes: Arc<Table<RefreshEnd>>,
     /// What became of spans.
@@ -97,6 +101,7 @@ impl Metrics {
             authentications: Table::default(),
             authorizations: Table::default(),
             logins: Arc::default(),
+            terminals: Arc::default(),
             refreshes: Arc::default(),
             spans: Arc::default(),
             meters: Arc::default(),
@@ -182,6 +187,7 @@ impl Metrics {
             f.table(&[], &self.authorizations)
         })?;
         page.family(&catalog::LOGINS, |f| f.table(&[], &self.logins))?;
+        page.family(&catalog::TERMINAL_LOGINS, |f| f.grid(&[], &self.terminals))?;
         page.family(&catalog::REFRESHES, |f| f.table(&[], &self.refreshes))
     }
 

@@ -117,6 +117,7 @@ impl Web {
             user_code: None,
         };
         let mut page = render(StatusCode::OK, &page)?;
+        self.login.ask_for_code();
         allow_forms_to(page.headers_mut(), wanted.callback.origin());
         Ok(visit.answer(page))
     }
@@ -142,6 +143,7 @@ impl Web {
             visit.seen.answered(Deed::GrantGiven, client, None);
             wanted.answer("code", &code)
         } else {
+            self.login.refuse_code();
             visit.seen.answered(Deed::GrantRefused, client, None);
             wanted.answer("error", "access_denied")
         };

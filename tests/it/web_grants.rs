@@ -119,6 +119,17 @@ impl Gate {
     }
 }
 
+/// Holds what was counted of logins of terminals by this way; of what is not named nothing was.
+async fn counted(gate: &Gate, way: &str, expected: &[(&str, u64)]) {
+    let metrics = gate.metrics().await;
+    let start = format!("palisade_terminal_logins_total{{way=\"{way}\",step=\"");
+    let found = metrics.lines().filter_map(|line| line.strip_prefix(&start));
+    let found = found.filter_map(|rest| rest.split_once("\"} "));
+    let found = found.map(|(step, count)| (step, count.parse().unwrap()));
+    let found: Vec<(&str, u64)> = found.filter(|(_, count)| *count > 0).collect();
+    assert_eq!(found, expected, "{way}");
+}
+
 fn challenge(verifier: &str) -> String {
     let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
     URL_SAFE_NO_PAD.encode(sum)
@@ -220,6 +231,9 @@ async fn a_terminal_without_a_browser_is_logged_in_by_a_code() {
     assert_eq!(browser.get(target).await.status, 404);
     assert_eq!(gate.grants().await, 1, "the other one's");
     is_recorded(&gate).await;
+    let steps = [("begun", 2), ("given", 1), ("fetched", 1)];
+    counted(&gate, "device", &steps).await;
+    counted(&gate, "browser", &[]).await;
     gate.stop().await;
 }
 
@@ -311,6 +325,53 @@ async fn a_terminal_that_is_refused_gets_nothing() {
     gate.stop().await;
 }
 
+// CVE-2025-23387, RFC 7009: who gives up has nobody asked about it any more; and nobody gives up for others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_gives_up_takes_its_login_back() {
+    let gate = world().await;
+    let terminal = Terminal::new(&gate);
+    let begun = terminal.begin("build-7").await;
+    let code = begun["device_code"].as_str().unwrap();
+    let target = format!("/device?user_code={}", begun["user_code"].as_str().unwrap());
+    let mut browser = logged_in(&gate).await;
+    let page = browser.get(&target).await;
+    assert_eq!(page.status, 200);
+    let user_code = begun["user_code"].as_str().unwrap();
+    for (token, left) in [
+        (user_code, 1),
+        ("nobody's", 1),
+        ("", 1),
+        (code, 0),
+        (code, 0),
+    ] {
+        let hinted = [("token", token), ("token_type_hint", "device_code")];
+        let answer = terminal.post("/v1/login/revoke", &hinted).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.text().trim_end()),
+            (200, "{}")
+        );
+        assert_eq!(answer.headers["cache-control"], "no-store");
+        assert_eq!(gate.grants().await, left, "{token}");
+    }
+    assert_eq!(
+        error(&terminal.poll(&begun["device_code"]).await),
+        "expired_token"
+    );
+    // The page was open all the while.
+    let late = answer(&mut browser, &page, "yes").await;
+    assert_eq!(late.status, 404);
+    assert!(
+        late.text.contains("No terminal waits with this code"),
+        "{}",
+        late.text
+    );
+    assert_eq!(gate.kinds().await, [TokenKind::Web]);
+    let twice = [("token", "a"), ("token", "b")];
+    let refused = terminal.post("/v1/login/revoke", &twice).await;
+    assert_eq!(error(&refused), "invalid_request");
+    gate.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_with_a_browser_is_logged_in_by_loopback() {
     let gate = world().await;
@@ -361,6 +422,9 @@ async fn a_terminal_with_a_browser_is_logged_in_by_loopback() {
         format!("{CALLBACK}?error=access_denied&state={STATE}")
     );
     assert_eq!(gate.grants().await, 0);
+    let steps = [("begun", 2), ("given", 1), ("refused", 1), ("fetched", 1)];
+    counted(&gate, "browser", &steps).await;
+    counted(&gate, "device", &[]).await;
     gate.stop().await;
 }
 

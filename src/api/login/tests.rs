@@ -335,6 +335,7 @@ async fn only_the_documented_paths_and_methods_answer() {
         (Method::GET, "/v1/login/renew", 405),
         (Method::GET, "/v1/login/device", 405),
         (Method::GET, "/v1/login/token", 405),
+        (Method::GET, "/v1/login/revoke", 405),
         (Method::GET, "/v1/login/", 404),
         (Method::POST, "/v1/login/password/", 404),
         (Method::POST, "/v1/login/oidc", 404),

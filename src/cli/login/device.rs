@@ -13,9 +13,9 @@ use crate::cli::{
     output::printable,
     run::{self, Failure},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Named by RFC 8628, section 3.4.
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -23,6 +23,8 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const INTERVAL: Duration = Duration::from_secs(5);
 /// The quickest that is asked, and the slowest, whatever the gateway wishes.
 const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// Longest that a person who gave up waits for the gateway to hear of it.
+const END_LIMIT: Duration = Duration::from_secs(2);
 /// Longest that a code is waited for, whatever the gateway says.
 const LONGEST: Duration = Duration::from_mins(30);
 
@@ -72,7 +74,19 @@ pub(super) async fn log_in(
     ];
     let interval = begun.interval.map_or(INTERVAL, Duration::from_secs);
     let ask = || post_form(http, "/v1/login/token", &fields);
-    poll(&mut waiting, interval, ask).await
+    let answer = poll(&mut waiting, interval, ask).await;
+    if matches!(answer, Err(Failure::Interrupted)) {
+        take_back(http, &begun.device_code).await;
+    }
+    answer
+}
+
+/// Has nobody asked any more about a login that was given up. If the gateway does not hear of it, or is older, the code
+/// ends by itself.
+pub(super) async fn take_back(http: &HttpClient, device_code: &str) {
+    let fields = [("token", device_code)];
+    let told = post_form::<IgnoredAny>(http, "/v1/login/revoke", &fields);
+    let _ = timeout(END_LIMIT, told).await;
 }
 
 impl Begun {

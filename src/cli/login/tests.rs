@@ -207,6 +207,19 @@ fn the_machines_name_is_one_that_the_gateway_takes() {
     assert_eq!(client_name(&client()), Some(&*client()));
 }
 
+#[tokio::test]
+async fn a_login_that_is_given_up_is_taken_back() {
+    let (http, _, asked) = gateway(vec![(200, json!({})), (404, json!({}))]).await;
+    for _ in 0..2 {
+        device::take_back(&http, "secret-device-code").await;
+    }
+    let revoked = (
+        "/v1/login/revoke".to_owned(),
+        "token=secret-device-code".to_owned(),
+    );
+    assert_eq!(*asked.lock().unwrap(), [revoked.clone(), revoked]);
+}
+
 fn providers(list: &Value, grants: &[&str]) -> Providers {
     serde_json::from_value(json!({"providers": list, "grants": grants})).unwrap()
 }

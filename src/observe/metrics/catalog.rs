@@ -127,6 +127,7 @@ pub static ALL: &[&Metric] = &[
     &AUTHENTICATIONS,
     &AUTHORIZATIONS,
     &LOGINS,
+    &TERMINAL_LOGINS,
     &REFRESHES,
     &CLUSTERS,
     &CLUSTER_HEALTH,

@@ -234,6 +234,34 @@ pub enum LoginEnd {
     Unavailable,
 }
 
+/// How a terminal is logged in by way of a browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum TerminalWay {
+    /// A code that is typed in a browser.
+    Device,
+    /// The browser of its own machine.
+    Browser,
+}
+
+/// A step of such a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum TerminalStep {
+    /// A code was made; or, of a browser on the same machine, somebody was asked.
+    Begun,
+    /// Somebody said yes.
+    Given,
+    /// Somebody said no.
+    Refused,
+    /// The terminal has its session.
+    Fetched,
+    /// Nobody answered in time, or the terminal did not come for what it was given.
+    Expired,
+    /// The terminal gave up and said so.
+    Withdrawn,
+}
+
 /// What the policy said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]

@@ -72,7 +72,7 @@ impl Views {
             authz,
             index,
             providers,
-            grants: Arc::default(),
+            grants: Arc::new(Grants::new(Arc::clone(&metrics.terminals))),
             turn: Arc::default(),
         }
     }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     authn::{Identity, NoRandomness},
+    observe::metrics::labels::{TerminalStep, TerminalWay},
     status::clock,
     store::Txn,
 };
@@ -62,6 +63,20 @@ impl Callback {
 }
 
 impl Login {
+    fn count_code(&self, step: TerminalStep) {
+        self.grants.count(TerminalWay::Browser, step);
+    }
+
+    /// Somebody is asked whether a terminal may log in as them.
+    pub fn ask_for_code(&self) {
+        self.count_code(TerminalStep::Begun);
+    }
+
+    /// They say no, which their browser tells the terminal.
+    pub fn refuse_code(&self) {
+        self.count_code(TerminalStep::Refused);
+    }
+
     /// Somebody says yes to a terminal: the code that its browser is to bring it.
     pub async fn grant_code(
         &self,
@@ -92,6 +107,7 @@ impl Login {
         let txn = Txn::new().when(key.clone(), 0).put(key, record.encode());
         let revision = self.store.txn(txn).await?;
         self.applied(revision).await;
+        self.count_code(TerminalStep::Given);
         Ok(code)
     }
 
@@ -134,7 +150,11 @@ impl Login {
             return Ok(Err(nobodys));
         }
         let terminal = (&*record.client, peer);
-        Box::pin(self.redeem((&key, revision), by, terminal)).await
+        let done = Box::pin(self.redeem((&key, revision), by, terminal)).await?;
+        if done.is_ok() {
+            self.count_code(TerminalStep::Fetched);
+        }
+        Ok(done)
     }
 }
 

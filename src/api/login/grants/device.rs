@@ -7,14 +7,16 @@ use super::{
 };
 use crate::{
     authn::{Identity, NoRandomness},
+    observe::metrics::labels::{TerminalStep, TerminalWay},
     status::clock,
-    store::{StoreError, Txn},
+    store::{Revision, StoreError, Txn},
 };
 use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use std::{
     net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use subtle::ConstantTimeEq as _;
@@ -93,6 +95,7 @@ impl Login {
         let txn = Txn::new().when(key.clone(), 0).put(key, record.encode());
         let revision = self.store.txn(txn).await?;
         self.applied(revision).await;
+        self.count_device(TerminalStep::Begun);
         let mut device_code = Zeroizing::new(locator);
         device_code.push_str(&secret);
         Ok(Begun {
@@ -101,12 +104,16 @@ impl Login {
         })
     }
 
-    /// The terminal asks whether there is an answer.
-    pub(super) async fn poll_device(
+    fn count_device(&self, step: TerminalStep) {
+        self.grants.count(TerminalWay::Device, step);
+    }
+
+    /// The grant of the terminal that has this device code, whether or not its time is over.
+    async fn held_by(
         &self,
         device_code: &str,
         peer: IpAddr,
-    ) -> Result<Result<Done, Refusal>, LoginError> {
+    ) -> Result<Result<(String, Arc<Record>, Revision), Refusal>, LoginError> {
         let split = device_code.split_at_checked(LOCATOR);
         let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
         let split =
@@ -121,17 +128,48 @@ impl Login {
             Ok(None) => return Ok(Err(Refusal::Expired)),
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let What::Device {
-            secret: known,
-            answer,
-        } = &record.what
-        else {
+        let What::Device { secret: known, .. } = &record.what else {
             return Ok(Err(Refusal::Expired));
         };
         let given = hash("palisade device", secret);
         if !bool::from(known.as_bytes().ct_eq(given.as_bytes())) {
             return Ok(Err(Refusal::Expired));
         }
+        Ok(Ok((key, record, revision)))
+    }
+
+    /// The terminal gives up: nobody is asked about it any more. Of a code that is nobody's nothing is told.
+    pub(super) async fn withdraw_device(
+        &self,
+        device_code: &str,
+        peer: IpAddr,
+    ) -> Result<Result<(), Refusal>, LoginError> {
+        match self.held_by(device_code, peer).await? {
+            Ok((key, ..)) => {
+                // Whatever was answered meanwhile: nobody will come for it.
+                let revision = self.store.txn(Txn::new().delete(key)).await?;
+                self.applied(revision).await;
+                self.count_device(TerminalStep::Withdrawn);
+                Ok(Ok(()))
+            }
+            Err(Refusal::Expired | Refusal::InvalidGrant(_)) => Ok(Ok(())),
+            Err(other) => Ok(Err(other)),
+        }
+    }
+
+    /// The terminal asks whether there is an answer.
+    pub(super) async fn poll_device(
+        &self,
+        device_code: &str,
+        peer: IpAddr,
+    ) -> Result<Result<Done, Refusal>, LoginError> {
+        let (key, record, revision) = match self.held_by(device_code, peer).await? {
+            Ok(held) => held,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let What::Device { answer, .. } = &record.what else {
+            return Ok(Err(Refusal::Expired));
+        };
         if clock::now() >= record.expires_at {
             return Ok(Err(Refusal::Expired));
         }
@@ -151,6 +189,7 @@ impl Login {
                 let terminal = (&*record.client, peer);
                 let done = Box::pin(self.redeem((&key, revision), by, terminal)).await?;
                 if done.is_ok() {
+                    self.count_device(TerminalStep::Fetched);
                     // It came to something.
                     self.grants.paces.begin.forgive(self.source(record.from));
                 }
@@ -200,13 +239,21 @@ impl Login {
         user_code: &str,
         identity: &Identity,
     ) -> Result<Answered, LoginError> {
-        self.answer_device(user_code, Answer::Yes(by(identity)))
-            .await
+        let yes = Answer::Yes(by(identity));
+        let answered = self.answer_device(user_code, yes).await?;
+        if answered == Answered::Done {
+            self.count_device(TerminalStep::Given);
+        }
+        Ok(answered)
     }
 
     /// Somebody says no.
     pub async fn refuse_device(&self, user_code: &str) -> Result<Answered, LoginError> {
-        self.answer_device(user_code, Answer::No).await
+        let answered = self.answer_device(user_code, Answer::No).await?;
+        if answered == Answered::Done {
+            self.count_device(TerminalStep::Refused);
+        }
+        Ok(answered)
     }
 
     /// The first answer counts.

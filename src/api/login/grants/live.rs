@@ -3,12 +3,16 @@
 use super::{
     super::{Login, LoginError},
     pace::Paces,
-    record::{Kind, PREFIX, Record},
+    record::{Answer, Kind, PREFIX, Record, What},
 };
 use crate::{
+    observe::metrics::{
+        cells::Grid,
+        labels::{TerminalStep, TerminalWay},
+    },
     status::clock,
     store::{
-        Revision, Store, Txn,
+        Revision, Store, StoreError, Txn,
         follow::{Batch, Change},
     },
 };
@@ -38,6 +42,7 @@ const SWEPT_AT_ONCE: usize = 100;
 pub struct Grants {
     live: Mutex<Held>,
     pub(super) paces: Paces,
+    steps: Arc<Grid<TerminalWay, TerminalStep>>,
 }
 
 #[derive(Default)]
@@ -86,7 +91,34 @@ impl Held {
     }
 }
 
+/// A grant whose time is over.
+struct Ended {
+    key: Box<str>,
+    revision: Revision,
+    /// If it is one of a terminal that came to nothing.
+    way: Option<TerminalWay>,
+}
+
 impl Grants {
+    /// None yet; what happens to those of terminals is counted in `steps`.
+    pub fn new(steps: Arc<Grid<TerminalWay, TerminalStep>>) -> Self {
+        Self {
+            steps,
+            ..Self::default()
+        }
+    }
+
+    /// Counts what happened to a terminal's login.
+    pub(super) fn count(&self, way: TerminalWay, step: TerminalStep) {
+        self.steps.add(way, step, 1);
+    }
+
+    #[cfg(test)]
+    pub(super) fn counted(&self, way: TerminalWay, step: TerminalStep) -> u64 {
+        let row = self.steps.at(way).unwrap();
+        row.at(step).unwrap().get()
+    }
+
     /// Applies what a follower of the store tells.
     pub fn apply_batch(&self, batch: &Batch) {
         let changes = batch.changes.iter();
@@ -160,13 +192,18 @@ impl Grants {
         }
     }
 
-    fn ended(&self, now: Timestamp) -> Vec<Box<str>> {
+    fn ended(&self, now: Timestamp) -> Vec<Ended> {
         let live = self.live();
         let ended = live
             .all
             .iter()
             .filter(|(_, it)| now >= it.record.expires_at);
-        ended.map(|(key, _)| key.clone()).collect()
+        let ended = ended.map(|(key, it)| Ended {
+            key: key.clone(),
+            revision: it.revision,
+            way: came_to_nothing(&it.record),
+        });
+        ended.collect()
     }
 
     fn live(&self) -> MutexGuard<'_, Held> {
@@ -186,6 +223,18 @@ impl Login {
     }
 }
 
+/// Of which way to log in a terminal this is one that ends without a session and without a no.
+fn came_to_nothing(record: &Record) -> Option<TerminalWay> {
+    match &record.what {
+        What::Device { answer, .. } => match answer {
+            Answer::None | Answer::Yes(_) => Some(TerminalWay::Device),
+            Answer::No => None,
+        },
+        What::Code { .. } => Some(TerminalWay::Browser),
+        What::State => None,
+    }
+}
+
 /// Takes away what has ended, until the end.
 pub async fn sweep(grants: Arc<Grants>, store: Store, end: CancellationToken) {
     let mut ticks = interval(SWEEP);
@@ -199,12 +248,23 @@ pub async fn sweep(grants: Arc<Grants>, store: Store, end: CancellationToken) {
     let _ = end.run_until_cancelled(work).await;
 }
 
-async fn sweep_once(grants: &Grants, store: &Store, now: Timestamp) {
-    for keys in grants.ended(now).chunks(SWEPT_AT_ONCE) {
-        let txn = keys.iter().map(|key| &**key).fold(Txn::new(), Txn::delete);
-        if let Err(error) = store.txn(txn).await {
-            tracing::warn!(%error, "grants of logins that have ended are still there");
-            return;
+pub(super) async fn sweep_once(grants: &Grants, store: &Store, now: Timestamp) {
+    for ended in grants.ended(now).chunks(SWEPT_AT_ONCE) {
+        let txn = ended.iter().fold(Txn::new(), |txn, it| {
+            txn.when(&*it.key, it.revision).delete(&*it.key)
+        });
+        match store.txn(txn).await {
+            // Here and on no other replica: each is counted once.
+            Ok(_) => {
+                let ways = ended.iter().filter_map(|it| it.way);
+                ways.for_each(|way| grants.count(way, TerminalStep::Expired));
+            }
+            // Another replica was quicker with some of them; the rest is taken the next time.
+            Err(StoreError::Conflict { .. }) => {}
+            Err(error) => {
+                tracing::warn!(%error, "grants of logins that have ended are still there");
+                return;
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{
         PasswordLogin, Zeroized,
         tests::{PASSWORD, World},
     },
-    live::Grants,
+    live::{Grants, sweep_once},
     record::{Answer, Record, What, code_key, device_key, hash, state_key},
     *,
 };
@@ -16,6 +16,7 @@ use crate::{
     },
     config::live::Live,
     objects::{Token, User, UserPrivate, UserSpec},
+    observe::metrics::labels::{TerminalStep as Step, TerminalWay as Way},
     store::follow::{Batch, Change},
 };
 use code::Callback;
@@ -259,6 +260,98 @@ async fn a_session_that_is_used_all_the_while_is_one_that_gives() {
     };
     let (done, ()) = tokio::join!(world.poll(&asked), using);
     assert!(done.unwrap().is_ok());
+}
+
+// CVE-2025-23387: a code alone, or a part of one, ends nothing.
+#[tokio::test]
+async fn a_terminal_takes_its_own_login_back_and_nobody_elses() {
+    let world = World::new().await;
+    let login = &world.login;
+    let jane = world.browser("jane").await;
+    let key = device_key(&locator());
+    for answer in [Answer::None, Answer::Yes(by(&jane)), Answer::No] {
+        let asked = world.device(answer, in_seconds(60)).await;
+        let other = format!("{}{}", locator(), "x".repeat(43));
+        for nobodys in [&*other, &asked[1..], &asked[..asked.len() - 1], "", "é"] {
+            let told = login.withdraw_device(nobodys, here()).await.unwrap();
+            assert_eq!(told, Ok(()), "nothing is told: {nobodys}");
+        }
+        assert!(login.store.get(&key).await.unwrap().is_some());
+        for _ in 0..2 {
+            let told = login.withdraw_device(&asked, here()).await.unwrap();
+            assert_eq!(told, Ok(()));
+        }
+        assert!(login.store.get(&key).await.unwrap().is_none());
+        assert_eq!(refusal(world.poll(&asked).await), Refusal::Expired);
+        let late = login.allow_device(USER_CODE_OF_IT, &jane).await;
+        assert_eq!(late.unwrap(), Answered::Gone);
+    }
+    assert_eq!(login.grants.counted(Way::Device, Step::Withdrawn), 3);
+    // Each that is nobody's costs the store a read: not without end.
+    let nobodys = format!("{}{}", "0".repeat(32), secret());
+    let mut last = Ok(());
+    for _ in 0..80 {
+        last = login.withdraw_device(&nobodys, here()).await.unwrap();
+    }
+    assert!(matches!(last, Err(Refusal::TooOften(_))), "{last:?}");
+}
+
+#[tokio::test]
+async fn what_happens_to_terminals_is_counted_once() {
+    let world = World::new().await;
+    let login = &world.login;
+    let jane = world.browser("jane").await;
+    let mut begun = Vec::new();
+    for _ in 0..6 {
+        begun.push(login.begin_device("desk", here()).await.unwrap());
+    }
+    for one in &begun[..2] {
+        let allowed = login.allow_device(&one.user_code, &jane).await;
+        assert_eq!(allowed.unwrap(), Answered::Done);
+    }
+    let refused = login.refuse_device(&begun[2].user_code).await;
+    assert_eq!(refused.unwrap(), Answered::Done);
+    // Too late, and no answer.
+    let late = login.allow_device(&begun[2].user_code, &jane).await;
+    assert_eq!(late.unwrap(), Answered::Gone);
+    assert!(world.poll(&begun[0].device_code).await.unwrap().is_ok());
+    let gone = &begun[3].device_code;
+    assert_eq!(login.withdraw_device(gone, here()).await.unwrap(), Ok(()));
+    login.ask_for_code();
+    login.refuse_code();
+    let codes = [world.code(&jane).await, world.code(&jane).await].map(Result::unwrap);
+    assert!(world.fetch(&codes[0]).await.unwrap().is_ok());
+    login.spend_state("a state", here()).await.unwrap();
+    // Two replicas sweep.
+    let other = Grants::default();
+    let all = login.store.list(PREFIX, 100, None).await.unwrap();
+    login.applied(all.revision).await;
+    other.apply_batch(&Batch {
+        changes: all.items.into_iter().map(Change::Put).collect(),
+        revision: all.revision,
+        complete: true,
+    });
+    let later = in_seconds(3600);
+    sweep_once(&login.grants, &login.store, later).await;
+    sweep_once(&other, &login.store, later).await;
+    let left = login.store.list(PREFIX, 100, None).await.unwrap();
+    assert!(left.items.is_empty(), "{:?}", left.items);
+    let counted = |way| {
+        let all = [
+            Step::Begun,
+            Step::Given,
+            Step::Refused,
+            Step::Fetched,
+            Step::Expired,
+        ];
+        all.map(|step| login.grants.counted(way, step))
+    };
+    // One that was let in did not come, two had no answer.
+    assert_eq!(counted(Way::Device), [6, 2, 1, 1, 3]);
+    assert_eq!(counted(Way::Browser), [1, 2, 1, 1, 1]);
+    for way in [Way::Device, Way::Browser] {
+        assert_eq!(other.counted(way, Step::Expired), 0);
+    }
 }
 
 // CVE-2024-58259: strangers who fill the place for terminals keep nobody from logging in by a browser.

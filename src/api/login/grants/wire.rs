@@ -173,6 +173,30 @@ impl Login {
     }
 }
 
+impl Login {
+    /// `POST /v1/login/revoke` (RFC 7009): a terminal takes its own login back, with its device code.
+    pub(in crate::api::login) async fn revoke<B>(
+        &self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        body: B,
+    ) -> Result<Response<Body>, LoginError>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let form = match form(headers, body).await {
+            Ok(form) => form,
+            Err(refusal) => return Ok(refused(refusal?)),
+        };
+        match self.withdraw_device(form.get("token"), peer).await? {
+            // Also of what is none: section 2.2 wants it so, and nothing is told.
+            Ok(()) => Ok(no_store(answer::ok(&json!({})))),
+            Err(refusal) => Ok(refused(refusal)),
+        }
+    }
+}
+
 const NO_CLIENT: Refusal = Refusal::InvalidRequest(
     "client: at most 100 letters and digits of ASCII, blanks and .-_@:/+#,'()",
 );

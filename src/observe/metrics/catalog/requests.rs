@@ -105,6 +105,22 @@ pub static LOGINS: Metric = counter(
      from one address; if the address is a balancer's, set `login.source_tries` to 0.",
 );
 
+/// Steps of terminals' logins by way of a browser.
+pub static TERMINAL_LOGINS: Metric = counter(
+    "palisade_terminal_logins_total",
+    &[
+        label("way", words::<l::TerminalWay>),
+        label("step", words::<l::TerminalStep>),
+    ],
+    "Logins of terminals by way of a browser, by what happened to them",
+    "`device` are those by a code that is typed on a page, `browser` those that the browser of the terminal's own machine \
+     brings back. `begun` is a code that was made, of `browser` a question that somebody was shown (loading the page anew \
+     counts again); `given` a yes, `refused` a no, `fetched` a session; `expired` that nobody answered in time, or that the \
+     terminal did not come for its session; `withdrawn` that the terminal gave up first. Many more `begun` than `given` by \
+     `device` are strangers who fill the place, or who send people codes; how the fetching ended is in \
+     `palisade_logins_total` too.",
+);
+
 /// Accounts read again.
 pub static REFRESHES: Metric = counter(
     "palisade_account_refreshes_total",
