@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench lint fmt docs
+.PHONY: help build demo test bench lint fmt docs pictures
 
 CACHE := $(or $(PALISADE_CACHE),$(HOME)/.cache/palisade)
 CARGO_DENY_VERSION := 0.20.2
@@ -11,7 +11,7 @@ CARGO_DENY := $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 CONTROL_PLANE := tests/e2e/controlplane/build.sh
 
 help: ## Show this list.
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-6s %s\n", $$1, $$2 }'
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-8s %s\n", $$1, $$2 }'
 
 build: ## Build the program as it is shipped: target/release/palisade.
 	cargo build --release --locked
@@ -42,6 +42,9 @@ fmt: ## Format the sources.
 docs: ## Renew the documents that are made from the program.
 	cargo run --locked --quiet -- config docs > docs/config.md
 	cargo run --locked --quiet -- config metrics > docs/metrics.md
+
+pictures: ## Take the pictures of pages in docs/images anew; look at each before it is committed.
+	PALISADE_PICTURES=docs/images cargo test --locked --test e2e browser::pictures
 
 # The advisory database cannot be fetched everywhere, so deny's Git support is not built.
 $(CARGO_DENY):

@@ -6,6 +6,7 @@ mod flows;
 mod issuer;
 mod node;
 mod pages;
+mod pictures;
 mod sings;
 mod terminal;
 mod world;

@@ -1,6 +1,7 @@
 //! Logins at real directories: Samba as an Active Directory domain controller, and slapd. See
 //! directories/README.md.
 
+mod lent;
 mod load;
 mod logins;
 mod place;
@@ -9,6 +10,8 @@ mod samba;
 mod slapd;
 mod state;
 mod world;
+
+pub(crate) use lent::Directory;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 

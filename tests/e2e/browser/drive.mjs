@@ -1,6 +1,8 @@
 // A headless Chromium that a test drives, step by step (lines.mjs has the form; tests/e2e/browser/driver.rs the other
 // side).
 //
+// PALISADE_HOST, if it is there: `NAME ADDRESS:PORT`, a name that leads to a server of the test.
+//
 // Certificates are checked as always, but for those whose keys PALISADE_SPKI lists (base64 of SHA-256, by comma): the
 // servers of the test. Every page has a profile of its own, and remembers what it asked for and what its console said.
 
@@ -15,6 +17,10 @@ const PATIENCE = 20_000;
 // Longest list that is kept of a page.
 const MAX_KEPT = 2_000;
 
+const host = process.env.PALISADE_HOST;
+// The first rule that fits counts.
+const own = host ? `MAP ${host}, ` : '';
+
 const browser = await playwright.chromium.launch({
   executablePath: process.env.PALISADE_CHROMIUM ?? '/usr/bin/chromium',
   args: [
@@ -22,7 +28,7 @@ const browser = await playwright.chromium.launch({
     '--no-sandbox',
     '--disable-dev-shm-usage',
     // Nothing but the test's servers is asked for: a page that names a stranger's asset shows it in its console.
-    '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
+    `--host-resolver-rules=${own}MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1`,
     '--disable-background-networking',
     '--disable-component-update',
     '--no-first-run',

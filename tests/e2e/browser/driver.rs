@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::{net::SocketAddr, path::Path};
 
 /// One browser; each of its pages has a profile of its own.
 pub(super) struct Browser {
@@ -38,8 +38,21 @@ pub(super) struct Request {
 impl Browser {
     /// Takes the certificates of servers under these authorities (PEM), which they must present.
     pub(super) fn start(authorities: &[&str]) -> Self {
+        Self::started(authorities, &[])
+    }
+
+    /// The same, for which `name` leads to this address.
+    pub(super) fn start_with(authorities: &[&str], name: &str, address: SocketAddr) -> Self {
+        let host = format!("{name} {address}");
+        Self::started(authorities, &[("PALISADE_HOST", &host)])
+    }
+
+    fn started(authorities: &[&str], more: &[(&str, &str)]) -> Self {
         let sums: Vec<String> = authorities.iter().map(|pem| spki(pem)).collect();
-        let node = Node::start("drive.mjs", &[("PALISADE_SPKI", &sums.join(","))]);
+        let sums = sums.join(",");
+        let mut environment = vec![("PALISADE_SPKI", sums.as_str())];
+        environment.extend(more);
+        let node = Node::start("drive.mjs", &environment);
         Self { node }
     }
 

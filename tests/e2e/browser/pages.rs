@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf};
 const NARROW: u32 = 320;
 
 /// Where the pictures of this run are.
-fn pictures() -> PathBuf {
+pub(super) fn pictures() -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
     fs::create_dir_all(&folder).expect("a folder");
     folder
@@ -41,7 +41,6 @@ pub(super) fn is_for_everybody(world: &World, page: &Page<'_>, name: &str) {
 fn the_pages_are_for_everybody() {
     let world = World::start();
     before_and_after_a_login(&world);
-    pictures_for_the_documents(&world);
     by_keyboard_alone(&world);
     without_scripts(&world);
 }
@@ -66,42 +65,17 @@ fn before_and_after_a_login(world: &World) {
     is_for_everybody(world, &page, "sessions");
     for (path, status, name) in [
         ("/login/nowhere", 404, "not-found"),
+        ("/logout", 405, "method"),
         // Not the API's answer: nobody reads JSON.
         ("/nothing", 401, "no-page"),
-        ("/logout", 405, "method"),
     ] {
         let quiet = world.browser.person();
         assert_eq!(quiet.goto(&world.address(path)), status);
         // The browser itself notes the status in its console.
-        quiet.see("Go to the front page");
         assert_eq!(quiet.axe(), [""; 0]);
+        quiet.see("Go to the front page");
         quiet.screenshot(&pictures().join(format!("{name}.png")));
     }
-}
-
-/// The pages in docs/images, with a terminal that is called the same on every machine. They are put there by hand when
-/// the pages have changed.
-fn pictures_for_the_documents(world: &World) {
-    let page = world.browser.person();
-    page.size(1000, 560);
-    let shot = |name: &str| page.screenshot(&pictures().join(format!("docs-{name}.png")));
-    page.goto(&world.address("/login"));
-    page.see("Where is your account?");
-    shot("login");
-    page.goto(&world.address("/login/local"));
-    give_password(&page, "jane", PASSWORD);
-    page.see("You are logged in");
-    page.goto(&world.address("/device"));
-    shot("device");
-    // The challenge of RFC 7636, appendix B, whose code the command's own test knows.
-    let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
-    page.size(1000, 660);
-    page.goto(&world.address(&format!(
-        "/authorize?response_type=code&client_id=palisade-cli&redirect_uri=http%3A%2F%2F127.0.0.1%3A1%2Fcallback\
-         &code_challenge={challenge}&code_challenge_method=S256&state=s&client=palisade%20on%20janes-laptop"
-    )));
-    page.see("FXFD-BWQB");
-    shot("confirm");
 }
 
 /// A whole visit without a mouse: every step is reached by the Tab key, in the order of reading.

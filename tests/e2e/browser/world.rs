@@ -201,7 +201,7 @@ pub(super) fn give_password(page: &Page<'_>, name: &str, password: &str) {
 }
 
 /// Logs in at the OpenID provider's own page, and agrees to what it asks.
-fn at_the_issuer(page: &Page<'_>, account: &str) {
+pub(super) fn at_the_issuer(page: &Page<'_>, account: &str) {
     page.see("Sign-in");
     page.fill_in("input[name=login]", account);
     page.fill_in("input[name=password]", "any");
