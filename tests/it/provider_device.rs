@@ -144,6 +144,11 @@ async fn a_terminal_logs_in_by_a_code_that_is_typed_at_the_provider() {
     assert_eq!(grants.items.len(), 0);
     let session = world.gate.get::<Token>(token.id.as_str()).await;
     assert_eq!(session.object.spec.display_name, "build-7");
+    let metrics = world.gate.metrics().await;
+    for step in ["begun", "fetched"] {
+        let line = format!("palisade_terminal_logins_total{{way=\"provider\",step=\"{step}\"}} 1");
+        assert!(metrics.contains(&line), "{line}");
+    }
     world.gate.stop().await;
 }
 

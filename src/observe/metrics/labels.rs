@@ -242,6 +242,8 @@ pub enum TerminalWay {
     Device,
     /// The browser of its own machine.
     Browser,
+    /// A code that is typed at the provider.
+    Provider,
 }
 
 /// A step of such a login.

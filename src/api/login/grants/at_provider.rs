@@ -13,6 +13,7 @@ use super::{
 use crate::{
     authn::providers::{Polled, Provider, Waiting},
     objects::TokenKind,
+    observe::metrics::labels::{TerminalStep, TerminalWay},
     status::clock,
 };
 use http::Response;
@@ -37,6 +38,7 @@ impl Login {
         })?;
         let waiting = Waiting::new(&codes, client, clock::now());
         let sealed = waiting.seal(&self.keyring, provider)?;
+        self.count_at(TerminalStep::Begun);
         let begun = Begun {
             device_code: &format!("{MARK}{}.{sealed}", provider.name),
             user_code: &codes.user_code,
@@ -88,8 +90,14 @@ impl Login {
             Polled::Arrived(arrival) => *arrival,
             Polled::Pending => return Ok(self.refused_at(Refusal::Pending)),
             Polled::SlowDown => return Ok(self.refused_at(Refusal::SlowDown)),
-            Polled::Expired => return Ok(self.refused_at(Refusal::Expired)),
-            Polled::Denied => return Ok(self.refused_at(Refusal::Denied)),
+            Polled::Expired => {
+                self.count_at(TerminalStep::Expired);
+                return Ok(self.refused_at(Refusal::Expired));
+            }
+            Polled::Denied => {
+                self.count_at(TerminalStep::Refused);
+                return Ok(self.refused_at(Refusal::Denied));
+            }
         };
         let wanted = Wanted {
             kind: TokenKind::Ses,
@@ -97,8 +105,13 @@ impl Login {
             from: peer,
         };
         let done = Box::pin(self.enter_arrival(&provider, arrival, &wanted, seen)).await?;
+        self.count_at(TerminalStep::Fetched);
         self.grants.paces.begin.forgive(self.source(peer));
         Ok(no_store(logged_in(&done)))
+    }
+
+    fn count_at(&self, step: TerminalStep) {
+        self.grants.count(TerminalWay::Provider, step);
     }
 
     fn refused_at(&self, refusal: Refusal) -> Response<Body> {

@@ -126,6 +126,7 @@ mod tests {
                 secret_file: None,
             },
             organizations: Vec::new(),
+            device_flow: false,
             link: config::Link {
                 ca_file: None,
                 connect_timeout: Duration::from_secs(1),
