@@ -22,11 +22,11 @@ use std::{
 fn one_login_serves_terminal_and_browser_at_every_provider() {
     let world = World::start();
     let cluster = LocalCluster::start();
+    by_a_code_at_github_itself(&world);
     for account in Account::ALL {
         by_the_browser_of_this_machine(&world, account);
         by_a_code_on_another_machine(&world, account);
     }
-    by_a_code_at_github_itself(&world);
     the_way_fits_the_machine(&world);
     open_the_cluster(&world, &cluster);
     // The same file for everybody: it names no one.
