@@ -110,7 +110,8 @@ impl Refresher {
     }
 
     /// Writes the new token of this account, if there is one that waits, whatever else the record says by now: a login
-    /// that brought none has written it, or the store was busy. Where another token is there by now, that one stays.
+    /// that brought none has written it, or the store was busy. Where another token is there by now, that one stays. A
+    /// record that does not decode, as a newer build may have written it, says nothing of its token: the new one waits.
     /// Whether nothing waits any more.
     pub(super) async fn save(&self, key: &str) -> bool {
         let Some(rotated) = self.unsaved.get(key) else {
@@ -123,16 +124,16 @@ impl Refresher {
                 return false;
             }
         };
-        // A record that is not there any more, or that a newer build has written, is none of ours.
-        let record =
-            found.and_then(|kv| Some((Record::decode(key, &kv.value).ok()?, kv.mod_revision)));
-        if let Some((record, revision)) = record
-            && record.grant.as_ref() == Some(&rotated.old)
-        {
-            let mut record = record.granted(Some(rotated.new.clone()));
-            record.asked_at = None;
-            if !self.write(key, revision, &record).await {
+        if let Some(kv) = found {
+            let Ok(record) = Record::decode(key, &kv.value) else {
                 return false;
+            };
+            if record.grant.as_ref() == Some(&rotated.old) {
+                let mut record = record.granted(Some(rotated.new.clone()));
+                record.asked_at = None;
+                if !self.write(key, kv.mod_revision, &record).await {
+                    return false;
+                }
             }
         }
         self.unsaved.remove(key, &rotated);

@@ -184,6 +184,36 @@ async fn a_new_token_that_waits_takes_no_others_place() {
     assert_eq!(world.grant().await, "r0");
 }
 
+// L4: an upgrade replica by replica, and back: nobody can tell which token such a record holds.
+#[tokio::test]
+async fn a_new_token_waits_while_its_record_cannot_be_read() {
+    let world = World::new(SignedDuration::from_mins(6)).await;
+    let replica = world.replica();
+    let (before, _) = world.record().await;
+    world.has_rotated(&replica).await;
+    world.fail_writes([]);
+    let mut newer: serde_json::Value = serde_json::from_slice(&before.encode()).unwrap();
+    newer["schema"] = 99.into();
+    for unreadable in [newer.to_string(), "{".to_owned()] {
+        let txn = Txn::new().put(world.key.clone(), unreadable);
+        world.store.txn(txn).await.unwrap();
+        assert!(!replica.refresher.save(&world.key).await);
+    }
+    world.put(before.clone()).await;
+    assert!(replica.refresher.save(&world.key).await);
+    assert_eq!(world.grant().await, "rotated");
+    // One that is not there has no token.
+    world.put(before.clone()).await;
+    world.has_rotated(&replica).await;
+    world.fail_writes([]);
+    let txn = Txn::new().delete(world.key.clone());
+    world.store.txn(txn).await.unwrap();
+    assert!(replica.refresher.save(&world.key).await);
+    world.put(before).await;
+    assert!(replica.refresher.save(&world.key).await);
+    assert_eq!(world.grant().await, "r0");
+}
+
 // L4: before the token is spent the store must have taken that this replica asks.
 #[tokio::test]
 async fn where_nothing_can_be_written_nobody_is_asked() {
