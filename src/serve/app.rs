@@ -3,7 +3,8 @@
 //! Begin: sockets, state, follower; then, when the in-memory view is whole, the listener. Until then clients
 //! wait in the kernel's queue and `/readyz` says why. End: the listener and its connections drain first,
 //! while everything behind them still works; then the follower and the keepers stop, the admin listener
-//! after them, so that operators see the drain, the last traces are sent, and the audit log is closed last.
+//! after them, so that operators see the drain, what providers are asked just then is waited for ([`asking`]), the last
+//! traces are sent, and the audit log is closed last.
 
 use super::{
     admin::{Admin, AdminListener, Check, Note},
@@ -40,11 +41,13 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+mod asking;
 mod samples;
 mod wiring;
 
@@ -56,7 +59,8 @@ const FIRST_VIEW: Duration = Duration::from_mins(2);
 /// Age of the in-memory view from which on this replica calls itself unready. The follower asks the store
 /// every second; ten missed answers are no hiccup.
 const VIEW_AGE: Duration = Duration::from_secs(10);
-/// Wait for background tasks at the end; they hold nothing that a kill would break.
+/// Wait for background tasks at the end; they hold nothing that a kill would break. What asks providers does, and is
+/// waited for apart.
 const BACKGROUND_END: Duration = Duration::from_secs(2);
 /// Wait for the last traces at the end; a collector that has not taken them by then is away.
 const TRACES_END: Duration = Duration::from_secs(5);
@@ -168,6 +172,8 @@ struct Tasks {
     /// Ends what works behind the connections.
     end: CancellationToken,
     background: TaskTracker,
+    /// What asks providers about accounts.
+    asking: TaskTracker,
 }
 
 impl App {
@@ -208,6 +214,7 @@ impl App {
             tracer,
             reloads: &status,
             background,
+            asking: &tasks.asking,
         };
         let clusters = wiring.clusters();
         wiring.keep(&clusters, &tasks.end);
@@ -283,8 +290,10 @@ impl App {
     /// Ends it: drains until the configured deadline or `hurry`, then stops the rest and closes the store.
     pub async fn stop(self, hurry: impl Future<Output = ()>) -> Drained {
         let tasks = &self.tasks;
-        let deadline = Instant::now() + self.deadline.get();
-        let drained = lifecycle::drain(&tasks.stop, &tasks.open, self.deadline.get(), hurry).await;
+        let mut hurry = pin!(hurry);
+        let patience = self.deadline.get();
+        let deadline = Instant::now() + patience;
+        let drained = lifecycle::drain(&tasks.stop, &tasks.open, patience, hurry.as_mut()).await;
         // What is cut has its line in the logs.
         tasks.cut.cancel();
         tasks.answers.close();
@@ -299,7 +308,8 @@ impl App {
         };
         // What is still running then ends with the process.
         let background = tokio::time::timeout(BACKGROUND_END, tasks.background.wait());
-        let _ = tokio::join!(background, traces);
+        let asking = asking::finish(&tasks.asking, (drained, deadline), hurry);
+        let _ = tokio::join!(background, asking, traces);
         self.audit.close().await;
         self.store.close().await;
         drained

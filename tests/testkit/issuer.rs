@@ -25,6 +25,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
 };
+use tokio::sync::Semaphore;
 use url::Url;
 
 pub(crate) const CLIENT: &str = "palisade";
@@ -79,6 +80,7 @@ struct State {
     claims: Option<Change>,
     head: Option<Change>,
     instead: Option<Instead>,
+    held: Option<Arc<Semaphore>>,
 }
 
 pub(crate) struct Issuer {
@@ -181,6 +183,13 @@ impl Issuer {
         self.state().instead = Some(Box::new(answer));
     }
 
+    /// From now on it takes what the token endpoint is asked with, and answers when the test gives permits.
+    pub(crate) fn hold_tokens(&self) -> Arc<Semaphore> {
+        let turns = Arc::new(Semaphore::new(0));
+        self.state().held = Some(Arc::clone(&turns));
+        turns
+    }
+
     /// It behaves again.
     pub(crate) fn behave(&self) {
         let mut state = self.state();
@@ -218,7 +227,13 @@ impl State {
             "/.well-known/openid-configuration" => self.discovery(&asked.base),
             "/jwks" => Said::json(&self.published()),
             "/authorize" => self.authorize(asked),
-            "/token" => self.token(asked),
+            "/token" => {
+                let said = self.token(asked);
+                match &self.held {
+                    Some(turns) => Said::Held(Arc::clone(turns), Box::new(said)),
+                    None => said,
+                }
+            }
             "/userinfo" => self.info(asked),
             _ => Said::answer(404, &json!({})),
         }

@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -68,6 +68,8 @@ pub(crate) enum Said {
     Endless,
     /// Nothing, ever.
     Silent,
+    /// This, once the test gives a permit.
+    Held(Arc<Semaphore>, Box<Said>),
 }
 
 impl Said {
@@ -209,8 +211,12 @@ async fn answer(
         headers: head.headers,
         base,
     };
-    let said = answers(&asked);
+    let mut said = answers(&asked);
     all.lock().unwrap().push(asked);
+    while let Said::Held(turns, then) = said {
+        turns.acquire().await.unwrap().forget();
+        said = *then;
+    }
     match said {
         Said::Answer(status, headers, body) => {
             let mut response = Response::builder().status(status);
@@ -224,6 +230,6 @@ async fn answer(
             let frames = stream::repeat_with(move || Ok(Frame::data(chunk.clone())));
             Response::new(StreamBody::new(frames).boxed())
         }
-        Said::Silent => future::pending().await,
+        Said::Silent | Said::Held(..) => future::pending().await,
     }
 }

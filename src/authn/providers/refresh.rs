@@ -38,7 +38,7 @@ use std::{
 use tokio::{
     sync::mpsc,
     task::JoinSet,
-    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep},
+    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -57,6 +57,9 @@ const MAX_NAMED: usize = 10;
 const MAX_ALONE: usize = 200;
 /// Accounts whose groups are read at the same time from one directory.
 const AT_ONCE: usize = 4;
+
+/// Wait at the end for what the store did not take yet: a queue of writes is gone by then, or stands still.
+const LAST_SAVE: Duration = Duration::from_secs(5);
 
 /// What refreshing works with.
 #[derive(Clone)]
@@ -153,7 +156,8 @@ impl Drop for Turn {
 }
 
 impl Refresher {
-    /// Refreshes until `end`.
+    /// Refreshes until `end`, and ends when what was begun is written. That may take as long as a provider and the store
+    /// take: whoever waits for it has a bound of their own.
     pub async fn run(self, end: CancellationToken) {
         let Some(mut wanted) = self.index.accounts().take_queue() else {
             return;
@@ -181,7 +185,8 @@ impl Refresher {
         let _ = end.run_until_cancelled(work).await;
         running.tasks.close();
         running.tasks.wait().await;
-        self.save_all().await;
+        // All of them wait for the same store: one that takes nothing now does not for the next either.
+        let _ = timeout(LAST_SAVE, self.save_all()).await;
     }
 
     /// What is to be read now, by provider.
@@ -245,16 +250,16 @@ impl Refresher {
         };
         let (refresher, end) = (self.clone(), end.clone());
         running.tasks.spawn(async move {
-            let read = match turn.provider.directory().cloned() {
-                Some(directory) => {
-                    let work = refresher.read_all(&turn.provider, &directory, &turn.accounts);
-                    end.run_until_cancelled(work).await
+            let read = if let Some(directory) = turn.provider.directory().cloned() {
+                let work = refresher.read_all(&turn.provider, &directory, &turn.accounts);
+                end.run_until_cancelled(work).await
+            } else {
+                let work = refresher.read_each(&turn.provider, &turn.accounts, &end);
+                match turn.provider.asks_alone() {
+                    // What was begun may bring a new token in place of the one that was sent.
+                    Some(_) => Some(work.await),
+                    None => end.run_until_cancelled(work).await,
                 }
-                None => Some(
-                    refresher
-                        .read_each(&turn.provider, &turn.accounts, &end)
-                        .await,
-                ),
             };
             turn.end(read == Some(true));
         });

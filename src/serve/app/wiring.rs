@@ -166,6 +166,8 @@ pub(super) struct Wiring<'a> {
     pub(super) reloads: &'a Arc<reload::Status>,
     /// Work that a stop waits for after the connections.
     pub(super) background: &'a TaskTracker,
+    /// The same for longer: what asks providers.
+    pub(super) asking: &'a TaskTracker,
 }
 
 impl Wiring<'_> {
@@ -199,7 +201,7 @@ impl Wiring<'_> {
             ends: Arc::clone(&self.metrics.refreshes),
             unsaved: Arc::default(),
         };
-        self.background.spawn(refresher.run(end.clone()));
+        self.asking.spawn(refresher.run(end.clone()));
         let (grants, store) = (Arc::clone(&self.views.grants), self.state.store.clone());
         self.background
             .spawn(grants::sweep(grants, store, end.clone()));

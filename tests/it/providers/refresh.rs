@@ -9,7 +9,10 @@ use crate::testkit::{
     site::{Said, Site},
 };
 use http::Request;
-use palisade::authn::providers::{Record, Standing, record_key};
+use palisade::{
+    authn::providers::{Record, Standing, record_key},
+    store::EventKind,
+};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -289,6 +292,41 @@ async fn a_refresh_token_that_changes_with_each_answer_goes_on_until_its_person_
     world.until(401, &[ENDED]).await;
     assert_eq!(world.record().await.grant, None);
     world.gate.stop().await;
+}
+
+// L4: the old one is of no use any more.
+#[tokio::test]
+async fn a_stop_waits_for_the_new_token_that_an_issuer_is_about_to_give() {
+    let (issuer, files) = issuer().await;
+    let lines = issuer.provider("sso", files.path(), "");
+    let world = World::new("sso", &lines, &issuer.site).await;
+    let old = world.gate.store.get(&world.key).await.unwrap().unwrap();
+    let turns = issuer.hold_tokens();
+    let (began, before) = (Instant::now(), issuer.site.asked("/token").len());
+    while issuer.site.asked("/token").len() == before {
+        assert_eq!(world.ask().await.0, 201);
+        assert!(began.elapsed() < PATIENCE, "it is asked again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let World { gate, key, .. } = world;
+    let mut watch = gate.store.watch(&key, old.mod_revision).await.unwrap();
+    let answered = async {
+        // Longer than a stop waits for what can be lost.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        turns.add_permits(1);
+    };
+    tokio::join!(gate.stop(), answered);
+    let mut last = old.value.clone();
+    while let Some(event) = watch.next().await {
+        if let EventKind::Put(kv) = event.unwrap().kind {
+            last = kv.value;
+        }
+    }
+    let decode = |value| Record::decode(&key, value).unwrap();
+    let (old, last) = (decode(&old.value), decode(&last));
+    assert!(last.grant.is_some() && last.grant != old.grant);
+    assert_eq!(last.asked_at, None);
+    assert_eq!(issuer.good_refresh_tokens(), 1);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use std::{
 use tokio::time::sleep;
 
 /// Waits between tries to write a new token while its account is being read: a store that is busy is not so for long, and
-/// a stop waits for this.
+/// a stop waits for this where it has the time.
 const KEEPING: [Duration; 5] = [
     Duration::from_millis(50),
     Duration::from_millis(200),

@@ -484,3 +484,36 @@ async fn a_token_goes_to_whom_it_came_from_and_for_the_same_client_alone() {
         assert_eq!((record.standing, record.grant), (Standing::Ended, None));
     }
 }
+
+// A token of GitHub's is as good after the stop as before.
+#[tokio::test]
+async fn a_stop_waits_for_no_answer_that_cannot_bring_a_new_token() {
+    let mut world = World::new(SignedDuration::from_mins(6)).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let config::Source::Oidc(oidc) = &world.config.source else {
+        panic!("it is an OpenID provider");
+    };
+    world.config.source = config::Source::Github(config::Github {
+        url: url.clone(),
+        api_url: url,
+        client: oidc.client.clone(),
+        organizations: Vec::new(),
+        device_flow: false,
+        link: oidc.link.clone(),
+    });
+    let (record, _) = world.record().await;
+    let sealed = world.seal(&serde_json::from_value(json!("gho")).unwrap());
+    world.put(record.granted(Some(sealed))).await;
+    let replica = world.replica();
+    let account = world.account(&replica).await;
+    let end = CancellationToken::new();
+    let running = tokio::spawn(replica.refresher.clone().run(end.clone()));
+    assert!(account.judge(clock::now()).is_ok());
+    let asked = silent.accept().await.unwrap();
+    end.cancel();
+    // An answer would have twenty seconds.
+    let ended = tokio::time::timeout(Duration::from_secs(5), running).await;
+    ended.unwrap().unwrap();
+    drop(asked);
+}
