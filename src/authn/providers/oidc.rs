@@ -24,7 +24,8 @@ pub use token::TokenError;
 use super::{
     GroupRef, Standing,
     redirect::{
-        Again, Arrival, ArrivalError, Begun, Failure, Grant, Kept, Pending, Reread, challenge,
+        Again, Arrival, ArrivalError, Begun, Failure, Fate, Grant, Kept, Pending, Reread,
+        challenge,
         http::{Answer, Http, Question},
         random,
     },
@@ -230,20 +231,37 @@ impl Oidc {
             ("refresh_token", grant.expose()),
         ];
         let exchanged = async {
-            let discovered = self.discover().await?;
-            let exchanged = self.exchange(&discovered, &fields).await?;
+            let discovered = self.discover().await;
+            let discovered = discovered.map_err(|failure| (failure, Fate::GoesOn))?;
+            let exchanged = self
+                .exchange(&discovered, &fields)
+                .await
+                .map_err(|failure| {
+                    let fate = if failure.spends_nothing() {
+                        Fate::GoesOn
+                    } else {
+                        Fate::Unknown
+                    };
+                    (failure, fate)
+                })?;
             Ok((discovered, exchanged))
         };
         let (discovered, mut tokens) = match Box::pin(exchanged).await {
             Ok((discovered, Exchanged::Tokens(tokens))) => (discovered, tokens),
             Ok((_, Exchanged::Refused(_))) => return Ok(Again::refused(Standing::Ended)).into(),
-            Err(failure) => return Err(failure).into(),
+            Err((failure, fate)) => {
+                return Reread {
+                    outcome: Err(failure),
+                    fate,
+                };
+            }
         };
-        // The old one may be of no use from now on: the new one is kept, whatever else goes wrong.
+        // The old one may be of no use from now on: the new one is kept, whatever else goes wrong. Without a new one the
+        // old one goes on (RFC 6749, section 6).
         let grant = tokens.refresh_token.take();
         Reread {
             outcome: Box::pin(self.read_again(&discovered, &tokens, id)).await,
-            grant,
+            fate: grant.map_or(Fate::GoesOn, Fate::Replaced),
         }
     }
 

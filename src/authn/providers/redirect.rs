@@ -153,15 +153,26 @@ pub struct Again {
 pub struct Reread {
     /// What the provider says.
     pub outcome: Result<Again, Failure>,
-    /// What takes the grant's place, whatever the outcome; `None`: the old one goes on.
-    pub grant: Option<Grant>,
+    /// What became of the grant, whatever the outcome.
+    pub fate: Fate,
+}
+
+/// What became of a grant that an account was read again with. A provider may give another one for it, and take the old
+/// one no more.
+pub enum Fate {
+    /// It was not sent, or not taken, or no other was given for it.
+    GoesOn,
+    /// This one takes its place.
+    Replaced(Grant),
+    /// It was sent, and nobody can tell.
+    Unknown,
 }
 
 impl From<Result<Again, Failure>> for Reread {
     fn from(outcome: Result<Again, Failure>) -> Self {
         Self {
             outcome,
-            grant: None,
+            fate: Fate::GoesOn,
         }
     }
 }

@@ -13,8 +13,10 @@
 //! by itself, with what its login left here ([`by_grant`]).
 
 mod by_grant;
+mod claim;
 mod unsaved;
 
+pub use claim::Claims;
 pub use unsaved::Unsaved;
 
 use super::{
@@ -76,6 +78,8 @@ pub struct Refresher {
     pub ends: Arc<Table<RefreshEnd>>,
     /// What the store did not take yet.
     pub unsaved: Arc<Unsaved>,
+    /// What other replicas left half-way.
+    pub claims: Arc<Claims>,
 }
 
 /// What runs.

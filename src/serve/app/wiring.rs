@@ -200,6 +200,7 @@ impl Wiring<'_> {
             keyring: Arc::clone(&self.state.keyring),
             ends: Arc::clone(&self.metrics.refreshes),
             unsaved: Arc::default(),
+            claims: Arc::default(),
         };
         self.asking.spawn(refresher.run(end.clone()));
         let (grants, store) = (Arc::clone(&self.views.grants), self.state.store.clone());

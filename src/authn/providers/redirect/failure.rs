@@ -197,6 +197,34 @@ impl Failure {
         }
     }
 
+    /// Whether it is certain that a secret which counts once was not spent by the question: it was not sent, or who got
+    /// it says that the question was wrong, or one too many (4xx). Any other answer may come from where it was taken
+    /// already: an issuer that could not finish (500), or something before it that has lost the issuer (502, 503, 504).
+    pub(in crate::authn::providers) fn spends_nothing(&self) -> bool {
+        match self {
+            Self::NotByBrowser
+            | Self::NoDeviceFlow
+            | Self::File { .. }
+            | Self::Address { .. }
+            | Self::Connect { .. }
+            | Self::Paused
+            | Self::Busy
+            | Self::NoRandomness => true,
+            Self::Answer { status, .. } => status.is_client_error(),
+            Self::Broken { .. }
+            | Self::Timeout { .. }
+            | Self::TooSlow(_)
+            | Self::TooLarge { .. }
+            | Self::Redirected { .. }
+            | Self::Refused { .. }
+            | Self::Limited { .. }
+            | Self::Malformed { .. }
+            | Self::Issuer { .. }
+            | Self::Lacking(_)
+            | Self::GroupsUnknown(_) => false,
+        }
+    }
+
     /// The failure with what led to it, in one line.
     pub fn chain(&self) -> String {
         let mut line = self.to_string();
@@ -255,6 +283,39 @@ mod tests {
             silent,
         ] {
             assert!(!of_all.is_of_one_account(), "{of_all}");
+        }
+    }
+
+    // L4
+    #[test]
+    fn what_was_sent_and_not_answered_may_be_spent() {
+        let host = || "sso.example:443".to_owned();
+        let answer = |code| Failure::Answer {
+            what: "the token endpoint",
+            host: host(),
+            status: StatusCode::from_u16(code).unwrap(),
+            said: "temporarily_unavailable".to_owned(),
+        };
+        let source = io::Error::other("refused");
+        let unsent = Failure::Connect {
+            host: host(),
+            source,
+        };
+        for certain in [unsent, Failure::Busy, answer(400), answer(401), answer(429)] {
+            assert!(certain.spends_nothing(), "{certain}");
+        }
+        let malformed = Failure::Malformed {
+            what: "the token endpoint",
+            why: "it is not JSON".to_owned(),
+        };
+        let limit = Duration::from_secs(1);
+        let silent = Failure::Timeout {
+            host: host(),
+            limit,
+        };
+        let all = [500, 502, 503, 504].map(answer);
+        for unknown in all.into_iter().chain([silent, malformed]) {
+            assert!(!unknown.spends_nothing(), "{unknown}");
         }
     }
 }

@@ -373,12 +373,10 @@ impl Http {
             let stream = TlsConnector::from(tls).connect(name, stream).await;
             begin(origin, TokioIo::new(stream.map_err(refused)?)).await
         };
+        // Told from an answer that does not come: nothing was sent.
         match timeout(self.link.connect_timeout, Box::pin(work)).await {
             Ok(sender) => sender,
-            Err(_) => Err(Failure::Timeout {
-                host: origin.address(),
-                limit: self.link.connect_timeout,
-            }),
+            Err(elapsed) => Err(refused(elapsed.into())),
         }
     }
 }

@@ -2,10 +2,11 @@
 //! account's record.
 //!
 //! A provider may give another token with each answer, and take the old one no more. So the record is read from the
-//! store, and not from this replica's memory, before its token is used; one replica alone asks ([`Record::asked_at`]); a
-//! new token is written at once, whatever else the answer said, by compare-and-swap, or as soon as the store takes it
-//! ([`super::unsaved`]); and a stop waits for what was begun. A token that is lost all the same (a crash in between) ends
-//! the login: its person logs in anew. It never opens anything.
+//! store, and not from this replica's memory, before its token is used; one replica alone asks ([`super::claim`]), until
+//! it knows what became of the token ([`Fate`]); a new token is written at once, whatever else the answer said, by
+//! compare-and-swap, or as soon as the store takes it ([`super::unsaved`]); and a stop waits for what was begun, as long
+//! as stops may take ([`Refresher::run`]). A token that is lost all the same (a crash in between) ends the login: its
+//! person logs in anew. It never opens anything.
 //!
 //! What nobody needs any more is not kept: the token of an account without a session or token of its user's goes after
 //! a day. The next login leaves another one.
@@ -14,10 +15,9 @@ use super::{MAX_ALONE, Refresher, tell_number, unsaved::Rotated};
 use crate::{
     authn::providers::{
         Account, Provider, Record, Standing, record_key,
-        redirect::{Again, Failure, Grant, Reread},
+        redirect::{Again, Failure, Fate, Grant, Reread},
     },
     status::clock,
-    store::{StoreError, Txn},
 };
 use jiff::Timestamp;
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -141,31 +141,46 @@ impl Refresher {
             self.end_login(account, &known, revision).await;
             return Ok(());
         };
-        let Some(revision) = self.claim(provider, &key, (&known, revision), now).await else {
+        let Some(claimed) = self.claim(provider, &key, (known, revision), now).await else {
             account.put_off();
             return Ok(());
         };
-        let Reread {
-            outcome,
-            grant: new,
-        } = Box::pin(provider.again(&account.id, &grant)).await;
-        let new = new
-            .as_ref()
-            .or_else(|| self.keyring.is_old(sealed).then_some(&grant));
-        let kept = match new {
-            Some(new) => self
-                .seal(new, &key, provider)
-                .or_else(|| known.grant.clone()),
-            None => known.grant.clone(),
+        Box::pin(self.ask(provider, account, &grant, claimed, now)).await
+    }
+
+    /// Asks, and writes what comes of it.
+    async fn ask(
+        &self,
+        provider: &Provider,
+        account: &Arc<Account>,
+        grant: &Grant,
+        (known, revision): (Record, u64),
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let key = record_key(account.provider(), &account.id);
+        let Reread { outcome, fate } = Box::pin(provider.again(&account.id, grant)).await;
+        let is_old = |sealed: &String| self.keyring.is_old(sealed);
+        let new = match &fate {
+            Fate::Replaced(new) => Some(new),
+            Fate::GoesOn => known.grant.as_ref().is_some_and(is_old).then_some(grant),
+            Fate::Unknown => None,
         };
+        let kept = new
+            .and_then(|new| self.seal(new, &key, provider))
+            .or_else(|| known.grant.clone());
         let rotated = known.grant.clone().zip(kept.clone());
         let rotated = rotated.map(|(old, new)| Rotated { old, new });
         let rotated = rotated.filter(|it| it.old != it.new);
-        let again = match outcome {
-            Ok(again) => again,
-            Err(failure) => {
-                if let Some(rotated) = rotated
-                    && !self.write(&key, revision, &known.granted(kept)).await
+        let again = match (outcome, fate) {
+            (Ok(again), _) => again,
+            // The claim stays: the token may be on its way still, and another replica that sends it would be a thief.
+            (Err(failure), Fate::Unknown) => return Err(failure),
+            (Err(failure), Fate::GoesOn | Fate::Replaced(_)) => {
+                let mut record = known.clone().granted(kept);
+                record.asked_at = None;
+                if record != known
+                    && !self.write(&key, revision, &record).await
+                    && let Some(rotated) = rotated
                 {
                     self.keep(&key, rotated).await;
                 }
@@ -193,37 +208,6 @@ impl Refresher {
         let record = Record::new(known.user.clone(), &known.name, Vec::new(), now);
         let record = record.with(Standing::Ended);
         self.note(account, revision, record, now).await;
-    }
-
-    /// Notes in the record that this replica asks now, where two that send the same token would end the login: the
-    /// issuer takes that for a theft (RFC 9700, section 4.14.2). Also finds out whether the store takes anything at all
-    /// before the token is spent. None: another replica asks, or nothing can be written; it is left for now.
-    async fn claim(
-        &self,
-        provider: &Provider,
-        key: &str,
-        (known, revision): (&Record, u64),
-        now: Timestamp,
-    ) -> Option<u64> {
-        let Some(longest) = provider.asks_alone() else {
-            return Some(revision);
-        };
-        if known.is_asked(now, longest) {
-            return None;
-        }
-        let txn = Txn::new().when(key, revision);
-        match self
-            .store
-            .txn(txn.put(key, known.clone().asked(now).encode()))
-            .await
-        {
-            Ok(revision) => Some(revision),
-            Err(StoreError::Conflict { .. }) => None,
-            Err(error) => {
-                tracing::warn!(%error, "an account is not read again: what comes of it could not be written");
-                None
-            }
-        }
     }
 
     /// The record as it is now. None: it is not there any more, or cannot be read, and then it is left as it is.

@@ -48,6 +48,7 @@ impl World {
                 keyring: Arc::new(Keyring::generate(&folder.path().join("keys")).unwrap()),
                 ends: Arc::default(),
                 unsaved: Arc::default(),
+                claims: Arc::default(),
             },
             provider: Arc::new(Provider::new("corp", &provider(ldap))),
             _folder: folder,

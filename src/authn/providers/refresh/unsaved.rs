@@ -2,7 +2,8 @@
 //!
 //! A provider has given another token in place of the old one, and the store takes nothing just then: whoever brings the
 //! old one now is taken for a thief, and the login ends. So the new one stays here, sealed, until it is written, and
-//! nobody asks for its account before that. What it is lost with is the process.
+//! this replica does not ask for its account before that. Others are held off by the claim, and when that has grown old
+//! by the time that this one has to write once the store takes it ([`super::claim`]). What it is lost with is the process.
 //!
 //! With it nothing else of the provider's word is written: the account has the rights that it had, until it is read again.
 

@@ -28,8 +28,15 @@ struct State {
     /// What it says in place of tokens.
     refusal: Option<(u16, &'static str)>,
     silent_of_groups: bool,
+    /// It gives no other token in place of the one that it was asked with.
+    keeps_tokens: bool,
+    /// It takes the token, and breaks the connection off.
+    breaks_off: bool,
+    /// Where it says that its tokens are given.
+    token_endpoint: Option<String>,
 }
 
+mod claims;
 mod store;
 
 /// An issuer that ends the login of whoever brings a token twice.
@@ -89,6 +96,9 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, turns: Arc<Semap
         let (status, said) = state.lock().unwrap().answer(&path, body);
         if path == "/token" {
             turns.acquire().await.unwrap().forget();
+            if state.lock().unwrap().breaks_off {
+                return;
+            }
         }
         let said = said.to_string();
         let answer = format!(
@@ -105,13 +115,15 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, turns: Arc<Semap
 impl State {
     fn answer(&mut self, path: &str, body: &str) -> (u16, serde_json::Value) {
         let url = &self.url;
+        let token_endpoint = format!("{url}/token");
+        let token_endpoint = self.token_endpoint.as_ref().unwrap_or(&token_endpoint);
         match path {
             "/.well-known/openid-configuration" => (
                 200,
                 json!({
                     "issuer": url, "jwks_uri": format!("{url}/jwks"),
                     "authorization_endpoint": format!("{url}/authorize"),
-                    "token_endpoint": format!("{url}/token"),
+                    "token_endpoint": token_endpoint,
                     "userinfo_endpoint": format!("{url}/userinfo"),
                 }),
             ),
@@ -125,6 +137,9 @@ impl State {
                 if token != *self.good {
                     self.good.clear();
                     return (400, json!({"error": "invalid_grant"}));
+                }
+                if self.keeps_tokens {
+                    return (200, json!({"access_token": "a", "token_type": "Bearer"}));
                 }
                 self.good = format!("r{}", self.asked.len());
                 let tokens = json!({
@@ -205,6 +220,7 @@ impl World {
                 keyring: Arc::clone(&self.keyring),
                 ends: Arc::default(),
                 unsaved: Arc::default(),
+                claims: Arc::default(),
             },
         }
     }
@@ -318,51 +334,6 @@ async fn one_word_is_enough_for_all_that_were_wanted_before_it() {
     let theirs = theirs.account(("sso", &world.id), record, 1, None);
     assert!(other.read(&theirs).await);
     assert_eq!(world.issuer.state().asked, asked(&["r0"]));
-}
-
-// L4: an issuer takes a token that comes twice for a stolen one, and ends the login.
-#[tokio::test]
-async fn of_two_replicas_one_sends_the_token() {
-    let world = World::new(SignedDuration::from_mins(6)).await;
-    let (one, two) = (world.replica(), world.replica());
-    let (of_one, of_two) = (world.account(&one).await, world.account(&two).await);
-    let (first, second) = tokio::join!(one.read(&of_one), two.read(&of_two));
-    assert!(first && second);
-    assert_eq!(world.issuer.state().asked, asked(&["r0"]));
-    assert_eq!(world.grant().await, "r1");
-    let (record, _) = world.record().await;
-    assert_eq!((record.asked_at, record.standing), (None, Standing::Active));
-    assert!(of_one.may_be_read() != of_two.may_be_read(), "one waits");
-}
-
-#[tokio::test]
-async fn a_replica_that_stopped_while_it_asked_keeps_the_others_off_for_a_while_only() {
-    let world = World::new(SignedDuration::from_mins(6)).await;
-    let (record, _) = world.record().await;
-    let ago = |seconds| clock::now() - SignedDuration::from_secs(seconds);
-    let replica = world.replica();
-    // Each of five questions has twenty seconds.
-    for seconds in [25, 95] {
-        world.put(record.clone().asked(ago(seconds))).await;
-        let account = world.account(&replica).await;
-        assert!(replica.read(&account).await);
-        assert!(world.issuer.state().asked.is_empty());
-        assert!(!account.may_be_read(), "it is not tried with every request");
-    }
-    // Also by a clock that was ahead.
-    for (at, token, new) in [(ago(101), "r0", "r1"), (ago(-3600), "r1", "r2")] {
-        let (record, _) = world.record().await;
-        world.put(as_of(record, ago(360)).asked(at)).await;
-        let account = world.account(&replica).await;
-        assert!(replica.read(&account).await);
-        assert_eq!(world.issuer.state().asked.last().unwrap(), token);
-        assert_eq!(
-            world.grant().await,
-            new,
-            "also where nothing else has changed"
-        );
-        assert_eq!(world.record().await.0.asked_at, None);
-    }
 }
 
 // L4: what a replica has heard and not written, as nothing was new, is as young as what is written.

@@ -1,7 +1,10 @@
 //! A store that fails while a token is being changed for another.
 
 use super::*;
-use crate::authn::{AuthnError, providers::refresh::LOOK};
+use crate::{
+    authn::{AuthnError, providers::refresh::LOOK},
+    store::StoreError,
+};
 use std::io;
 
 fn down() -> StoreError {
@@ -19,7 +22,7 @@ fn conflict() -> StoreError {
 }
 
 impl World {
-    fn fail_writes(&self, with: impl IntoIterator<Item = StoreError>) {
+    pub(super) fn fail_writes(&self, with: impl IntoIterator<Item = StoreError>) {
         let Store::Memory(memory) = &self.store else {
             panic!("it is in memory");
         };
@@ -41,7 +44,7 @@ impl World {
     }
 
     /// The issuer has given a token in place of the old one, and the store takes nothing for long.
-    async fn has_rotated(&self, replica: &Replica) {
+    pub(super) async fn has_rotated(&self, replica: &Replica) {
         "rotated".clone_into(&mut self.issuer.state().good);
         let old = self.record().await.0.grant.unwrap();
         let new = self.seal(&serde_json::from_value(json!("rotated")).unwrap());
@@ -52,7 +55,7 @@ impl World {
         tokio::time::resume();
     }
 
-    async fn groups(&self) -> usize {
+    pub(super) async fn groups(&self) -> usize {
         self.record().await.0.groups.len()
     }
 }
