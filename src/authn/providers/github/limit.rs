@@ -80,7 +80,7 @@ pub(super) fn of(answer: &Answer) -> Option<Failure> {
     } else if let Some(stated) = stated {
         (stated, Whole::Yes)
     } else if answer.status == StatusCode::TOO_MANY_REQUESTS
-        || super::said(answer).contains("secondary rate limit")
+        || super::person::said(answer).contains("secondary rate limit")
     {
         (WAIT, Whole::Yes)
     } else {
