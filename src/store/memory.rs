@@ -29,7 +29,14 @@ struct Inner {
     /// What the next writes are answered with.
     #[cfg(test)]
     faults: Mutex<VecDeque<StoreError>>,
+    /// What others do just before a write.
+    #[cfg(test)]
+    before_writes: Mutex<Option<BeforeWrite>>,
 }
+
+/// Is told the keys that the write compares, and writes itself if it likes.
+#[cfg(test)]
+type BeforeWrite = Box<dyn FnMut(&[super::Compare]) -> Option<Txn> + Send>;
 
 struct State {
     keys: BTreeMap<String, KeyValue>,
@@ -63,6 +70,8 @@ impl Memory {
                 reads: std::sync::atomic::AtomicUsize::new(0),
                 #[cfg(test)]
                 faults: Mutex::default(),
+                #[cfg(test)]
+                before_writes: Mutex::default(),
             }),
         }
     }
@@ -84,6 +93,15 @@ impl Memory {
     #[cfg(test)]
     pub(crate) fn fail_writes(&self, with: impl IntoIterator<Item = StoreError>) {
         *self.inner.faults.lock().unwrap() = with.into_iter().collect();
+    }
+
+    /// Others write just before each write from now on, if they want to.
+    #[cfg(test)]
+    pub(crate) fn before_writes(
+        &self,
+        other: impl FnMut(&[super::Compare]) -> Option<Txn> + Send + 'static,
+    ) {
+        *self.inner.before_writes.lock().unwrap() = Some(Box::new(other));
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -147,6 +165,12 @@ impl Memory {
     }
 
     pub(super) fn txn(&self, txn: Txn) -> Result<Revision, StoreError> {
+        #[cfg(test)]
+        if let Some(other) = &mut *self.inner.before_writes.lock().unwrap()
+            && let Some(quicker) = other(&txn.compares)
+        {
+            self.write(quicker)?;
+        }
         #[cfg(test)]
         if let Some(fault) = self.inner.faults.lock().unwrap().pop_front() {
             if matches!(fault, StoreError::Uncertain(_)) {

@@ -207,16 +207,24 @@ impl Login {
         if let Err(wait) = unknown.admit(source, Instant::now()) {
             return Ok(Err(Refusal::TooOften(wait)));
         }
+        let found = self.read(key).await?;
+        if found.is_some() {
+            unknown.forgive(source);
+        }
+        Ok(Ok(found))
+    }
+
+    /// The grant under this key as the store has it.
+    async fn read(&self, key: &str) -> Result<Option<(Arc<Record>, Revision)>, LoginError> {
         let Some(kv) = self.store.get(key).await? else {
-            return Ok(Ok(None));
+            return Ok(None);
         };
         let Ok(record) = serde_json::from_slice::<Record>(&kv.value) else {
             // Of a newer build, which may have another answer.
             return Err(AuthnError::Unavailable(Unknowable::Unreadable).into());
         };
-        unknown.forgive(source);
         self.applied(kv.mod_revision).await;
-        Ok(Ok(Some((Arc::new(record), kv.mod_revision))))
+        Ok(Some((Arc::new(record), kv.mod_revision)))
     }
 
     /// Where somebody comes from, if sources are told apart.

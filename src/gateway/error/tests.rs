@@ -507,7 +507,6 @@ fn web_errors() -> Vec<(&'static str, Error)> {
         .collect()
 }
 
-/// Browsers that come back from a provider without an account.
 /// What logins by way of a browser meet.
 fn terminals() -> Vec<(&'static str, login::LoginError)> {
     use login::LoginError as E;
@@ -532,6 +531,7 @@ fn terminals() -> Vec<(&'static str, login::LoginError)> {
     ]
 }
 
+/// Browsers that come back from a provider without an account.
 fn arrivals() -> Vec<(&'static str, ArrivalError)> {
     let denied = ArrivalError::Denied {
         error: "access_denied".to_owned(),

@@ -145,16 +145,31 @@ impl Login {
         peer: IpAddr,
     ) -> Result<Result<(), Refusal>, LoginError> {
         match self.held_by(device_code, peer).await? {
-            Ok((key, ..)) => {
-                // Whatever was answered meanwhile: nobody will come for it.
-                let revision = self.store.txn(Txn::new().delete(key)).await?;
-                self.applied(revision).await;
-                self.count_device(TerminalStep::Withdrawn);
-                Ok(Ok(()))
-            }
+            Ok((key, _, revision)) => self.take_back(&key, revision).await.map(Ok),
             Err(Refusal::Expired | Refusal::InvalidGrant(_)) => Ok(Ok(())),
             Err(other) => Ok(Err(other)),
         }
+    }
+
+    /// Takes away what its terminal has given up, and counts it once.
+    async fn take_back(&self, key: &str, mut revision: Revision) -> Result<(), LoginError> {
+        for _ in 0..ATTEMPTS {
+            let txn = Txn::new().when(key, revision).delete(key);
+            match self.store.txn(txn).await {
+                Ok(revision) => {
+                    self.applied(revision).await;
+                    self.count_device(TerminalStep::Withdrawn);
+                    return Ok(());
+                }
+                // It is gone: fetched, swept or taken back before. Or there was an answer: nobody will come for it.
+                Err(StoreError::Conflict { .. }) => match self.store.get(key).await? {
+                    Some(kv) => revision = kv.mod_revision,
+                    None => return Ok(()),
+                },
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Err(LoginError::Conflict)
     }
 
     /// The terminal asks whether there is an answer.
@@ -262,29 +277,27 @@ impl Login {
             return Ok(Answered::Gone);
         };
         let key = device_key(&locator(&code));
+        let live = self.grants.find(&key);
+        let mut known = live.map(|it| (it.record, it.revision));
         for _ in 0..ATTEMPTS {
-            let live = self.grants.find(&key);
-            let live = live.filter(|it| is_open(&it.record));
-            let Some(live) = live.filter(|it| clock::now() < it.record.expires_at) else {
+            let open = known
+                .take()
+                .filter(|(it, _)| is_open(it) && clock::now() < it.expires_at);
+            let Some((record, seen)) = open else {
                 return Ok(Answered::Gone);
             };
-            let mut record = (*live.record).clone();
+            let mut record = (*record).clone();
             if let What::Device { answer: slot, .. } = &mut record.what {
                 slot.clone_from(&answer);
             }
-            let txn = Txn::new().when(key.clone(), live.revision);
+            let txn = Txn::new().when(key.clone(), seen);
             match self.store.txn(txn.put(key.clone(), record.encode())).await {
                 Ok(revision) => {
                     self.applied(revision).await;
                     return Ok(Answered::Done);
                 }
-                Err(StoreError::Conflict { .. }) => {
-                    if let Some(kv) = self.store.get(&key).await? {
-                        self.applied(kv.mod_revision).await;
-                    } else {
-                        return Ok(Answered::Gone);
-                    }
-                }
+                // As the store has it: what this replica remembers was behind.
+                Err(StoreError::Conflict { .. }) => known = self.read(&key).await?,
                 Err(other) => return Err(other.into()),
             }
         }

@@ -203,7 +203,11 @@ impl Grants {
             revision: it.revision,
             way: came_to_nothing(&it.record),
         });
-        ended.collect()
+        let mut ended: Vec<Ended> = ended.collect();
+        // One order for all replicas: where one was quicker, its transactions are those of the others, and not some of
+        // each.
+        ended.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        ended
     }
 
     fn live(&self) -> MutexGuard<'_, Held> {

@@ -17,12 +17,19 @@ use crate::{
     config::live::Live,
     objects::{Token, User, UserPrivate, UserSpec},
     observe::metrics::labels::{TerminalStep as Step, TerminalWay as Way},
-    store::follow::{Batch, Change},
+    store::{
+        Store,
+        follow::{Batch, Change},
+    },
 };
 use code::Callback;
 use http::{HeaderMap, HeaderValue};
 use jiff::SignedDuration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use zeroize::Zeroizing;
+
+mod at_once;
+mod bounds;
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE_OF_IT: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -207,61 +214,6 @@ async fn a_yes_ends_with_the_session_that_gave_it() {
     }
 }
 
-// G4: also in the moment between the look at that session and the write.
-#[tokio::test]
-async fn what_becomes_of_a_session_while_its_yes_is_redeemed_is_looked_at_again() {
-    for ended in [true, false] {
-        let world = World::new().await;
-        let login = &world.login;
-        let jane = world.browser("jane").await;
-        let asked = world.device(Answer::Yes(by(&jane)), in_seconds(60)).await;
-        let (grant, session) = (device_key(&locator()), Token::key(jane.token_id().as_str()));
-        let yes = login.look_at(&by(&jane)).await.unwrap().unwrap();
-        let kept = login.store.get(&session).await.unwrap().unwrap();
-        let change = if ended {
-            Txn::new().delete(session)
-        } else {
-            // A page was asked for, and the session lasts longer.
-            Txn::new().put(session, kept.value)
-        };
-        login.store.txn(change).await.unwrap();
-        let revision = login.grants.find(&grant).unwrap().revision;
-        let wanted = Wanted {
-            kind: TokenKind::Ses,
-            client: "desk".to_owned(),
-            from: here(),
-        };
-        let given = login.give((&grant, revision), &yes, &wanted).await;
-        assert!(given.unwrap().is_none(), "ended: {ended}");
-        let all = login.index.tokens_of("jane", jane.user_uid());
-        assert!(all.iter().all(|it| it.kind == TokenKind::Web));
-        if ended {
-            assert_eq!(refusal(world.poll(&asked).await), Refusal::Denied);
-        } else {
-            assert!(world.poll(&asked).await.unwrap().is_ok());
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_session_that_is_used_all_the_while_is_one_that_gives() {
-    let world = World::new().await;
-    let login = &world.login;
-    let jane = world.browser("jane").await;
-    let asked = world.device(Answer::Yes(by(&jane)), in_seconds(60)).await;
-    let session = Token::key(jane.token_id().as_str());
-    let using = async {
-        for _ in 1..super::ATTEMPTS {
-            let kept = login.store.get(&session).await.unwrap().unwrap();
-            let txn = Txn::new().put(&*session, kept.value);
-            let revision = login.store.txn(txn).await.unwrap();
-            login.applied(revision).await;
-        }
-    };
-    let (done, ()) = tokio::join!(world.poll(&asked), using);
-    assert!(done.unwrap().is_ok());
-}
-
 // CVE-2025-23387: a code alone, or a part of one, ends nothing.
 #[tokio::test]
 async fn a_terminal_takes_its_own_login_back_and_nobody_elses() {
@@ -296,202 +248,6 @@ async fn a_terminal_takes_its_own_login_back_and_nobody_elses() {
     assert!(matches!(last, Err(Refusal::TooOften(_))), "{last:?}");
 }
 
-#[tokio::test]
-async fn what_happens_to_terminals_is_counted_once() {
-    let world = World::new().await;
-    let login = &world.login;
-    let jane = world.browser("jane").await;
-    let mut begun = Vec::new();
-    for _ in 0..6 {
-        begun.push(login.begin_device("desk", here()).await.unwrap());
-    }
-    for one in &begun[..2] {
-        let allowed = login.allow_device(&one.user_code, &jane).await;
-        assert_eq!(allowed.unwrap(), Answered::Done);
-    }
-    let refused = login.refuse_device(&begun[2].user_code).await;
-    assert_eq!(refused.unwrap(), Answered::Done);
-    // Too late, and no answer.
-    let late = login.allow_device(&begun[2].user_code, &jane).await;
-    assert_eq!(late.unwrap(), Answered::Gone);
-    assert!(world.poll(&begun[0].device_code).await.unwrap().is_ok());
-    let gone = &begun[3].device_code;
-    assert_eq!(login.withdraw_device(gone, here()).await.unwrap(), Ok(()));
-    login.ask_for_code();
-    login.refuse_code();
-    let codes = [world.code(&jane).await, world.code(&jane).await].map(Result::unwrap);
-    assert!(world.fetch(&codes[0]).await.unwrap().is_ok());
-    login.spend_state("a state", here()).await.unwrap();
-    // Two replicas sweep.
-    let other = Grants::default();
-    let all = login.store.list(PREFIX, 100, None).await.unwrap();
-    login.applied(all.revision).await;
-    other.apply_batch(&Batch {
-        changes: all.items.into_iter().map(Change::Put).collect(),
-        revision: all.revision,
-        complete: true,
-    });
-    let later = in_seconds(3600);
-    sweep_once(&login.grants, &login.store, later).await;
-    sweep_once(&other, &login.store, later).await;
-    let left = login.store.list(PREFIX, 100, None).await.unwrap();
-    assert!(left.items.is_empty(), "{:?}", left.items);
-    let counted = |way| {
-        let all = [
-            Step::Begun,
-            Step::Given,
-            Step::Refused,
-            Step::Fetched,
-            Step::Expired,
-        ];
-        all.map(|step| login.grants.counted(way, step))
-    };
-    // One that was let in did not come, two had no answer.
-    assert_eq!(counted(Way::Device), [6, 2, 1, 1, 3]);
-    assert_eq!(counted(Way::Browser), [1, 2, 1, 1, 1]);
-    for way in [Way::Device, Way::Browser] {
-        assert_eq!(other.counted(way, Step::Expired), 0);
-    }
-}
-
-// CVE-2024-58259: strangers who fill the place for terminals keep nobody from logging in by a browser.
-#[tokio::test]
-async fn what_strangers_begin_takes_no_room_from_people() {
-    let world = World::new().await;
-    let jane = world.browser("jane").await;
-    let asks = What::Device {
-        secret: String::new(),
-        answer: Answer::None,
-    };
-    let asks = record(asks, in_seconds(600));
-    world.login.grants.fill(10_000, &asks);
-    let begun = world.login.begin_device("one more", here()).await;
-    let refused = begun.err().unwrap();
-    assert!(matches!(refused, LoginError::TooManyGrants(Kind::Device)));
-    let code = world.code(&jane).await.unwrap();
-    assert!(world.fetch(&code).await.unwrap().is_ok());
-    let spent = world.login.spend_state("a state", here()).await;
-    assert_eq!(spent.unwrap(), Spent::Now);
-    assert!(world.login.grants.find(&state_key("other")).is_none());
-}
-
-// CVE-2024-58259: each kind has a bound, and what is over and not swept yet takes no room.
-#[tokio::test]
-async fn there_is_room_for_so_many_grants_of_each_kind() {
-    for is_over in [true, false] {
-        let end = in_seconds(if is_over { 0 } else { 600 });
-        let world = World::new().await;
-        let browser = world.browser("jane").await;
-        let asks = What::Device {
-            secret: String::new(),
-            answer: Answer::None,
-        };
-        let code = What::Code {
-            challenge: String::new(),
-            redirect_uri: String::new(),
-            by: by(&browser),
-        };
-        let grants = &world.login.grants;
-        for (count, what) in [(10_000, asks), (10_000, code), (50_000, What::State)] {
-            grants.fill(count, &record(what, end));
-        }
-        let begun = world.login.begin_device("one more", here()).await;
-        let given = world.code(&browser).await;
-        let spent = world.login.spend_state("a state", here()).await;
-        for error in [begun.err(), given.err(), spent.err()] {
-            let is_full = matches!(error, Some(LoginError::TooManyGrants(_)));
-            assert_eq!(is_full, !is_over, "{error:?}");
-        }
-        // One that is taken away leaves its place.
-        world.end(&device_key("7"));
-        assert!(world.login.begin_device("one more", here()).await.is_ok());
-    }
-}
-
-#[tokio::test]
-async fn a_person_has_so_many_codes_and_others_have_theirs() {
-    let world = World::new().await;
-    world.user("john", UserSpec::default()).await;
-    let (jane, john) = (world.browser("jane").await, world.browser("john").await);
-    for _ in 0..10 {
-        assert!(world.code(&jane).await.is_ok());
-    }
-    let refused = world.code(&jane).await.err().unwrap();
-    assert_eq!(refused.status().code, 429, "{refused}");
-    assert!(world.code(&john).await.is_ok());
-}
-
-// With `login.source_tries: 0` there are bounds still.
-#[tokio::test]
-async fn where_sources_are_not_told_apart_everybody_has_one_bound() {
-    let mut world = World::new().await;
-    let account = Pace {
-        tries: 10,
-        interval: Duration::from_mins(5),
-    };
-    let settings = Settings {
-        account,
-        source: None,
-    };
-    world.login.throttle = Throttle::new(Live::fixed(settings), 1);
-    let login = &world.login;
-    let peer = |i: usize| {
-        let [.., a, b] = i.to_be_bytes();
-        IpAddr::from([198, 51, a, b])
-    };
-    let tries = 0..1_500_usize;
-    let begun = tries
-        .clone()
-        .filter(|&i| login.admit_device(peer(i)).is_ok());
-    assert!((1_000..1_400).contains(&begun.count()));
-    let left = tries
-        .clone()
-        .filter(|&i| login.admit_leave(peer(i)).is_ok());
-    assert!((1_000..1_400).contains(&left.count()));
-    let mut last = None;
-    for i in 0..2_000 {
-        let code = format!("{i:0>43}");
-        let outcome = login.fetch_code((&code, VERIFIER, CALLBACK), peer(i)).await;
-        last = Some(refusal(outcome));
-        if matches!(last, Some(Refusal::TooOften(_))) {
-            assert!(i >= 600, "{i}");
-            break;
-        }
-    }
-    assert!(matches!(last, Some(Refusal::TooOften(_))), "{last:?}");
-}
-
-// An office is not locked out by its own logins, nor by one kind of them from the other.
-#[test]
-fn each_kind_of_begin_has_a_bound_of_its_own_and_a_proof_gives_back() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let world = runtime.block_on(World::new());
-    let login = &world.login;
-    for _ in 0..50 {
-        assert!(login.admit_leave(here()).is_ok());
-        assert!(login.admit_arrival(here()).is_ok());
-    }
-    assert!(login.admit_leave(here()).is_err());
-    assert!(login.admit_arrival(here()).is_err());
-    login.forgive_browser(here());
-    assert!(login.admit_leave(here()).is_ok());
-    assert!(login.admit_arrival(here()).is_ok());
-    for _ in 0..50 {
-        assert!(login.admit_device(here()).is_ok());
-    }
-    assert!(login.admit_device(here()).is_err());
-    runtime.block_on(async {
-        let jane = world.browser("jane").await;
-        let asked = world.device(Answer::Yes(by(&jane)), in_seconds(60)).await;
-        // From wherever it is by then: whoever began is given theirs back.
-        let moved = IpAddr::from([198, 51, 100, 7]);
-        let done = world.login.poll_device(&asked, moved).await;
-        assert!(done.unwrap().is_ok());
-    });
-    assert!(login.admit_device(here()).is_ok());
-    assert!(login.admit_device(here()).is_err());
-}
-
 // Fail closed, and say so: who cannot tell does not say no either.
 #[tokio::test]
 async fn what_cannot_be_told_is_no_refusal() {
@@ -518,50 +274,6 @@ async fn what_cannot_be_told_is_no_refusal() {
     let newer = "n".repeat(CHALLENGE);
     world.hold(&code_key(&newer), b"{}".to_vec()).await;
     cannot_tell(world.fetch(&newer).await);
-}
-
-// G4: of two who answer at the same moment one has answered.
-#[tokio::test]
-async fn the_first_answer_counts() {
-    for yes_is_first in [true, false] {
-        let world = World::new().await;
-        let jane = world.browser("jane").await;
-        let asked = world.device(Answer::None, in_seconds(60)).await;
-        let yes = world.login.allow_device(USER_CODE_OF_IT, &jane);
-        let no = world.login.refuse_device(USER_CODE_OF_IT);
-        let (first, second) = if yes_is_first {
-            (yes.await, no.await)
-        } else {
-            let first = no.await;
-            (first, yes.await)
-        };
-        assert_eq!(first.unwrap(), Answered::Done);
-        assert_eq!(second.unwrap(), Answered::Gone);
-        let polled = world.poll(&asked).await.unwrap();
-        assert_eq!(polled.is_ok(), yes_is_first);
-    }
-}
-
-// A replica that has not heard of a grant yet asks the store, and not without end.
-#[tokio::test]
-async fn what_this_replica_does_not_remember_is_read_from_the_store() {
-    let mut world = World::new().await;
-    let jane = world.browser("jane").await;
-    let code = world.code(&jane).await.unwrap();
-    let asked = world.device(Answer::None, in_seconds(60)).await;
-    world.login.grants = Arc::new(Grants::default());
-    assert_eq!(refusal(world.poll(&asked).await), Refusal::Pending);
-    assert!(world.fetch(&code).await.unwrap().is_ok());
-    let nobodys = format!("{}{}", "0".repeat(32), secret());
-    let mut refusals = Vec::new();
-    for _ in 0..80 {
-        refusals.push(refusal(world.poll(&nobodys).await));
-    }
-    assert_eq!(refusals[..60], [Refusal::Expired; 60]);
-    assert!(matches!(refusals[79], Refusal::TooOften(_)));
-    // Of a code nothing is said either that was not looked at.
-    let outcome = refusal(world.fetch(&"x".repeat(CHALLENGE)).await);
-    assert!(matches!(outcome, Refusal::TooOften(_)), "{outcome:?}");
 }
 
 // G4: each of these ends it, whatever holds still.
