@@ -28,7 +28,9 @@ pub use credential::{BEARER_PROTOCOL_PREFIX, Credential, WebSocket};
 pub use device::{Device, DeviceError};
 pub use identity::{Authn, AuthnError, Identity, Refusal, Unknowable};
 pub use index::{Index, Slot, TokenEntry, TokenFacts, UserEntry};
-pub use token::{Malformed, NoRandomness, ParsedToken, TokenId, TokenText, random_id};
+pub use token::{
+    Malformed, NoRandomness, PREFIX as TOKEN_PREFIX, ParsedToken, TokenId, TokenText, random_id,
+};
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 /// What every token starts with.
-const PREFIX: &str = "pal_";
+pub const PREFIX: &str = "pal_";
 /// Characters of a kind: `pat`, `ses`, `web`.
 const KIND_LEN: usize = 3;
 /// Characters of an id: 36^16 ids, so that random ones never meet.

@@ -4,7 +4,7 @@ use crate::testkit::{
     browser::encoded,
     client::{Answer, h1_from},
     gate::Gate,
-    github::{Github, Person, Typed},
+    github::{CLIENT, Github, Person, Typed},
     issuer::Issuer,
     site::Said,
 };
@@ -15,12 +15,18 @@ use palisade::{
     api::login::grants::PREFIX,
     authn::TokenText,
     objects::{Kind as _, Token, TokenKind},
+    store::seal::associated,
 };
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 
+mod bounds;
+
 const DEVICE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const OCTO: u64 = 7;
+const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
+const BEGINS: [(&str, &str); 2] = [("provider", "hub"), ("at", "provider")];
 const ON: &str = ", device_flow: true";
 
 struct World {
@@ -51,7 +57,7 @@ impl World {
     }
 
     async fn begin(&self) -> Value {
-        let answer = begin(&self.gate, &[("provider", "hub"), ("at", "provider")]).await;
+        let answer = begin(&self.gate, &BEGINS).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.headers["cache-control"], "no-store");
         answer.json()
@@ -65,6 +71,11 @@ impl World {
         poll(&self.gate, code(&begun)).await
     }
 
+    /// How often the provider was asked about a code.
+    fn asked(&self) -> usize {
+        self.github.site.asked("/login/oauth/access_token").len()
+    }
+
     async fn sessions(&self) -> usize {
         let all = self.gate.store.list(&Token::prefix(), 100, None).await;
         all.unwrap().items.len()
@@ -72,12 +83,16 @@ impl World {
 }
 
 async fn post(gate: &Gate, path: &str, fields: &[(&str, &str)]) -> Answer {
+    post_from(HERE, gate, path, fields).await
+}
+
+async fn post_from(from: Ipv4Addr, gate: &Gate, path: &str, fields: &[(&str, &str)]) -> Answer {
     let request = Request::post(path)
         .header("host", "localhost")
         .header("content-type", "application/x-www-form-urlencoded")
         .body(Full::new(Bytes::from(encoded(fields))))
         .unwrap();
-    h1_from(Ipv4Addr::LOCALHOST, gate, request).await
+    h1_from(from, gate, request).await
 }
 
 async fn begin(gate: &Gate, fields: &[(&str, &str)]) -> Answer {
@@ -87,8 +102,12 @@ async fn begin(gate: &Gate, fields: &[(&str, &str)]) -> Answer {
 }
 
 async fn poll(gate: &Gate, code: &str) -> Answer {
+    poll_from(HERE, gate, code).await
+}
+
+async fn poll_from(from: Ipv4Addr, gate: &Gate, code: &str) -> Answer {
     let fields = [("grant_type", DEVICE), ("device_code", code)];
-    post(gate, "/v1/login/token", &fields).await
+    post_from(from, gate, "/v1/login/token", &fields).await
 }
 
 fn code(begun: &Value) -> &str {
@@ -226,8 +245,11 @@ async fn what_comes_of_a_code_is_told_in_the_words_of_the_flow() {
     }
     let (pending, slower) = ("authorization_pending", "slow_down");
     assert_eq!(said, [pending, pending, slower, slower]);
-    let before = world.github.site.asked("/login/oauth/access_token").len();
-    assert_eq!(before, 4, "what was too often did not reach the provider");
+    assert_eq!(
+        world.asked(),
+        4,
+        "what was too often did not reach the provider"
+    );
     // And there.
     world.github.instead(|asked| {
         let slower = json!({"error": "slow_down", "interval": 10});
@@ -290,8 +312,7 @@ async fn a_code_is_good_once_on_every_replica_and_as_it_was_given() {
         &own[..own.len() - 1],
         &own.replace("at.hub.", "at.hub.v1."),
         &format!("{own}{}", "x".repeat(5_000)),
-        // Somebody's sealed text of another kind is in the same form.
-        &format!("at.hub.{}", "v1.00000000.AAAA"),
+        "at.hub.v1.00000000.AAAA",
     ] {
         assert_eq!(
             error(&poll(&world.gate, odd).await),
@@ -301,9 +322,81 @@ async fn a_code_is_good_once_on_every_replica_and_as_it_was_given() {
     }
     world.github.typed(user_code, Typed::By(OCTO));
     assert_eq!(poll(&other, own).await.status, 201);
-    assert_eq!(error(&poll(&world.gate, own).await), "expired_token");
+    assert_eq!(error(&poll(&world.gate, own).await), "invalid_grant");
     assert_eq!(world.sessions().await, 1);
     other.stop().await;
+    world.gate.stop().await;
+}
+
+// L6, G4: nothing that the gateway has sealed for somewhere else is a device code here, whatever is in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sealed_for_another_place_is_no_device_code() {
+    let world = World::new(ON).await;
+    world.begin().await;
+    let device_code = world.github.device_codes().remove(0);
+    let waiting = json!({
+        "device_code": device_code, "client": "build-7", "from": "192.0.2.1",
+        "expires_at": "2999-01-01T00:00:00Z",
+    });
+    let own = world.github.site.url();
+    let sealed_for = |place: &[&str]| {
+        let sealed = world
+            .gate
+            .keyring
+            .seal(waiting.to_string().as_bytes(), &associated(place));
+        format!("at.hub.{}", sealed.unwrap())
+    };
+    let place = "device at the provider hub";
+    for other in [
+        &["device at the provider bub", &own, CLIENT],
+        &["accounts/hub/7", &own, CLIENT],
+        &[place, "https://github.example", CLIENT],
+        &[place, &own, "another"],
+    ] {
+        let answer = poll(&world.gate, &sealed_for(other)).await;
+        assert_eq!(error(&answer), "invalid_grant", "{other:?}");
+    }
+    assert_eq!(world.asked(), 0);
+    // So it is the place that counts.
+    let answer = poll(&world.gate, &sealed_for(&[place, &own, CLIENT])).await;
+    assert_eq!(error(&answer), "authorization_pending");
+    world.gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_was_used_for_nothing_is_told_as_used_and_not_as_late() {
+    let world = World::new(ON).await;
+    let begun = world.begin().await;
+    let user_code = begun["user_code"].as_str().unwrap();
+    world.github.typed(user_code, Typed::By(OCTO));
+    // GitHub gives its token, and then does not say whose it is.
+    world
+        .github
+        .instead(|asked| (asked.path == "/api/v3/user").then(|| Said::answer(502, &json!({}))));
+    assert_eq!(poll(&world.gate, code(&begun)).await.status, 503);
+    world.github.behave();
+    let answer = poll(&world.gate, code(&begun)).await;
+    assert_eq!(error(&answer), "invalid_grant");
+    assert!(answer.text().contains("begin anew"), "{}", answer.text());
+    assert_eq!(world.sessions().await, 0);
+    let metrics = world.gate.metrics().await;
+    let expired = "palisade_terminal_logins_total{way=\"provider\",step=\"expired\"} ";
+    let counted = metrics.lines().find_map(|line| line.strip_prefix(expired));
+    assert_eq!(counted.unwrap_or("0"), "0");
+    world.gate.stop().await;
+}
+
+// RFC 7009, section 2.2.1
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_at_the_provider_is_not_told_to_be_revoked() {
+    let world = World::new(ON).await;
+    let begun = world.begin().await;
+    let fields = [("token", code(&begun))];
+    let answer = post(&world.gate, "/v1/login/revoke", &fields).await;
+    assert_eq!(error(&answer), "unsupported_token_type");
+    let user_code = begun["user_code"].as_str().unwrap();
+    world.github.typed(user_code, Typed::By(OCTO));
+    assert_eq!(poll(&world.gate, code(&begun)).await.status, 201);
     world.gate.stop().await;
 }
 
@@ -338,20 +431,19 @@ async fn a_provider_that_answers_badly_gives_nobody_a_code() {
     odd.push(Said::answer(500, &json!({})));
     odd.push(Said::redirect("https://evil.example/"));
     odd.push(Said::Endless);
-    let fields = [("provider", "hub"), ("at", "provider")];
     for said in odd {
         let shown = format!("{said:?}");
         world
             .github
             .instead(move |asked| (asked.path == "/login/device/code").then(|| said.clone()));
-        let answer = begin(&world.gate, &fields).await;
+        let answer = begin(&world.gate, &BEGINS).await;
         assert_eq!(answer.status, 503, "{shown}: {}", answer.text());
         assert!(!answer.text().contains("evil"), "{}", answer.text());
     }
     world
         .github
         .instead(move |asked| (asked.path == "/login/device/code").then(|| Said::json(&good)));
-    assert_eq!(begin(&world.gate, &fields).await.status, 200);
+    assert_eq!(begin(&world.gate, &BEGINS).await.status, 200);
     // Away when it is asked: no refusal, and the code goes on.
     world.github.behave();
     let begun = world.begin().await;

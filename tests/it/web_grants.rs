@@ -337,13 +337,7 @@ async fn a_terminal_that_gives_up_takes_its_login_back() {
     let page = browser.get(&target).await;
     assert_eq!(page.status, 200);
     let user_code = begun["user_code"].as_str().unwrap();
-    for (token, left) in [
-        (user_code, 1),
-        ("nobody's", 1),
-        ("", 1),
-        (code, 0),
-        (code, 0),
-    ] {
+    for (token, left) in [(user_code, 1), ("nobody's", 1), (code, 0), (code, 0)] {
         let hinted = [("token", token), ("token_type_hint", "device_code")];
         let answer = terminal.post("/v1/login/revoke", &hinted).await;
         assert_eq!(
@@ -367,8 +361,27 @@ async fn a_terminal_that_gives_up_takes_its_login_back() {
     );
     assert_eq!(gate.kinds().await, [TokenKind::Web]);
     let twice = [("token", "a"), ("token", "b")];
-    let refused = terminal.post("/v1/login/revoke", &twice).await;
-    assert_eq!(error(&refused), "invalid_request");
+    let none: [(&str, &str); 1] = [("token_type_hint", "device_code")];
+    for wrong in [&twice[..], &none[..], &[("token", "")]] {
+        let refused = terminal.post("/v1/login/revoke", wrong).await;
+        assert_eq!(error(&refused), "invalid_request", "{wrong:?}");
+    }
+    gate.stop().await;
+}
+
+// RFC 7009, section 2.2.1: nobody goes away from a token that they believe revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_device_code_is_not_told_to_be_revoked() {
+    let gate = world().await;
+    let terminal = Terminal::new(&gate);
+    let token = gate.user("john").await;
+    let answer = terminal
+        .post("/v1/login/revoke", &[("token", &*token)])
+        .await;
+    assert_eq!(error(&answer), "unsupported_token_type");
+    assert!(answer.text().contains("/v1/login/logout"));
+    let id = TokenText::parse(&token).unwrap().id;
+    gate.get::<Token>(id.as_str()).await;
     gate.stop().await;
 }
 

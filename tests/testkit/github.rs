@@ -142,6 +142,16 @@ impl Github {
         self.state().devices.get_mut(user_code).unwrap().1 = Some(what);
     }
 
+    /// The secrets of the terminals that wait.
+    pub(crate) fn device_codes(&self) -> Vec<String> {
+        let state = self.state();
+        state
+            .devices
+            .values()
+            .map(|(code, _)| code.clone())
+            .collect()
+    }
+
     /// What new and old tokens may do from now on.
     pub(crate) fn scopes(&self, scopes: &str) {
         scopes.clone_into(&mut self.state().scopes);

@@ -261,7 +261,9 @@ fn down(failure: &redirect::Failure) -> Status {
         ),
         redirect::Failure::Limited { wait, .. } => {
             let details = Details {
-                retry_after_seconds: u32::try_from(wait.as_secs()).unwrap_or(u32::MAX),
+                // Not before it is over.
+                retry_after_seconds: u32::try_from(wait.as_millis().div_ceil(1000))
+                    .unwrap_or(u32::MAX),
                 ..Details::default()
             };
             status("the provider takes no more questions at the moment; try again later")

@@ -65,6 +65,8 @@ pub(super) enum Refusal {
     InvalidGrant(&'static str),
     /// No such grant here.
     Unsupported,
+    /// What is to be revoked is something else, and goes on being good.
+    UnsupportedToken(&'static str),
     /// The request is none.
     InvalidRequest(&'static str),
 }

@@ -28,12 +28,12 @@ use super::{
     },
 };
 use crate::config;
+use device::Devices;
 use http::StatusCode;
 use limit::Rest;
 use pages::{Memory, Remembered};
 use person::{Told, User, Why, said};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 use url::Url;
 
 /// Reads the person's own organisations and teams.
@@ -43,8 +43,8 @@ const SCOPE: &str = "read:org";
 pub struct Github {
     config: config::Github,
     http: Http,
-    /// Turns of terminals that log in by a code.
-    devices: Semaphore,
+    /// Terminals that log in by a code.
+    devices: Devices,
     memory: Memory,
     rest: Rest,
 }
@@ -95,7 +95,7 @@ impl Github {
     pub fn new(config: config::Github) -> Self {
         Self {
             http: Http::new(config.link.clone()),
-            devices: Semaphore::new(device::AT_ONCE),
+            devices: Devices::default(),
             config,
             memory: Memory::default(),
             rest: Rest::default(),

@@ -20,7 +20,7 @@ pub(super) mod http;
 mod kept;
 mod secret;
 
-pub use device::{Codes, Polled, Waiting};
+pub use device::{Codes, DeviceCode, Polled, Waiting};
 pub use failure::{ArrivalError, Failure};
 pub use files::check_files;
 pub(super) use kept::Kept;

@@ -76,14 +76,17 @@ pub(super) async fn log_in(
     let ask = || post_form(http, "/v1/login/token", &fields);
     let answer = poll(&mut waiting, interval, ask).await;
     if matches!(answer, Err(Failure::Interrupted)) {
-        take_back(http, &begun.device_code).await;
+        take_back(http, at, &begun.device_code).await;
     }
     answer
 }
 
 /// Has nobody asked any more about a login that was given up. If the gateway does not hear of it, or is older, the code
-/// ends by itself.
-pub(super) async fn take_back(http: &HttpClient, device_code: &str) {
+/// ends by itself; so does a provider's, which the gateway cannot take back.
+pub(super) async fn take_back(http: &HttpClient, at: CodeTypedAt, device_code: &str) {
+    if at == CodeTypedAt::Provider {
+        return;
+    }
     let fields = [("token", device_code)];
     let told = post_form::<IgnoredAny>(http, "/v1/login/revoke", &fields);
     let _ = timeout(END_LIMIT, told).await;

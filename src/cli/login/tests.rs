@@ -211,8 +211,9 @@ fn the_machines_name_is_one_that_the_gateway_takes() {
 async fn a_login_that_is_given_up_is_taken_back() {
     let (http, _, asked) = gateway(vec![(200, json!({})), (404, json!({}))]).await;
     for _ in 0..2 {
-        device::take_back(&http, "secret-device-code").await;
+        device::take_back(&http, CodeTypedAt::Gateway, "secret-device-code").await;
     }
+    device::take_back(&http, CodeTypedAt::Provider, "at.hub.another").await;
     let revoked = (
         "/v1/login/revoke".to_owned(),
         "token=secret-device-code".to_owned(),

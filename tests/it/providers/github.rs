@@ -337,3 +337,20 @@ async fn who_looks_after_the_bills_of_an_organisation_is_no_member() {
         assert_eq!(outcome.is_ok(), !expected.is_empty(), "{role}");
     }
 }
+
+// Strangers can have the questions of terminals asked; nobody else pays for what GitHub says to them.
+#[tokio::test]
+async fn a_limit_that_terminals_meet_is_theirs_alone() {
+    let world = World::new().await;
+    let provider = world.provider(", device_flow: true");
+    world.github.instead(|asked| {
+        let limited = || Said::answer(429, &json!({})).with("retry-after", "30");
+        (asked.path == "/login/device/code").then(limited)
+    });
+    for _ in 0..2 {
+        let told = provider.begin_device().await.err().unwrap().to_string();
+        assert!(told.contains("again in"), "{told}");
+    }
+    assert_eq!(world.github.site.asked("/login/device/code").len(), 1);
+    assert!(log_in(&provider, &world.github.site).await.is_ok());
+}

@@ -2,7 +2,7 @@
 //!
 //! Nothing of it is in the store: the device code that the terminal holds is the provider's own, sealed. What it costs
 //! is questions to the provider, so these are counted: terminals that begin by source, with those of the gateway's own
-//! flow, and questions by device code.
+//! flow, and questions by device code and by source: a few strangers leave turns to everybody else.
 
 use super::{
     super::{Body, Login, LoginError, Seen, Wanted, answer, logged_in},
@@ -20,7 +20,10 @@ use http::Response;
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 /// What such a device code begins with: the gateway's own are hexadecimal.
-const MARK: &str = "at.";
+pub(super) const MARK: &str = "at.";
+/// Maybe by this very terminal: a yes is told once, and what follows on it can fail (the provider's API or the store was
+/// away, and the terminal was told 503).
+const USED: Refusal = Refusal::InvalidGrant("the code was used: begin anew");
 /// Longest that is looked at: the provider's code, the client's name and the seal have some 700 characters.
 const MAX_CODE: usize = 4096;
 
@@ -29,14 +32,14 @@ impl Login {
     pub(super) async fn device_begins_at(
         &self,
         provider: &Arc<Provider>,
-        client: &str,
+        terminal: (&str, IpAddr),
     ) -> Result<Response<Body>, LoginError> {
         let codes = provider.begin_device().await.map_err(|failure| {
             let error = LoginError::from(failure);
             self.note_failure(&error);
             error
         })?;
-        let waiting = Waiting::new(&codes, client, clock::now());
+        let waiting = Waiting::new(&codes, terminal, clock::now());
         let sealed = waiting.seal(&self.keyring, provider)?;
         self.count_at(TerminalStep::Begun);
         let begun = Begun {
@@ -76,8 +79,7 @@ impl Login {
         if clock::now() >= waiting.expires_at {
             return Ok(self.refused_at(Refusal::Expired));
         }
-        let pace = &self.grants.paces.polls_at_providers;
-        if pace.admit(&sealed, Instant::now()).is_err() {
+        if !self.may_ask_provider(sealed, peer) {
             return Ok(self.refused_at(Refusal::SlowDown));
         }
         let polled = provider.poll_device(&waiting).await;
@@ -94,6 +96,8 @@ impl Login {
                 self.count_at(TerminalStep::Expired);
                 return Ok(self.refused_at(Refusal::Expired));
             }
+            // No step of a login: whoever has an old code could count it again and again.
+            Polled::Used => return Ok(self.refused_at(USED)),
             Polled::Denied => {
                 self.count_at(TerminalStep::Refused);
                 return Ok(self.refused_at(Refusal::Denied));
@@ -106,8 +110,23 @@ impl Login {
         };
         let done = Box::pin(self.enter_arrival(&provider, arrival, &wanted, seen)).await?;
         self.count_at(TerminalStep::Fetched);
-        self.grants.paces.begin.forgive(self.source(peer));
+        // It came to something: to whoever began, and to whoever asked.
+        let paces = &self.grants.paces;
+        paces.begin.forgive(self.source(waiting.from));
+        paces.polls_from_source.forgive(self.source(peer));
         Ok(no_store(logged_in(&done)))
+    }
+
+    /// Charges a question that its provider is asked. The code first: a terminal that asks too often takes nothing from
+    /// those who share the address.
+    fn may_ask_provider(&self, sealed: &str, peer: IpAddr) -> bool {
+        let (paces, now) = (&self.grants.paces, Instant::now());
+        let by_code = paces.polls_at_providers.admit(&sealed, now);
+        by_code.is_ok()
+            && paces
+                .polls_from_source
+                .admit(self.source(peer), now)
+                .is_ok()
     }
 
     fn count_at(&self, step: TerminalStep) {

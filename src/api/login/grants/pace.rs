@@ -32,6 +32,18 @@ const POLLS_AT_PROVIDERS: Pace = Pace {
     tries: 2,
     interval: Duration::from_secs(5),
 };
+/// Questions from one source that providers are asked: ten terminals that wait all the time, and an office's that begin
+/// at once. More are told to slow down, and are then within it. A provider takes some tenths of a second for an answer,
+/// so a source has one of the turns at most.
+const POLLS_FROM_SOURCE: Pace = Pace {
+    tries: 60,
+    interval: Duration::from_millis(500),
+};
+/// The same of everybody, where sources are not told apart: fifty terminals that wait.
+const POLLS_ALL: Pace = Pace {
+    tries: 300,
+    interval: Duration::from_millis(100),
+};
 /// User codes that were wrong, of one person who is logged in.
 const WRONG_BY_PERSON: Pace = Pace {
     tries: 10,
@@ -65,6 +77,8 @@ pub(super) struct Paces {
     pub(super) codes: Rate,
     /// By device code.
     pub(super) polls_at_providers: Rate,
+    /// By where it is asked from.
+    pub(super) polls_from_source: BySource,
     pub(super) wrong_by_person: Rate,
     pub(super) wrong_from_source: Rate,
 }
@@ -78,6 +92,7 @@ impl Default for Paces {
             unknown: BySource::new(UNKNOWN, UNKNOWN_ALL),
             codes: Rate::new(CODES),
             polls_at_providers: Rate::new(POLLS_AT_PROVIDERS),
+            polls_from_source: BySource::new(POLLS_FROM_SOURCE, POLLS_ALL),
             wrong_by_person: Rate::new(WRONG_BY_PERSON),
             wrong_from_source: Rate::new(WRONG_FROM_SOURCE),
         }

@@ -3,10 +3,11 @@
 use super::{
     super::{Body, Deed, Login, LoginError, Seen, answer, logged_in},
     Refusal,
+    at_provider::MARK,
     device::{DEVICE_LIFE, INTERVAL},
 };
 use crate::{
-    authn::providers::Provider,
+    authn::{TOKEN_PREFIX, providers::Provider},
     objects::LOCAL,
     observe::metrics::labels::LoginEnd,
     request::form::{Form, encoded},
@@ -62,7 +63,7 @@ impl Login {
         };
         self.admit_device(peer)?;
         if let Some(provider) = at {
-            return Box::pin(self.device_begins_at(&provider, client)).await;
+            return Box::pin(self.device_begins_at(&provider, (client, peer))).await;
         }
         let begun = Box::pin(self.begin_device(client, peer)).await?;
         let page = format!("{}/device", self.external_url.get().as_str());
@@ -158,23 +159,8 @@ impl Login {
         }
     }
 
-    /// Counts how a login of a terminal ended, if it did.
-    pub(super) fn count(&self, refusal: Refusal) {
-        match refusal {
-            // No end yet.
-            Refusal::Pending | Refusal::SlowDown => {}
-            Refusal::TooOften(_) => self.logins.inc(LoginEnd::Busy),
-            Refusal::Denied => self.logins.inc(LoginEnd::Refused),
-            Refusal::Expired
-            | Refusal::InvalidGrant(_)
-            | Refusal::Unsupported
-            | Refusal::InvalidRequest(_) => self.logins.inc(LoginEnd::Invalid),
-        }
-    }
-}
-
-impl Login {
-    /// `POST /v1/login/revoke` (RFC 7009): a terminal takes its own login back, with its device code.
+    /// `POST /v1/login/revoke` (RFC 7009): a terminal takes its own login back, with its device code. Of other things that
+    /// are good for something it says that they are not revoked here (section 2.2.1).
     pub(in crate::api::login) async fn revoke<B>(
         &self,
         peer: IpAddr,
@@ -189,10 +175,29 @@ impl Login {
             Ok(form) => form,
             Err(refusal) => return Ok(refused(refusal?)),
         };
-        match self.withdraw_device(form.get("token"), peer).await? {
+        let token = form.get("token");
+        if let Some(refusal) = no_device_code(token) {
+            return Ok(refused(refusal));
+        }
+        match self.withdraw_device(token, peer).await? {
             // Also of what is none: section 2.2 wants it so, and nothing is told.
             Ok(()) => Ok(no_store(answer::ok(&json!({})))),
             Err(refusal) => Ok(refused(refusal)),
+        }
+    }
+
+    /// Counts how a login of a terminal ended, if it did.
+    pub(super) fn count(&self, refusal: Refusal) {
+        match refusal {
+            // No end yet.
+            Refusal::Pending | Refusal::SlowDown => {}
+            Refusal::TooOften(_) => self.logins.inc(LoginEnd::Busy),
+            Refusal::Denied => self.logins.inc(LoginEnd::Refused),
+            Refusal::Expired
+            | Refusal::InvalidGrant(_)
+            | Refusal::Unsupported
+            | Refusal::UnsupportedToken(_)
+            | Refusal::InvalidRequest(_) => self.logins.inc(LoginEnd::Invalid),
         }
     }
 }
@@ -200,6 +205,21 @@ impl Login {
 const NO_CLIENT: Refusal = Refusal::InvalidRequest(
     "client: at most 100 letters and digits of ASCII, blanks and .-_@:/+#,'()",
 );
+
+/// Why this is nothing that is revoked here. Who believes that it was goes away from what is still good.
+fn no_device_code(token: &str) -> Option<Refusal> {
+    if token.is_empty() {
+        return Some(Refusal::InvalidRequest("token: the device code"));
+    }
+    let why = if token.starts_with(TOKEN_PREFIX) {
+        "a session is ended at /v1/login/logout, a token at its own path"
+    } else if token.starts_with(MARK) {
+        "the code is the provider's, and ends there by itself"
+    } else {
+        return None;
+    };
+    Some(Refusal::UnsupportedToken(why))
+}
 
 /// What a terminal calls its machine, if a person can read it as it is: nothing that is invisible, turns the
 /// direction of what follows, or looks like something else.
@@ -239,6 +259,7 @@ pub(super) fn refused(refusal: Refusal) -> Response<Body> {
         Refusal::Denied => ("access_denied", "the login was refused"),
         Refusal::InvalidGrant(why) => ("invalid_grant", why),
         Refusal::Unsupported => ("unsupported_grant_type", "no such grant_type here"),
+        Refusal::UnsupportedToken(why) => ("unsupported_token_type", why),
         Refusal::InvalidRequest(why) => ("invalid_request", why),
     };
     let body = json!({"error": error, "error_description": description});

@@ -10,18 +10,41 @@ use super::{
 };
 use crate::store::seal::{Keyring, SealError};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{net::IpAddr, time::Duration};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 /// Where such a login is at rest, in place of a record's key.
 const PLACE: &str = "device at the provider";
 
+/// A terminal's secret at the provider. Goes to nobody else, but sealed; wiped, and never logged (no `Debug`).
+#[derive(Clone, Default)]
+pub struct DeviceCode(Zeroizing<String>);
+
+impl DeviceCode {
+    /// To be sent to its provider.
+    pub(in super::super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for DeviceCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
+    }
+}
+
+impl Serialize for DeviceCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
 /// What the provider gives for a login that begins.
 pub struct Codes {
-    /// The terminal's secret. Goes to nobody but the provider.
-    pub(in super::super) device_code: String,
+    /// For the gateway.
+    pub(in super::super) device_code: DeviceCode,
     /// What the person types.
     pub user_code: String,
     /// Where.
@@ -36,9 +59,11 @@ pub struct Codes {
 /// logged (no `Debug`).
 #[derive(Serialize, Deserialize)]
 pub struct Waiting {
-    device_code: String,
+    device_code: DeviceCode,
     /// What the terminal calls its machine.
     pub client: String,
+    /// The address that it began from.
+    pub from: IpAddr,
     /// When its time is over.
     pub expires_at: Timestamp,
 }
@@ -49,8 +74,10 @@ pub enum Polled {
     Pending,
     /// It wants to be asked less often.
     SlowDown,
-    /// Its time is over, or it was used.
+    /// Its time is over.
     Expired,
+    /// It was used, or is none of the provider's.
+    Used,
     /// Somebody said no.
     Denied,
     /// Somebody said yes.
@@ -58,12 +85,13 @@ pub enum Polled {
 }
 
 impl Waiting {
-    /// What a terminal of this name waits for.
-    pub fn new(codes: &Codes, client: &str, now: Timestamp) -> Self {
+    /// What a terminal of this name and address waits for.
+    pub fn new(codes: &Codes, (client, from): (&str, IpAddr), now: Timestamp) -> Self {
         let life = jiff::SignedDuration::try_from(codes.life).unwrap_or_default();
         Self {
             device_code: codes.device_code.clone(),
             client: client.to_owned(),
+            from,
             expires_at: now.saturating_add(life).unwrap_or(now),
         }
     }
