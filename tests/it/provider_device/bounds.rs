@@ -16,10 +16,7 @@ async fn a_source_has_so_many_questions_at_a_provider_and_others_have_theirs() {
         told.push(error(&poll(&world.gate, code(one)).await));
     }
     let pending = |told: &&String| *told == "authorization_pending";
-    assert_eq!(
-        told.iter().take_while(pending).count().max(60),
-        world.asked()
-    );
+    assert!(told.iter().take_while(pending).count() >= 60, "{told:?}");
     assert!(told.iter().any(|it| it == "slow_down"), "{told:?}");
     assert_eq!(told.iter().filter(pending).count(), world.asked());
     let first = code(&begun[0]);
