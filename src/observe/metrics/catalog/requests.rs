@@ -115,7 +115,7 @@ pub static TERMINAL_LOGINS: Metric = counter(
     "Logins of terminals by way of a browser, by what happened to them",
     "`device` are those by a code that is typed on a page, `browser` those that the browser of the terminal's own machine \
      brings back, `provider` those by a code that is typed at the provider, of which `given` and `withdrawn` are not heard \
-     of here, and `expired` only if a terminal asks so late that the provider says it. `begun` is a code that was made, of `browser` a question that somebody was shown (loading the page anew \
+     of here, and `expired` only where the provider says it before its time is over here. `begun` is a code that was made, of `browser` a question that somebody was shown (loading the page anew \
      counts again); `given` a yes, `refused` a no, `fetched` a session; `expired` that nobody answered in time, or that the \
      terminal did not come for its session; `withdrawn` that the terminal gave up first. Many more `begun` than `given` by \
      `device`, or than `fetched` by `provider`, are strangers who fill the place, or who send people codes; how the fetching ended is in \
