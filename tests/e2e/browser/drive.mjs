@@ -148,6 +148,8 @@ await serve({
     const name = at.labels?.[0]?.innerText ?? at.getAttribute('aria-label') ?? at.innerText ?? '';
     return `${at.tagName.toLowerCase()} ${name.trim()}`.trim();
   })),
+  // Waits until something has it: a page's own wish counts when the browser has drawn the page.
+  focus: act(async (page) => { await page.locator(':focus').first().waitFor({ state: 'attached' }); }),
   cookies: act(async (page) => page.context().cookies()),
   forget_cookies: act(async (page) => page.context().clearCookies()),
   // Sets a cookie as another program on the machine could.

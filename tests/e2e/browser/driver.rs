@@ -141,6 +141,13 @@ impl Page<'_> {
         self.text_of("focused", nothing())
     }
 
+    /// Waits until something has the focus; gives it.
+    #[track_caller]
+    pub(super) fn focus(&self) -> String {
+        self.must("focus", nothing());
+        self.focused()
+    }
+
     /// By the Tab key alone to what is called so, and presses this key there.
     #[track_caller]
     pub(super) fn tab_to(&self, what: &str, key: &str) {

@@ -265,7 +265,7 @@ fn by_keyboard_and_without_scripts(world: &World) {
     page.see("User name");
     Account::Local.type_password(&page);
     page.see("Code that the terminal shows");
-    assert_eq!(page.focused(), "input Code that the terminal shows");
+    assert_eq!(page.focus(), "input Code that the terminal shows");
     page.type_text(&terminal.code());
     page.press("Enter");
     page.see("Yes, log it in");
