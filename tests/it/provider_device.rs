@@ -1,12 +1,15 @@
 //! Terminals whose person types the code at the provider itself, where that is switched on.
 
-use crate::testkit::{
-    browser::encoded,
-    client::{Answer, h1_from},
-    gate::Gate,
-    github::{CLIENT, Github, Person, Typed},
-    issuer::Issuer,
-    site::Said,
+use crate::{
+    testkit::{
+        browser::encoded,
+        client::{Answer, h1_from},
+        gate::Gate,
+        github::{CLIENT, Github, Person, Typed},
+        issuer::Issuer,
+        site::Said,
+    },
+    web_grants::{DEVICE, error},
 };
 use bytes::Bytes;
 use http::Request;
@@ -22,7 +25,6 @@ use std::net::Ipv4Addr;
 
 mod bounds;
 
-const DEVICE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const OCTO: u64 = 7;
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
@@ -112,14 +114,6 @@ async fn poll_from(from: Ipv4Addr, gate: &Gate, code: &str) -> Answer {
 
 fn code(begun: &Value) -> &str {
     begun["device_code"].as_str().unwrap()
-}
-
-#[track_caller]
-fn error(answer: &Answer) -> String {
-    assert_eq!(answer.status, 400, "{}", answer.text());
-    assert_eq!(answer.headers["cache-control"], "no-store");
-    assert!(!answer.text().contains("pal_"));
-    answer.json()["error"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
