@@ -30,6 +30,16 @@ pub(super) fn held<S>(stream: S, meter: &Arc<Meter>, kind: LinkKind) -> Held<S, 
     Held::new(stream, Link::open(Arc::clone(meter), kind))
 }
 
+/// Runs a connection until it ends. Its errors reach the requests on it; a connection by itself has
+/// nobody to tell.
+pub(super) fn drive(connection: impl Future<Output = Result<(), hyper::Error>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "upstream connection ended");
+        }
+    });
+}
+
 /// Why an attempt to connect gave no connection.
 pub(super) enum NoConnection {
     Dial(DialError),
