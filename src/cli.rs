@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 pub mod admin;
 pub mod bind;
+pub mod bindings;
 pub mod cluster;
 pub mod clusters;
 pub mod config;
@@ -33,6 +34,7 @@ pub mod session;
 pub mod sessions;
 pub mod store;
 pub mod token;
+pub mod unbind;
 pub mod user;
 pub mod whoami;
 
@@ -74,11 +76,11 @@ enum Command {
     /// Make, list and remove projects, and say which namespaces they hold
     Project(project::Args),
     /// Give a user or a group a role
-    Bind(bind::BindArgs),
+    Bind(bind::Args),
     /// Take a role back: remove bindings by name
-    Unbind(bind::UnbindArgs),
+    Unbind(unbind::Args),
     /// List bindings: who holds which role where
-    Bindings(bind::ListArgs),
+    Bindings(bindings::Args),
     /// Check, test and explain policy, without a gateway
     Policy(policy::Args),
     /// Run the gateway
@@ -110,9 +112,9 @@ impl Cli {
             Command::Group(args) => group::run(args),
             Command::Project(args) => project::run(args),
             Command::Role(args) => role::run(args),
-            Command::Bind(args) => bind::bind(args),
-            Command::Unbind(args) => bind::unbind(&args),
-            Command::Bindings(args) => bind::list(&args),
+            Command::Bind(args) => bind::run(args),
+            Command::Unbind(args) => unbind::run(&args),
+            Command::Bindings(args) => bindings::run(&args),
             Command::Policy(args) => policy::run(&args),
             Command::Serve(args) => serve::run(&args),
             Command::Admin(args) => admin::run(&args),

@@ -1,14 +1,13 @@
-//! `palisade bind`, `unbind`, `bindings`: who holds which role, where, and until when.
+//! `palisade bind`: somebody gets a role, somewhere, until some time.
 
 use super::{
-    output::OutputArgs,
-    own::{Own, Row},
+    own::Own,
     run::{self, Failure},
     session::GatewayArgs,
 };
 use crate::{
     config::duration,
-    objects::{Binding, BindingSpec, Cluster, Project, Subject, SubjectKind},
+    objects::{Binding, BindingSpec, Subject, SubjectKind},
     status::clock,
 };
 use aws_lc_rs::rand;
@@ -30,7 +29,7 @@ const EXAMPLES: &str = "Examples:
 /// Arguments of `palisade bind`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct BindArgs {
+pub struct Args {
     /// The role; `palisade role list` shows them
     role: String,
     #[command(flatten)]
@@ -76,63 +75,6 @@ struct PlaceArgs {
     project: Option<String>,
 }
 
-const UNBIND_EXAMPLES: &str = "Examples:
-  palisade unbind project-member-carol-x7k2p
-  palisade unbind --project shop --user carol                        # all that carol holds in it
-  palisade unbind --project shop --group shop-team --role project-owner";
-
-/// Arguments of `palisade unbind`.
-#[derive(clap::Args)]
-#[command(after_help = UNBIND_EXAMPLES)]
-pub struct UnbindArgs {
-    /// Names of bindings; `palisade bindings` shows them
-    #[arg(required_unless_present = "project")]
-    names: Vec<String>,
-    /// Instead of names: those in this project of a user or group
-    #[arg(short, long, conflicts_with = "names", requires = "who")]
-    project: Option<String>,
-    #[command(flatten)]
-    who: WhoArgs,
-    /// With --project: of this role alone
-    #[arg(long, requires = "project")]
-    role: Option<String>,
-    #[command(flatten)]
-    gateway: GatewayArgs,
-}
-
-/// With `--project`: whose bindings.
-#[derive(clap::Args)]
-#[group(id = "who", required = false, multiple = false, requires = "project")]
-struct WhoArgs {
-    /// With --project: those of this user, not those of the user's groups
-    #[arg(short, long)]
-    user: Option<String>,
-    /// With --project: those of this group
-    #[arg(short, long)]
-    group: Option<String>,
-}
-
-/// Arguments of `palisade bindings`.
-#[derive(clap::Args)]
-pub struct ListArgs {
-    /// Those that name this user, not those of the user's groups
-    #[arg(short, long, conflicts_with = "group")]
-    user: Option<String>,
-    /// Those that name this group
-    #[arg(short, long)]
-    group: Option<String>,
-    /// Those that hold on this cluster
-    #[arg(short, long)]
-    cluster: Option<String>,
-    /// Those in this project
-    #[arg(short, long)]
-    project: Option<String>,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    gateway: GatewayArgs,
-}
-
 /// When a binding ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -145,7 +87,7 @@ enum End {
 struct Labels(BTreeMap<String, String>);
 
 /// Runs `palisade bind`.
-pub fn bind(args: BindArgs) -> ExitCode {
+pub fn run(args: Args) -> ExitCode {
     run::run(async {
         let own = Own::connect(&args.gateway).await?;
         let binding = binding(args)?;
@@ -177,65 +119,7 @@ pub fn bind(args: BindArgs) -> ExitCode {
     })
 }
 
-/// Runs `palisade unbind`.
-pub fn unbind(args: &UnbindArgs) -> ExitCode {
-    run::run(async {
-        let own = Own::connect(&args.gateway).await?;
-        let found = match &args.project {
-            Some(project) => named(&own, args, project).await?,
-            None => args.names.clone(),
-        };
-        for name in &found {
-            own.delete::<Binding>(name).await?;
-            run::print(&format!("binding {name} removed\n"))?;
-        }
-        Ok(())
-    })
-}
-
-/// The bindings that are meant without their names; one at least, or the words were wrong.
-async fn named(own: &Own, args: &UnbindArgs, project: &str) -> Result<Vec<String>, Failure> {
-    let (kind, name) = match (&args.who.user, &args.who.group) {
-        (Some(user), _) => (SubjectKind::User, user),
-        (None, Some(group)) => (SubjectKind::Group, group),
-        (None, None) => return Ok(Vec::new()),
-    };
-    let mut listed = own.list::<Binding>().await?;
-    listed.retain(|row| {
-        let binding = serde_json::from_value::<Binding>(row.object.clone());
-        binding.is_ok_and(|Binding { spec, .. }| {
-            spec.project == project
-                && spec.subject.kind == kind
-                && spec.subject.name == *name
-                && args.role.as_ref().is_none_or(|role| spec.role == *role)
-        })
-    });
-    let found: Vec<String> = listed.names().map(str::to_owned).collect();
-    if found.is_empty() {
-        let role = args.role.as_ref().map(|role| format!(" of role {role}"));
-        return Err(Failure::said(format!(
-            "{name} has no binding{} in project {project}: palisade project members {project} shows who has",
-            role.unwrap_or_default()
-        )));
-    }
-    Ok(found)
-}
-
-/// Runs `palisade bindings`.
-pub fn list(args: &ListArgs) -> ExitCode {
-    run::run(async {
-        let own = Own::connect(&args.gateway).await?;
-        let place = match &args.cluster {
-            Some(name) => Some(Place::find(&own, name).await?),
-            None => None,
-        };
-        let mut listed = own.list::<Binding>().await?;
-        listed.retain(|row| is_wanted(row, args, place.as_ref()));
-        listed.print::<Binding>(args.output.output)
-    })
-}
-
-fn binding(args: BindArgs) -> Result<Binding, Failure> {
+fn binding(args: Args) -> Result<Binding, Failure> {
     let (kind, subject) = match (args.subject.user, args.subject.group) {
         (Some(user), _) => (SubjectKind::User, user),
         (None, Some(group)) => (SubjectKind::Group, group),
@@ -349,61 +233,6 @@ fn place(spec: &BindingSpec) -> String {
     format!("on clusters with {}", terms.join(","))
 }
 
-/// A cluster, and the names of its projects: a binding in one of them holds on the cluster too.
-struct Place {
-    cluster: Cluster,
-    projects: Vec<String>,
-}
-
-impl Place {
-    async fn find(own: &Own, name: &str) -> Result<Self, Failure> {
-        let cluster = own.get::<Cluster>(name).await?;
-        let listed = own.list::<Project>().await?;
-        let projects = listed.objects().filter_map(|object| {
-            let project: Project = serde_json::from_value(object.clone()).ok()?;
-            (project.spec.cluster == name).then_some(project.metadata.name)
-        });
-        let projects = projects.collect();
-        Ok(Self { cluster, projects })
-    }
-}
-
-/// Whether a row is a binding in this project.
-pub(super) fn is_in(row: &Row, project: &str) -> bool {
-    let found = row.object.pointer("/spec/project");
-    found.and_then(serde_json::Value::as_str) == Some(project)
-}
-
-/// Whether the options want this binding; one that cannot be read is not hidden.
-fn is_wanted(row: &Row, args: &ListArgs, place: Option<&Place>) -> bool {
-    let Ok(Binding { spec, .. }) = serde_json::from_value::<Binding>(row.object.clone()) else {
-        return true;
-    };
-    let names = |kind: SubjectKind, name: &Option<String>| {
-        name.as_ref()
-            .is_none_or(|name| spec.subject.kind == kind && spec.subject.name == *name)
-    };
-    names(SubjectKind::User, &args.user)
-        && names(SubjectKind::Group, &args.group)
-        && args
-            .project
-            .as_ref()
-            .is_none_or(|project| spec.project == *project)
-        && place.is_none_or(|place| {
-            covers(&spec, &place.cluster) || place.projects.contains(&spec.project)
-        })
-}
-
-fn covers(spec: &BindingSpec, cluster: &Cluster) -> bool {
-    let labels = &cluster.metadata.labels;
-    let selects = || {
-        let mut terms = spec.cluster_selector.iter();
-        !spec.cluster_selector.is_empty()
-            && terms.all(|(key, value)| labels.get(key) == Some(value))
-    };
-    spec.all_clusters || spec.clusters.contains(&cluster.metadata.name) || selects()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -413,10 +242,10 @@ mod tests {
     #[derive(clap::Parser)]
     struct Parsed {
         #[command(flatten)]
-        args: BindArgs,
+        args: Args,
     }
 
-    fn parse(line: &str) -> Result<BindArgs, String> {
+    fn parse(line: &str) -> Result<Args, String> {
         let words = line.split(' ');
         let parsed = Parsed::try_parse_from(std::iter::once("bind").chain(words));
         parsed
@@ -493,30 +322,5 @@ mod tests {
                 .unwrap()
                 .starts_with("cluster-viewer-alice-")
         );
-    }
-
-    #[test]
-    fn bindings_of_a_cluster_are_those_that_hold_there() {
-        let mut cluster = Cluster::new("prod", crate::objects::ClusterSpec::default());
-        cluster
-            .metadata
-            .labels
-            .insert("env".to_owned(), "prod".to_owned());
-        let spec = |line: &str| binding(parse(line).unwrap()).unwrap().spec;
-        for line in [
-            "r -u a --all-clusters",
-            "r -u a -c prod",
-            "r -u a -l env=prod",
-        ] {
-            assert!(covers(&spec(line), &cluster), "{line}");
-        }
-        for line in [
-            "r -u a",
-            "r -u a -c dev",
-            "r -u a -l env=dev",
-            "r -u a -l env=prod,x=y",
-        ] {
-            assert!(!covers(&spec(line), &cluster), "{line}");
-        }
     }
 }

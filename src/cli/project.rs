@@ -1,7 +1,7 @@
 //! `palisade project`: sets of namespaces of a cluster, and who is in them.
 
 use super::{
-    bind,
+    bindings,
     output::OutputArgs,
     own::Own,
     run::{self, Failure},
@@ -140,7 +140,7 @@ pub fn run(args: Args) -> ExitCode {
                 // A misspelt name is no empty project.
                 own.get::<Project>(&project.name).await?;
                 let mut listed = own.list::<Binding>().await?;
-                listed.retain(|row| bind::is_in(row, &project.name));
+                listed.retain(|row| bindings::is_in(row, &project.name));
                 listed.print::<Binding>(output.output)
             }
             Command::AddNamespace(args) => add_namespaces(&args).await,
