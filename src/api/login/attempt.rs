@@ -1,6 +1,9 @@
 //! A login with a password: whether it may be tried, whether the password is right, and what comes of it.
+//!
+//! What an attacker would try: trying passwords, or trying so many that the person is kept out (`authn::throttle`: 429
+//! before any hash), floods of logins (`authn::passwords` bounds the hashing, and answers 429 too).
 
-use super::{ATTEMPTS, Deed, Login, LoginError, PasswordLogin, Refused, Seen, session};
+use super::{ATTEMPTS, Deed, Login, LoginError, Refused, Seen, Wanted, session};
 use crate::{
     authn::{
         AuthnError, Device, Slot,
@@ -9,12 +12,46 @@ use crate::{
         passwords::Asker,
         throttle::{Account, Source, Try, Vouched},
     },
-    objects::check_handle,
+    objects::{LOCAL, check_handle},
     status::clock,
     store::StoreError,
 };
 use jiff::Timestamp;
-use std::{sync::Arc, time::Instant};
+use serde::Deserialize;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use zeroize::Zeroizing;
+
+/// A login with a password, from a terminal or from a page.
+pub struct PasswordLogin {
+    /// Where the account is.
+    pub provider: String,
+    /// As it was typed.
+    pub username: String,
+    /// As it was typed.
+    pub password: Zeroized,
+    /// What an earlier login gave the client to keep.
+    pub device: Option<String>,
+    /// What it is to give.
+    pub wanted: Wanted,
+}
+
+/// Text that is wiped when it is dropped.
+pub struct Zeroized(pub(super) Zeroizing<String>);
+
+impl From<Zeroizing<String>> for Zeroized {
+    fn from(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Zeroized {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
+    }
+}
 
 /// A login that succeeded.
 pub struct Done {
@@ -33,6 +70,44 @@ struct Checked {
 }
 
 impl Login {
+    /// Logs in with a password: the one way for terminals and for pages. What could not be read is counted too.
+    pub async fn by_password(
+        &self,
+        login: Result<PasswordLogin, LoginError>,
+        seen: &mut Seen,
+    ) -> Result<Done, LoginError> {
+        let source = |login: &PasswordLogin| Source::of(login.wanted.from);
+        let mut tried = None;
+        let done = match login {
+            Ok(login) if login.provider == LOCAL => {
+                let done = self.log_in(&login, source(&login), seen).await;
+                tried = self.index.user(&login.username);
+                done
+            }
+            Ok(login) => match self.providers.get(&login.provider) {
+                Some(provider) => {
+                    let notes = (&mut *seen, &mut tried);
+                    self.log_in_at(&provider, &login, source(&login), notes)
+                        .await
+                }
+                None => Err(LoginError::Provider),
+            },
+            Err(error) => Err(error),
+        };
+        self.note(tried, &done, seen);
+        done
+    }
+
+    /// How long strangers are kept from trying this user's password; none: they are not.
+    pub fn kept_from(&self, user: &UserEntry) -> Option<Duration> {
+        self.throttle.kept_from(&account_of(user), Instant::now())
+    }
+
+    /// Whether it matters from which address somebody logs in.
+    pub fn tells_sources_apart(&self) -> bool {
+        self.throttle.tells_sources_apart()
+    }
+
     pub(super) async fn log_in(
         &self,
         login: &PasswordLogin,

@@ -1,6 +1,9 @@
 //! Why there is no session, and what the caller is told.
 
-use super::{BODY_TIME, MAX_BODY, grants::Kind};
+use super::{
+    body::{BODY_TIME, MAX_BODY},
+    grants::Kind,
+};
 use crate::{
     authn::{
         AuthnError, passwords,

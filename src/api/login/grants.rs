@@ -28,6 +28,7 @@ pub use device::{Answered, Asked, USER_CODE, normalised};
 pub use live::{Grants, sweep};
 pub use record::{Kind, PREFIX};
 pub use state::{STATE_LIFE, Spent};
+pub(super) use wire::Ask;
 pub use wire::client_name;
 
 use record::{By, Record};

@@ -1,6 +1,6 @@
 //! Logins against a store in memory and its follower.
 
-use super::*;
+use super::{body::MAX_BODY, *};
 use crate::{
     authn::{
         AuthnError, Refusal, TokenText,
@@ -13,10 +13,11 @@ use crate::{
     store::{StoreError, Txn},
 };
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http_body_util::Full;
-use jiff::SignedDuration;
+use http_body_util::{BodyExt as _, Full};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use zeroize::Zeroizing;
 
 mod arrivals;
 mod provider;

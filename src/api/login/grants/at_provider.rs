@@ -5,7 +5,7 @@
 //! flow, and questions by device code and by source: a few strangers leave turns to everybody else.
 
 use super::{
-    super::{Body, Login, LoginError, Seen, Wanted, answer, logged_in},
+    super::{Body, Login, LoginError, Seen, Wanted, answer, wire::logged_in},
     Refusal,
     device::INTERVAL,
     wire::{Begun, no_store, refused},

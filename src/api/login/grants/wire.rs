@@ -1,7 +1,7 @@
-//! The two paths that a terminal calls, in the words of OAuth 2.0.
+//! The three paths that a terminal calls, in the words of OAuth 2.0.
 
 use super::{
-    super::{Body, Deed, Login, LoginError, Seen, answer, logged_in},
+    super::{Body, Deed, Login, LoginError, Seen, answer, body, seen, wire::logged_in},
     Refusal,
     at_provider::MARK,
     device::{DEVICE_LIFE, INTERVAL},
@@ -38,13 +38,24 @@ pub(super) struct Begun<'a> {
     pub(super) interval: u64,
 }
 
+/// What a terminal asks with a form.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api::login) enum Ask {
+    /// A code that somebody types.
+    Device,
+    /// The session that was agreed to.
+    Token,
+    /// That its login ends before it began.
+    Revoke,
+}
+
 impl Login {
-    /// `POST /v1/login/device`
-    pub(in crate::api::login) async fn device_begins<B>(
+    /// Answers a terminal that asks with a form.
+    pub(in crate::api::login) async fn by_form<B>(
         &self,
-        peer: IpAddr,
-        headers: &HeaderMap,
-        body: B,
+        (ask, peer): (Ask, IpAddr),
+        (headers, body): (&HeaderMap, B),
+        seen: &mut Seen,
     ) -> Result<Response<Body>, LoginError>
     where
         B: http_body::Body<Data = Bytes> + Send,
@@ -54,10 +65,19 @@ impl Login {
             Ok(form) => form,
             Err(refusal) => return Ok(refused(refusal?)),
         };
+        match ask {
+            Ask::Device => self.device_begins(peer, &form).await,
+            Ask::Token => self.token(peer, &form, seen).await,
+            Ask::Revoke => self.revoke(peer, &form).await,
+        }
+    }
+
+    /// `POST /v1/login/device`
+    async fn device_begins(&self, peer: IpAddr, form: &Form) -> Result<Response<Body>, LoginError> {
         let Some(client) = client_name(form.get("client")) else {
             return Ok(refused(NO_CLIENT));
         };
-        let at = match self.typed_at(&form) {
+        let at = match self.typed_at(form) {
             Ok(at) => at,
             Err(refusal) => return Ok(refused(refusal)),
         };
@@ -112,20 +132,12 @@ impl Login {
     }
 
     /// `POST /v1/login/token`
-    pub(in crate::api::login) async fn token<B>(
+    async fn token(
         &self,
         peer: IpAddr,
-        (headers, body): (&HeaderMap, B),
+        form: &Form,
         seen: &mut Seen,
-    ) -> Result<Response<Body>, LoginError>
-    where
-        B: http_body::Body<Data = Bytes> + Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let form = match form(headers, body).await {
-            Ok(form) => form,
-            Err(refusal) => return Ok(refused(refusal?)),
-        };
+    ) -> Result<Response<Body>, LoginError> {
         let device_code = form.get("device_code");
         let done = match form.get("grant_type") {
             DEVICE_GRANT if let Some(at) = self.device_code_at(device_code) => {
@@ -153,7 +165,7 @@ impl Login {
                 Ok(refused(refusal))
             }
             Err(error) => {
-                self.logins.inc(super::super::end(&error));
+                self.logins.inc(seen::end(&error));
                 Err(error)
             }
         }
@@ -161,20 +173,7 @@ impl Login {
 
     /// `POST /v1/login/revoke` (RFC 7009): a terminal takes its own login back, with its device code. Of other things that
     /// are good for something it says that they are not revoked here (section 2.2.1).
-    pub(in crate::api::login) async fn revoke<B>(
-        &self,
-        peer: IpAddr,
-        headers: &HeaderMap,
-        body: B,
-    ) -> Result<Response<Body>, LoginError>
-    where
-        B: http_body::Body<Data = Bytes> + Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let form = match form(headers, body).await {
-            Ok(form) => form,
-            Err(refusal) => return Ok(refused(refusal?)),
-        };
+    async fn revoke(&self, peer: IpAddr, form: &Form) -> Result<Response<Body>, LoginError> {
         let token = form.get("token");
         if let Some(refusal) = no_device_code(token) {
             return Ok(refused(refusal));
@@ -243,7 +242,7 @@ where
         ))
     };
     Form::check_type(headers).map_err(wrong)?;
-    let bytes: Zeroizing<Vec<u8>> = super::super::collect(body).await.map_err(Err)?;
+    let bytes: Zeroizing<Vec<u8>> = body::collect(body).await.map_err(Err)?;
     Form::parse(&bytes).map_err(wrong)
 }
 
