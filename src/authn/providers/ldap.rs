@@ -27,7 +27,7 @@ mod starttls;
 pub use failure::Failure;
 pub use groups::{MAX_DEPTH, MAX_GROUPS};
 
-use super::{GroupRef, Standing};
+use super::{GroupRef, Standing, files};
 use crate::{
     config::{DirectoryKind, Ldap as Settings},
     status::clock,
@@ -129,7 +129,7 @@ impl Directory {
 
     /// Reads the files that the settings name: what is wrong with them is better known before they count.
     pub fn check_files(settings: &Settings) -> Result<(), Failure> {
-        connect::tls(settings.ca_file.as_deref())?;
+        files::tls(settings.ca_file.as_deref())?;
         connect::password(&settings.bind_password_file)?;
         Ok(())
     }

@@ -9,6 +9,7 @@
 //! and TLS are made here, and [`guard`] stands between them and the crate.
 
 use super::{
+    super::files::{self, FileError, off_thread},
     failure::{BrokenError, ConnectError, Failure},
     guard, ppolicy,
     servers::Servers,
@@ -16,11 +17,7 @@ use super::{
 };
 use crate::config::{DirectoryKind, Host, Ldap as Settings, Transport};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, StdStream};
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
+use rustls::{ClientConfig, pki_types::ServerName};
 use socket2::{SockRef, TcpKeepalive};
 use std::{
     collections::HashMap,
@@ -42,10 +39,6 @@ use zeroize::Zeroizing;
 const PASSED_OVER: Duration = Duration::from_secs(30);
 /// Silence after which the system asks whether the other end is there: below what firewalls forget after.
 const KEEPALIVE: Duration = Duration::from_mins(1);
-/// Bytes of a file with a password.
-const MAX_SECRET: u64 = 4 << 10;
-/// Bytes of a file with authorities: all public ones take 300 KiB.
-const MAX_CA: u64 = 2 << 20;
 
 /// A connection under TLS; nobody is bound on it yet. Dropping it ends it.
 pub(super) struct Connection {
@@ -82,7 +75,7 @@ impl Hosts {
         let tls = match settings.transport {
             Transport::Ldaps | Transport::Starttls => {
                 let ca_file = settings.ca_file.clone();
-                Some(off_thread(move || tls(ca_file.as_deref())).await?)
+                Some(off_thread(move || files::tls(ca_file.as_deref())).await?)
             }
             Transport::DangerPlaintext => None,
         };
@@ -185,68 +178,16 @@ async fn dial(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     Err(last.unwrap_or_else(|| io::Error::other("the name has no address")))
 }
 
-/// Trust in these authorities alone; in the public ones if none are named.
-pub(super) fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(path) => {
-            let wrong = |why: String| Failure::File {
-                path: path.to_owned(),
-                why,
-            };
-            let pem = read(path, MAX_CA)?;
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-                let added = roots.add(certificate);
-                added.map_err(|error| wrong(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(wrong("it holds no certificate (PEM)".to_owned()));
-            }
-        }
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::File {
-            path: ca_file.unwrap_or(Path::new("")).to_owned(),
-            why: error.to_string(),
-        })?;
-    Ok(Arc::new(
-        config.with_root_certificates(roots).with_no_client_auth(),
-    ))
-}
-
 /// The password of the account that searches.
-pub(super) fn password(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let wrong = |why: &str| Failure::File {
-        path: path.to_owned(),
-        why: why.to_owned(),
-    };
-    let bytes = read(path, MAX_SECRET)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is not UTF-8"))?;
-    let text = text.strip_suffix('\n').unwrap_or(text);
+pub(super) fn password(path: &Path) -> Result<Zeroizing<String>, FileError> {
+    let whole = files::secret(path)?;
+    let text = whole.strip_suffix('\n').unwrap_or(&whole);
     let text = text.strip_suffix('\r').unwrap_or(text);
     // An empty password is an anonymous bind, which succeeds (RFC 4513, section 5.1.2).
     if text.trim().is_empty() || text.contains('\0') {
-        return Err(wrong("it holds no password"));
+        return Err(FileError::wrong(path, &"it holds no password"));
     }
     Ok(Zeroizing::new(text.to_owned()))
-}
-
-/// What reads files, not on a thread that serves requests.
-pub(super) async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or(Err(Failure::Busy))
-}
-
-fn read(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    super::super::files::read(path, most).map_err(|why| Failure::File {
-        path: path.to_owned(),
-        why,
-    })
 }
 
 /// A simple bind, within a time. Nobody calls this with an empty password.

@@ -1,6 +1,6 @@
 //! Why a directory gave no answer. None of these is a no: whoever asked cannot tell.
 
-use super::entry::Malformed;
+use super::{super::files::FileError, entry::Malformed};
 use crate::config::Ldap as Settings;
 use ldap3::{LdapError, LdapResult};
 use std::{io, path::PathBuf, time::Duration};
@@ -67,6 +67,15 @@ pub enum Failure {
     /// So many are being asked already.
     #[error("too many questions to the directory at the same time")]
     Busy,
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Wrong { path, why } => Self::File { path, why },
+            FileError::Busy => Self::Busy,
+        }
+    }
 }
 
 /// Why there is no connection.

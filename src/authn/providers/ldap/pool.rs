@@ -5,7 +5,8 @@
 //! a search, which changes nothing, is asked once more on another.
 
 use super::{
-    connect::{self, Connection, Hosts, bind, broken, off_thread, source_of},
+    super::files::off_thread,
+    connect::{self, Connection, Hosts, bind, broken, source_of},
     entry::Entry,
     failure::{BrokenError, Failure},
 };

@@ -1,6 +1,6 @@
 //! Why a browser's login ends without an account, and why a provider gave no answer.
 
-use super::super::{github::Whole, oidc::TokenError};
+use super::super::{files::FileError, github::Whole, oidc::TokenError};
 use http::StatusCode;
 use std::{io, path::PathBuf, time::Duration};
 
@@ -167,6 +167,15 @@ pub enum Failure {
     /// No random bytes.
     #[error("the system gives no random bytes")]
     NoRandomness,
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Wrong { path, why } => Self::File { path, why },
+            FileError::Busy => Self::Busy,
+        }
+    }
 }
 
 impl Failure {

@@ -7,7 +7,12 @@
 //! HTTP/1.1 over connections that are kept between questions. What was not sent yet when a kept one turns out to be
 //! closed goes over a new one; what may have been seen is never sent twice: a code counts once.
 
-use super::{Failure, failure::quoted, files};
+use super::{
+    super::files::{off_thread, tls},
+    Failure,
+    failure::quoted,
+    files,
+};
 use crate::config::{Client, Link, may_be_asked};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -246,7 +251,7 @@ impl Http {
         client: &Client,
     ) -> Result<Option<Zeroizing<String>>, Failure> {
         let client = client.clone();
-        files::off_thread(move || files::secret(&client)).await
+        Ok(off_thread(move || files::secret(&client)).await?)
     }
 
     /// Asks, and reads the whole answer.
@@ -369,7 +374,7 @@ impl Http {
             let name = ServerName::try_from(host.to_owned())
                 .map_err(|error| refused(io::Error::other(error)))?;
             let ca_file = self.link.ca_file.clone();
-            let tls = files::off_thread(move || files::tls(ca_file.as_deref())).await?;
+            let tls = off_thread(move || tls(ca_file.as_deref())).await?;
             let stream = TlsConnector::from(tls).connect(name, stream).await;
             begin(origin, TokioIo::new(stream.map_err(refused)?)).await
         };
