@@ -23,7 +23,9 @@ use crate::{
     web::Web,
 };
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response, header};
+use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -139,15 +141,20 @@ impl Gateway {
             Target::Web | Target::Login if impersonation.is_some() => {
                 return Err(ImpersonationError::NotHere.into());
             }
+            // Pages and logins are for anybody and carry no permit: what they may do is their own affair. A browser's
+            // session counts nowhere else. Boxed, as all that is rare: a request's future is as large as its largest
+            // branch, and every stream of HTTP/2 holds one.
             Target::Web => {
                 self.parts.audit.admit()?; // 503: what cannot be recorded is not begun
-                return Box::pin(self.page(conn, head, body, record)).await;
+                let (peer, seen) = (conn.peer.ip(), &mut record.login);
+                let page = self.parts.web.handle(peer, whole(head, body), seen);
+                return served(Box::pin(page).await);
             }
             Target::Login => {
                 self.parts.audit.admit()?; // 503: what cannot be recorded is not begun
-                // Boxed, as all that is rare: a request's future is as large as its largest branch, and
-                // every stream of HTTP/2 holds one.
-                return Box::pin(self.login(conn, head, body, record)).await;
+                let (peer, seen) = (conn.peer.ip(), &mut record.login);
+                let login = self.parts.login.handle(peer, whole(head, body), seen);
+                return served(Box::pin(login).await);
             }
             Target::Cluster(cluster) => Purpose::Cluster(cluster),
             Target::Own => Purpose::Own,
@@ -221,45 +228,17 @@ impl Gateway {
 
     /// To the gateway's own API.
     async fn own(&self, permit: OwnPermit, head: Head, body: Incoming) -> Result<Served, Error> {
-        let response = self
-            .parts
-            .api
-            .handle(&Caller::permitted(&permit), whole(head, body))
-            .await?;
-        Ok((response.map(Body::own), None))
+        let caller = Caller::permitted(&permit);
+        served(self.parts.api.handle(&caller, whole(head, body)).await)
     }
+}
 
-    /// Login names no cluster and carries no permit: what it may do is its own affair.
-    async fn login(
-        &self,
-        conn: &ConnInfo,
-        head: Head,
-        body: Incoming,
-        record: &mut Record,
-    ) -> Result<Served, Error> {
-        let peer = conn.peer.ip();
-        let login = &self.parts.login;
-        let response = login
-            .handle(peer, whole(head, body), &mut record.login)
-            .await?;
-        Ok((response.map(Body::own), None))
-    }
-
-    /// Pages are for anybody; a browser's session counts nowhere else.
-    async fn page(
-        &self,
-        conn: &ConnInfo,
-        head: Head,
-        body: Incoming,
-        record: &mut Record,
-    ) -> Result<Served, Error> {
-        let peer = conn.peer.ip();
-        let web = &self.parts.web;
-        let response = web
-            .handle(peer, whole(head, body), &mut record.login)
-            .await?;
-        Ok((response.map(Body::own), None))
-    }
+/// An answer of the gateway's own.
+fn served<E>(answered: Result<Response<Full<Bytes>>, E>) -> Result<Served, Error>
+where
+    Error: From<E>,
+{
+    Ok((answered?.map(Body::own), None))
 }
 
 /// A HEAD's answer says how long the body would be, and has none. HTTP/2 servers do not see to it by
