@@ -172,9 +172,25 @@ impl GatewayProcess {
 
     /// `palisade login` of this person.
     pub(crate) fn login(&self, person: &str, password: &str) -> Ran {
+        self.login_as(person, &["--username", person], password)
+    }
+
+    /// The same at a provider, by the name that is typed there.
+    pub(crate) fn login_at(
+        &self,
+        (person, provider): (&str, &str),
+        name: &str,
+        password: &str,
+    ) -> Ran {
+        let arguments = ["--provider", provider, "--username", name];
+        self.login_as(person, &arguments, password)
+    }
+
+    fn login_as(&self, person: &str, arguments: &[&str], password: &str) -> Ran {
         let mut command = self.cli(person);
         command
-            .args(["login", "--password-stdin", "--username", person])
+            .args(["login", "--password-stdin"])
+            .args(arguments)
             .args(["--server", &self.url, "--ca-sum", &self.ca_sum]);
         run_with(&command, password)
     }

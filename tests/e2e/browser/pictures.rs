@@ -103,12 +103,8 @@ impl Scene {
 
     /// From a terminal, with a password of the gateway's own.
     fn login(&self, person: &str, password: &str) {
-        let mut command = self.gateway.cli(person);
-        command
-            .args(["login", "--provider", "local", "--username", person])
-            .args(["--password-stdin", "--server", &self.gateway.url])
-            .args(["--ca-sum", &self.gateway.ca_sum]);
-        run_with(&command, password).ok();
+        let local = (person, "local");
+        self.gateway.login_at(local, person, password).ok();
     }
 
     fn palisade(&self, person: &str, arguments: &[&str]) {

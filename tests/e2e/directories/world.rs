@@ -125,12 +125,8 @@ impl World {
 
     /// `palisade login` at this provider, kept under a home of its own.
     pub(super) fn login(&self, provider: &str, name: &str, password: &str) -> Ran {
-        let mut command = self.gateway.cli(&home(provider, name));
-        command
-            .args(["login", "--password-stdin", "--username", name])
-            .args(["--provider", provider, "--server", &self.gateway.url])
-            .args(["--ca-sum", &self.gateway.ca_sum]);
-        run_with(&command, password)
+        let home = home(provider, name);
+        self.gateway.login_at((&home, provider), name, password)
     }
 
     /// `palisade`, as who logged in so.
