@@ -2,8 +2,7 @@
 
 use crate::{
     testkit::{
-        browser::encoded,
-        client::{Answer, h1_from},
+        client::{Answer, h1_from, post_form},
         gate::Gate,
         github::{CLIENT, Github, Person, Typed},
         issuer::Issuer,
@@ -84,23 +83,10 @@ impl World {
     }
 }
 
-async fn post(gate: &Gate, path: &str, fields: &[(&str, &str)]) -> Answer {
-    post_from(HERE, gate, path, fields).await
-}
-
-async fn post_from(from: Ipv4Addr, gate: &Gate, path: &str, fields: &[(&str, &str)]) -> Answer {
-    let request = Request::post(path)
-        .header("host", "localhost")
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(Full::new(Bytes::from(encoded(fields))))
-        .unwrap();
-    h1_from(from, gate, request).await
-}
-
 async fn begin(gate: &Gate, fields: &[(&str, &str)]) -> Answer {
     let mut all = vec![("client", "build-7")];
     all.extend(fields);
-    post(gate, "/v1/login/device", &all).await
+    post_form(HERE, gate, "/v1/login/device", &all).await
 }
 
 async fn poll(gate: &Gate, code: &str) -> Answer {
@@ -109,7 +95,7 @@ async fn poll(gate: &Gate, code: &str) -> Answer {
 
 async fn poll_from(from: Ipv4Addr, gate: &Gate, code: &str) -> Answer {
     let fields = [("grant_type", DEVICE), ("device_code", code)];
-    post_from(from, gate, "/v1/login/token", &fields).await
+    post_form(from, gate, "/v1/login/token", &fields).await
 }
 
 fn code(begun: &Value) -> &str {
@@ -120,7 +106,7 @@ fn code(begun: &Value) -> &str {
 async fn a_terminal_logs_in_by_a_code_that_is_typed_at_the_provider() {
     let world = World::new(ON).await;
     let ways = h1_from(
-        Ipv4Addr::LOCALHOST,
+        HERE,
         &world.gate,
         Request::get("/v1/login/providers")
             .header("host", "localhost")
@@ -386,7 +372,7 @@ async fn a_code_at_the_provider_is_not_told_to_be_revoked() {
     let world = World::new(ON).await;
     let begun = world.begin().await;
     let fields = [("token", code(&begun))];
-    let answer = post(&world.gate, "/v1/login/revoke", &fields).await;
+    let answer = post_form(HERE, &world.gate, "/v1/login/revoke", &fields).await;
     assert_eq!(error(&answer), "unsupported_token_type");
     let user_code = begun["user_code"].as_str().unwrap();
     world.github.typed(user_code, Typed::By(OCTO));

@@ -6,15 +6,13 @@ mod loopback;
 use crate::{
     testkit::{
         browser::{Browser, Page, encoded},
-        client::{Answer, h1_from},
+        client::{Answer, post_form},
         gate::Gate,
     },
     web::{PASSWORD, logged_in, world},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bytes::Bytes;
 use http::Request;
-use http_body_util::Full;
 use palisade::{
     api::login::grants::{PREFIX, compare_code},
     authn::TokenText,
@@ -43,12 +41,7 @@ impl<'g> Terminal<'g> {
     }
 
     async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let request = Request::post(path)
-            .header("host", "localhost")
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(Full::new(Bytes::from(encoded(fields))))
-            .unwrap();
-        h1_from(self.from, self.gate, request).await
+        post_form(self.from, self.gate, path, fields).await
     }
 
     async fn begin(&self, client: &str) -> Value {

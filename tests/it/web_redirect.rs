@@ -3,6 +3,7 @@
 use crate::{
     testkit::{
         browser::{Browser, Page, encoded},
+        client::post_form,
         gate::Gate,
         github::{Github, Person},
         issuer::Issuer,
@@ -466,17 +467,9 @@ async fn a_login_is_begun_by_the_gateways_own_page() {
     }
     assert_eq!(last, 429, "so many and no more");
     // Terminals at the same address are another matter.
-    let request = http::Request::post("/v1/login/device");
-    let answer = crate::testkit::client::h1_from(
-        std::net::Ipv4Addr::LOCALHOST,
-        &world.gate,
-        request
-            .header("host", "localhost")
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(http_body_util::Full::new("client=x".into()))
-            .unwrap(),
-    )
-    .await;
+    let here = std::net::Ipv4Addr::LOCALHOST;
+    let fields = [("client", "x")];
+    let answer = post_form(here, &world.gate, "/v1/login/device", &fields).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     world.gate.stop().await;
 }

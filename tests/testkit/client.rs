@@ -1,6 +1,6 @@
 //! Clients that send exactly what a test says, over TLS.
 
-use super::gate::Gate;
+use super::{browser::encoded, gate::Gate};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -100,6 +100,21 @@ pub(crate) async fn h1_from(
     request: Request<Full<Bytes>>,
 ) -> Answer {
     h1_over(tls_from(from, gate).await, request).await
+}
+
+/// Sends a form from there, as a terminal does.
+pub(crate) async fn post_form(
+    from: std::net::Ipv4Addr,
+    gate: &Gate,
+    path: &str,
+    fields: &[(&str, &str)],
+) -> Answer {
+    let request = Request::post(path)
+        .header("host", "localhost")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Full::new(Bytes::from(encoded(fields))))
+        .unwrap();
+    h1_from(from, gate, request).await
 }
 
 pub(crate) async fn h1_over(stream: TlsStream<TcpStream>, request: Request<Full<Bytes>>) -> Answer {

@@ -1,6 +1,8 @@
 //! What a stranger, or somebody who is logged in, can try: codes that are nobody's, too many of them, odd names.
 
 use super::*;
+use crate::testkit::client::h1_from;
+use http_body_util::Full;
 
 // CVE-2025-23387: nothing is told or taken away without what the terminal alone knows.
 #[tokio::test(flavor = "multi_thread")]
