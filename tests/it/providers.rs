@@ -13,13 +13,20 @@ use url::Url;
 /// Where providers send browsers back to.
 const BACK: &str = "https://gate.example/login/sso/callback";
 
-/// The provider that is configured by these lines, below `providers`.
-fn provider(name: &str, lines: &str, folder: &Path) -> Provider {
-    let text = format!(
+/// The access that lets everybody in who has an account.
+const ANYONE: &str = "{mode: danger_anyone}";
+
+/// The configuration of a gateway with these lines below `providers`.
+fn config(lines: &str) -> String {
+    format!(
         "external_url: https://gate.example\ntls: {{cert_file: cert.pem, key_file: key.pem}}\n\
          state: {{store: state.db, key_file: keys}}\nproviders:\n{lines}"
-    );
-    let config = palisade::config::read(&text, folder);
+    )
+}
+
+/// The provider that is configured by these lines, below `providers`.
+fn provider(name: &str, lines: &str, folder: &Path) -> Provider {
+    let config = palisade::config::read(&config(lines), folder);
     let config = config.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
     Provider::new(name, &config.providers[name])
 }
@@ -53,6 +60,44 @@ fn told(outcome: Result<Arrival, ArrivalError>) -> String {
         Ok(arrival) => format!("let in: {}", arrival.name),
         Err(error) => error.to_string(),
     }
+}
+
+/// Holds that it is this refusal; gives its words.
+#[track_caller]
+fn refused(
+    outcome: Result<Arrival, ArrivalError>,
+    is_meant: impl Fn(&ArrivalError) -> bool,
+) -> String {
+    match outcome {
+        Err(error) if is_meant(&error) => error.to_string(),
+        other => panic!("{}", told(other)),
+    }
+}
+
+/// Holds that a code counts once, and for the login that asked for it (G1): `token` is where it is redeemed.
+async fn codes_count_once(provider: &Provider, site: &Site, token: &str) {
+    let no_code = |error: &ArrivalError| matches!(error, ArrivalError::Code(_));
+    let one = provider.begin(BACK).await.unwrap();
+    let back = site.visit(&one.url).await;
+    assert!(finish(provider, &one.pending, &back).await.is_ok());
+    refused(finish(provider, &one.pending, &back).await, no_code);
+    // Somebody else's code, brought into this login: its verifier is another one.
+    let mine = provider.begin(BACK).await.unwrap();
+    let theirs = provider.begin(BACK).await.unwrap();
+    let stolen = site.visit(&theirs.url).await;
+    let injected = with(&stolen, "state", mine.pending.state());
+    refused(finish(provider, &mine.pending, &injected).await, no_code);
+    // A state that is missing, or another one.
+    let asked = site.asked(token).len();
+    for odd in [
+        without(&stolen, "state"),
+        with(&stolen, "state", "x"),
+        stolen,
+    ] {
+        let outcome = finish(provider, &mine.pending, &odd).await;
+        refused(outcome, |it| matches!(it, ArrivalError::Callback(_)));
+    }
+    assert_eq!(site.asked(token).len(), asked, "no code went anywhere");
 }
 
 /// `back` with another value of a parameter.

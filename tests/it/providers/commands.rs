@@ -24,11 +24,7 @@ async fn palisade(folder: &Path, arguments: &[&str]) -> (i32, String) {
 }
 
 fn write(folder: &Path, providers: &str) {
-    let text = format!(
-        "external_url: https://gate.example\ntls: {{cert_file: cert.pem, key_file: key.pem}}\n\
-         state: {{store: state.db, key_file: keys}}\nproviders:\n{providers}"
-    );
-    fs::write(folder.join("gate.yaml"), text).unwrap();
+    fs::write(folder.join("gate.yaml"), super::config(providers)).unwrap();
 }
 
 #[tokio::test]

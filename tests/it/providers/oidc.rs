@@ -1,6 +1,6 @@
 //! An OpenID provider, from the browser's way there to the account that comes back.
 
-use super::{finish, log_in, provider, told, with, without};
+use super::{codes_count_once, finish, log_in, provider, refused, told, with, without};
 use crate::testkit::{
     issuer::{CLIENT, Issuer},
     site::Said,
@@ -168,42 +168,7 @@ async fn a_token_of_another_issuer_client_login_or_time_lets_nobody_in() {
 #[tokio::test]
 async fn a_code_counts_once_and_for_the_login_that_asked_for_it() {
     let world = World::new().await;
-    let (provider, site) = (world.provider(""), &world.issuer.site);
-    let one = provider.begin(super::BACK).await.unwrap();
-    let back = site.visit(&one.url).await;
-    assert!(finish(&provider, &one.pending, &back).await.is_ok());
-    let again = finish(&provider, &one.pending, &back).await;
-    assert!(
-        matches!(again, Err(ArrivalError::Code(_))),
-        "{}",
-        told(again)
-    );
-    // Somebody else's code, brought into this login: its verifier is another one.
-    let mine = provider.begin(super::BACK).await.unwrap();
-    let theirs = provider.begin(super::BACK).await.unwrap();
-    let stolen = site.visit(&theirs.url).await;
-    let injected = with(&stolen, "state", mine.pending.state());
-    let outcome = finish(&provider, &mine.pending, &injected).await;
-    assert!(
-        matches!(outcome, Err(ArrivalError::Code(_))),
-        "{}",
-        told(outcome)
-    );
-    // A state that is missing, or another one.
-    let asked = site.asked("/token").len();
-    for odd in [
-        without(&stolen, "state"),
-        with(&stolen, "state", "x"),
-        stolen,
-    ] {
-        let outcome = finish(&provider, &mine.pending, &odd).await;
-        assert!(
-            matches!(outcome, Err(ArrivalError::Callback(_))),
-            "{}",
-            told(outcome)
-        );
-    }
-    assert_eq!(site.asked("/token").len(), asked, "no code went anywhere");
+    codes_count_once(&world.provider(""), &world.issuer.site, "/token").await;
 }
 
 // G1
@@ -218,11 +183,7 @@ async fn the_answer_of_another_issuer_is_not_redeemed_at_this_one() {
         without(&back, "iss"),
     ] {
         let outcome = finish(&provider, &begun.pending, &odd).await;
-        assert!(
-            matches!(outcome, Err(ArrivalError::Callback(_))),
-            "{}",
-            told(outcome)
-        );
+        refused(outcome, |it| matches!(it, ArrivalError::Callback(_)));
     }
     assert!(site.asked("/token").is_empty());
     // A login that was begun at one provider, and comes back to another.
@@ -233,11 +194,7 @@ async fn the_answer_of_another_issuer_is_not_redeemed_at_this_one() {
     // What the provider says no to is told before any code is looked for.
     let denied = with(&without(&back, "code"), "error", "access_denied");
     let outcome = finish(&provider, &begun.pending, &denied).await;
-    assert!(
-        matches!(outcome, Err(ArrivalError::Denied { .. })),
-        "{}",
-        told(outcome)
-    );
+    refused(outcome, |it| matches!(it, ArrivalError::Denied { .. }));
 }
 
 #[tokio::test]
@@ -353,12 +310,7 @@ async fn an_issuer_that_answers_hugely_slowly_or_with_a_redirect_gives_no_answer
             .instead(move |asked| (asked.path == at).then(|| said.clone()));
         let began = Instant::now();
         let outcome = log_in(&world.provider(fast), &world.issuer.site).await;
-        assert!(
-            matches!(outcome, Err(ArrivalError::Failed(_))),
-            "{at}: {}",
-            told(outcome)
-        );
-        let told = told(outcome);
+        let told = refused(outcome, |it| matches!(it, ArrivalError::Failed(_)));
         assert!(told.contains(why), "{at}: {told}");
         assert!(began.elapsed() < Duration::from_secs(10));
     }
@@ -391,12 +343,8 @@ async fn groups_that_a_token_is_too_short_for_are_asked_for_or_nobody_comes_in()
         "_claim_sources": {"src1": {"endpoint": "https://graph.example"}}});
     world.issuer.person("5f1c", &overage);
     let outcome = log_in(&world.provider(""), &world.issuer.site).await;
-    assert!(
-        matches!(outcome, Err(ArrivalError::Failed(_))),
-        "{}",
-        told(outcome)
-    );
-    assert!(told(outcome).contains("does not say which groups"));
+    let told = refused(outcome, |it| matches!(it, ArrivalError::Failed(_)));
+    assert!(told.contains("does not say which groups"), "{told}");
     world.issuer.userinfo(
         "5f1c",
         &json!({"groups": ["devs"], "preferred_username": "root"}),
@@ -409,7 +357,8 @@ async fn groups_that_a_token_is_too_short_for_are_asked_for_or_nobody_comes_in()
     world
         .issuer
         .userinfo("5f1c", &json!({"sub": "another", "groups": ["admins"]}));
-    let told = told(log_in(&world.provider(", userinfo: true"), &world.issuer.site).await);
+    let outcome = log_in(&world.provider(", userinfo: true"), &world.issuer.site).await;
+    let told = super::told(outcome);
     assert!(told.contains("another subject"), "{told}");
 }
 

@@ -1,6 +1,6 @@
 //! Accounts that are read again beside the requests, and what comes of it.
 
-use super::{log_in, provider};
+use super::{ANYONE, log_in, provider};
 use crate::testkit::{
     client::{empty, h2},
     gate::Gate,
@@ -15,6 +15,7 @@ use palisade::{
 };
 use serde_json::json;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 const JANE: u64 = 583_231;
@@ -91,7 +92,7 @@ impl World {
     }
 }
 
-async fn github() -> (Github, tempfile::TempDir) {
+async fn github() -> (Github, TempDir) {
     let github = Github::start().await;
     github.person(
         JANE,
@@ -105,14 +106,20 @@ async fn github() -> (Github, tempfile::TempDir) {
     (github, tempfile::tempdir().unwrap())
 }
 
+/// Jane has logged in there, and is in her groups.
+async fn at_github((github, files): (&Github, &TempDir), access: &str, options: &str) -> World {
+    let lines = github.provider("hub", files.path(), access, options);
+    let world = World::new("hub", &lines, &github.site).await;
+    world.until(201, &["hub:acme", "hub:acme/site-ops"]).await;
+    world
+}
+
 // G2, L4, CVE-2026-41053
 #[tokio::test]
 async fn who_leaves_a_team_or_an_organisation_at_github_loses_it_and_a_rename_changes_nobody() {
     let (github, files) = github().await;
     let members = "{groups: [org-11]}";
-    let lines = github.provider("hub", files.path(), members, "");
-    let world = World::new("hub", &lines, &github.site).await;
-    world.until(201, &["hub:acme", "hub:acme/site-ops"]).await;
+    let world = at_github((&github, &files), members, "").await;
     // Names change hands, numbers do not.
     github.change(JANE, |jane| {
         jane.login = "jane-of-acme".to_owned();
@@ -141,10 +148,8 @@ async fn who_leaves_a_team_or_an_organisation_at_github_loses_it_and_a_rename_ch
 #[tokio::test]
 async fn who_is_no_member_any_more_is_gone_and_a_token_of_another_number_ends_the_login() {
     let (github, files) = github().await;
-    let anyone = "{mode: danger_anyone}";
-    let lines = github.provider("hub", files.path(), anyone, ", organizations: [acme]");
-    let other = World::new("hub", &lines, &github.site).await;
-    other.until(201, &["hub:acme", "hub:acme/site-ops"]).await;
+    let acme = ", organizations: [acme]";
+    let other = at_github((&github, &files), ANYONE, acme).await;
     // The name is the same, and so is all else.
     github.instead(|asked| {
         let user = json!({"id": JANE + 1, "login": "jane"});
@@ -154,8 +159,7 @@ async fn who_is_no_member_any_more_is_gone_and_a_token_of_another_number_ends_th
     other.until(401, &[ENDED]).await;
     github.behave();
     other.gate.stop().await;
-    let member = World::new("hub", &lines, &github.site).await;
-    member.until(201, &["hub:acme", "hub:acme/site-ops"]).await;
+    let member = at_github((&github, &files), ANYONE, acme).await;
     github.change(JANE, |jane| jane.organizations[0].2 = "pending");
     member.until(401, &[CLOSED]).await;
     let record = member.record().await;
@@ -173,10 +177,7 @@ async fn a_suspended_account_and_a_token_that_says_too_little_are_a_no() {
     ];
     for (happens, told, standing) in cases {
         let (github, files) = github().await;
-        let anyone = "{mode: danger_anyone}";
-        let lines = github.provider("hub", files.path(), anyone, "");
-        let world = World::new("hub", &lines, &github.site).await;
-        world.until(201, &["hub:acme", "hub:acme/site-ops"]).await;
+        let world = at_github((&github, &files), ANYONE, "").await;
         happens(&github);
         world.until(401, &[told]).await;
         let record = world.record().await;
@@ -189,10 +190,7 @@ async fn a_suspended_account_and_a_token_that_says_too_little_are_a_no() {
 #[tokio::test]
 async fn a_token_that_github_takes_no_more_ends_the_login_and_is_not_kept() {
     let (github, files) = github().await;
-    let anyone = "{mode: danger_anyone}";
-    let lines = github.provider("hub", files.path(), anyone, "");
-    let world = World::new("hub", &lines, &github.site).await;
-    world.until(201, &["hub:acme", "hub:acme/site-ops"]).await;
+    let world = at_github((&github, &files), ANYONE, "").await;
     let sealed = world.record().await.grant.unwrap();
     assert!(sealed.starts_with("v1.") && !sealed.contains("gho_"));
     github.revoke(JANE);
@@ -205,16 +203,13 @@ async fn a_token_that_github_takes_no_more_ends_the_login_and_is_not_kept() {
 #[tokio::test]
 async fn what_is_not_githubs_word_on_a_token_ends_no_login() {
     let (github, files) = github().await;
-    let anyone = "{mode: danger_anyone}";
-    let lines = github.provider("hub", files.path(), anyone, "");
     for said in [
         Said::answer(401, &json!({"message": "Proxy authentication"})),
         // Without the header that says what the token may do.
         Said::json(&json!({"id": JANE, "login": "jane"})),
     ] {
         github.behave();
-        let world = World::new("hub", &lines, &github.site).await;
-        world.until(201, &["hub:acme", "hub:acme/site-ops"]).await;
+        let world = at_github((&github, &files), ANYONE, "").await;
         github.instead(move |asked| (asked.path == "/api/v3/user").then(|| said.clone()));
         // Its last word is too old by then; the login goes on.
         let unknown = "The gateway cannot tell who you are at the moment; try again";
@@ -230,11 +225,7 @@ async fn what_is_not_githubs_word_on_a_token_ends_no_login() {
 #[tokio::test]
 async fn while_github_gives_no_answer_nobody_gains_rights_and_old_ones_end_at_their_age() {
     let (github, files) = github().await;
-    let anyone = "{mode: danger_anyone}";
-    let lines = github.provider("hub", files.path(), anyone, "");
-    let world = World::new("hub", &lines, &github.site).await;
-    let old = ["hub:acme", "hub:acme/site-ops"];
-    world.until(201, &old).await;
+    let world = at_github((&github, &files), ANYONE, "").await;
     github.instead(|asked| {
         let is_api = asked.path.starts_with("/api/v3/user");
         is_api.then(|| Said::answer(502, &json!({"message": "unicorn"})))
@@ -260,19 +251,24 @@ async fn while_github_gives_no_answer_nobody_gains_rights_and_old_ones_end_at_th
     world.gate.stop().await;
 }
 
-async fn issuer() -> (Issuer, tempfile::TempDir) {
+async fn issuer() -> (Issuer, TempDir) {
     let issuer = Issuer::start().await;
     let claims = json!({"preferred_username": "jane", "groups": ["devs", "ops"]});
     issuer.person("5f1c", &claims);
     (issuer, tempfile::tempdir().unwrap())
 }
 
+/// Jane has logged in there.
+async fn at_issuer((issuer, files): (&Issuer, &TempDir), options: &str) -> World {
+    let lines = issuer.provider("sso", files.path(), options);
+    World::new("sso", &lines, &issuer.site).await
+}
+
 // L4, CVE-2023-22650
 #[tokio::test]
 async fn a_refresh_token_that_changes_with_each_answer_goes_on_until_its_person_is_removed() {
     let (issuer, files) = issuer().await;
-    let lines = issuer.provider("sso", files.path(), "");
-    let world = World::new("sso", &lines, &issuer.site).await;
+    let world = at_issuer((&issuer, &files), "").await;
     world.until(201, &["sso:devs", "sso:ops"]).await;
     let first = world.record().await.grant;
     let second = world.until_rotated(first.as_deref()).await;
@@ -298,8 +294,7 @@ async fn a_refresh_token_that_changes_with_each_answer_goes_on_until_its_person_
 #[tokio::test]
 async fn a_stop_waits_for_the_new_token_that_an_issuer_is_about_to_give() {
     let (issuer, files) = issuer().await;
-    let lines = issuer.provider("sso", files.path(), "");
-    let world = World::new("sso", &lines, &issuer.site).await;
+    let world = at_issuer((&issuer, &files), "").await;
     let old = world.gate.store.get(&world.key).await.unwrap().unwrap();
     let turns = issuer.hold_tokens();
     let (began, before) = (Instant::now(), issuer.site.asked("/token").len());
@@ -333,8 +328,7 @@ async fn a_stop_waits_for_the_new_token_that_an_issuer_is_about_to_give() {
 async fn without_a_refresh_token_a_login_ends_at_the_age_at_which_nobody_can_tell_any_more() {
     let (issuer, files) = issuer().await;
     issuer.stops(Habit::GivesRefreshTokens);
-    let lines = issuer.provider("sso", files.path(), "");
-    let world = World::new("sso", &lines, &issuer.site).await;
+    let world = at_issuer((&issuer, &files), "").await;
     assert_eq!(world.ask().await.0, 201);
     world.until(401, &[ENDED]).await;
     assert_eq!(issuer.site.asked("/token").len(), 1);
@@ -347,8 +341,7 @@ async fn groups_that_an_answer_to_a_refresh_token_leaves_out_are_asked_for_or_un
     issuer.stops(Habit::GivesIdTokensAtRefresh);
     issuer.stops(Habit::Rotates);
     issuer.userinfo("5f1c", &json!({"groups": ["ops"]}));
-    let lines = issuer.provider("sso", files.path(), ", userinfo: true");
-    let world = World::new("sso", &lines, &issuer.site).await;
+    let world = at_issuer((&issuer, &files), ", userinfo: true").await;
     // From now on the endpoint alone is asked.
     world.until(201, &["sso:ops"]).await;
     issuer.userinfo("5f1c", &json!({"sub": "another", "groups": ["admins"]}));
