@@ -17,6 +17,8 @@ use tokio::{
 };
 
 const SUBJECT: &str = "5f1c";
+/// How old the issuer's last word is: a minute older than it may be.
+const AGE: SignedDuration = SignedDuration::from_mins(6);
 
 #[derive(Default)]
 struct State {
@@ -175,8 +177,8 @@ struct Replica {
 }
 
 impl World {
-    /// The issuer said something for the last time so long ago.
-    async fn new(age: SignedDuration) -> Self {
+    /// The issuer was asked for the last time [`AGE`] ago.
+    async fn new() -> Self {
         let issuer = Issuer::start().await;
         let url = issuer.state().url.clone();
         let folder = tempfile::tempdir().unwrap();
@@ -195,14 +197,14 @@ impl World {
             name: "sso:jane".to_owned(),
             uid: "uid-jane".to_owned(),
         };
-        let record = Record::new(user, "jane", Vec::new(), clock::now() - age);
-        let grant: Grant = serde_json::from_value(json!("r0")).unwrap();
-        let sealed = world.seal(&grant);
+        let record = Record::new(user, "jane", Vec::new(), clock::now() - AGE);
+        let sealed = world.seal("r0");
         world.put(record.granted(Some(sealed))).await;
         world
     }
 
-    fn seal(&self, grant: &Grant) -> String {
+    fn seal(&self, token: &str) -> String {
+        let grant: Grant = serde_json::from_value(json!(token)).unwrap();
         let provider = Provider::new("sso", &self.config);
         grant.seal(&self.keyring, &self.key, &provider).unwrap()
     }
@@ -254,6 +256,22 @@ impl World {
         let (record, revision) = self.record().await;
         let accounts = of.refresher.index.accounts();
         accounts.account(("sso", &self.id), record, revision, None)
+    }
+
+    /// A replica, and the account as it knows it.
+    async fn reader(&self) -> (Replica, Arc<Account>) {
+        let replica = self.replica();
+        let account = self.account(&replica).await;
+        (replica, account)
+    }
+
+    /// Holds that a replica which is to read the account asks nobody, and ends the login.
+    async fn ends_unasked(&self) {
+        let (replica, account) = self.reader().await;
+        assert!(replica.read(&account).await);
+        assert!(self.issuer.state().asked.is_empty());
+        let (record, _) = self.record().await;
+        assert_eq!((record.standing, record.grant), (Standing::Ended, None));
     }
 }
 
@@ -315,9 +333,8 @@ fn asked(tokens: &[&str]) -> Vec<String> {
 // L4: requests that found an account old have it read once, however often it was wanted meanwhile.
 #[tokio::test]
 async fn one_word_is_enough_for_all_that_were_wanted_before_it() {
-    let world = World::new(SignedDuration::from_mins(6)).await;
-    let replica = world.replica();
-    let account = world.account(&replica).await;
+    let world = World::new().await;
+    let (replica, account) = world.reader().await;
     // As it stood in the queue, before the first word was heard of, and as it is known after it.
     for _ in 0..20 {
         assert!(replica.read(&account).await);
@@ -339,9 +356,8 @@ async fn one_word_is_enough_for_all_that_were_wanted_before_it() {
 // L4: what a replica has heard and not written, as nothing was new, is as young as what is written.
 #[tokio::test]
 async fn a_word_that_was_heard_again_is_young() {
-    let world = World::new(SignedDuration::from_mins(6)).await;
-    let replica = world.replica();
-    let account = world.account(&replica).await;
+    let world = World::new().await;
+    let (_replica, account) = world.reader().await;
     let (known, _) = world.record().await;
     let now = clock::now();
     assert!(!is_young(&account, &known, now));
@@ -354,16 +370,15 @@ async fn a_word_that_was_heard_again_is_young() {
 // L4: the old token is of no use any more once the new one was given.
 #[tokio::test]
 async fn a_new_token_is_kept_where_somebody_else_has_written_the_record_meanwhile() {
-    let world = World::new(SignedDuration::from_mins(6)).await;
-    let replica = world.replica();
-    let account = world.account(&replica).await;
+    let world = World::new().await;
+    let (replica, account) = world.reader().await;
     for (login, kept) in [(None, "r1"), (Some("of-a-login"), "of-a-login")] {
         world.issuer.turns.forget_permits(1_000);
         let before = world.issuer.state().asked.len();
         let meanwhile = async {
             world.issuer.until_asked(before + 1).await;
             let (record, _) = world.record().await;
-            let grant = login.map(|text| world.seal(&serde_json::from_value(json!(text)).unwrap()));
+            let grant = login.map(|text| world.seal(text));
             let grant = grant.or_else(|| record.grant.clone());
             world.put(record.with_password(7).granted(grant)).await;
             world.issuer.turns.add_permits(1_000);
@@ -384,10 +399,9 @@ async fn a_new_token_is_kept_where_somebody_else_has_written_the_record_meanwhil
 #[tokio::test]
 async fn a_new_token_is_kept_whatever_else_went_wrong() {
     for somebody_writes in [false, true] {
-        let world = World::new(SignedDuration::from_mins(6)).await;
+        let world = World::new().await;
         world.issuer.state().silent_of_groups = true;
-        let replica = world.replica();
-        let account = world.account(&replica).await;
+        let (replica, account) = world.reader().await;
         world.issuer.turns.forget_permits(1_000);
         let meanwhile = async {
             world.issuer.until_asked(1).await;
@@ -415,10 +429,9 @@ async fn who_must_log_in_anew_at_the_issuer_must_do_so_here() {
         "login_required",
         "consent_required",
     ] {
-        let world = World::new(SignedDuration::from_mins(6)).await;
+        let world = World::new().await;
         world.issuer.state().refusal = Some((400, error));
-        let replica = world.replica();
-        let account = world.account(&replica).await;
+        let (replica, account) = world.reader().await;
         assert!(replica.read(&account).await, "{error}");
         let (record, _) = world.record().await;
         assert_eq!(
@@ -427,10 +440,9 @@ async fn who_must_log_in_anew_at_the_issuer_must_do_so_here() {
             "{error}"
         );
     }
-    let world = World::new(SignedDuration::from_mins(6)).await;
+    let world = World::new().await;
     world.issuer.state().refusal = Some((400, "temporarily_unavailable"));
-    let replica = world.replica();
-    let account = world.account(&replica).await;
+    let (replica, account) = world.reader().await;
     assert!(replica.read(&account).await);
     assert_eq!(world.record().await.0.standing, Standing::Active);
 }
@@ -442,24 +454,19 @@ async fn a_token_goes_to_whom_it_came_from_and_for_the_same_client_alone() {
         |oidc: &mut config::Oidc| oidc.client.id = "another".to_owned(),
         |oidc: &mut config::Oidc| oidc.issuer += "/other",
     ] {
-        let mut world = World::new(SignedDuration::from_mins(6)).await;
+        let mut world = World::new().await;
         let config::Source::Oidc(oidc) = &mut world.config.source else {
             panic!("it is an OpenID provider");
         };
         change(oidc);
-        let replica = world.replica();
-        let account = world.account(&replica).await;
-        assert!(replica.read(&account).await);
-        assert!(world.issuer.state().asked.is_empty());
-        let (record, _) = world.record().await;
-        assert_eq!((record.standing, record.grant), (Standing::Ended, None));
+        world.ends_unasked().await;
     }
 }
 
 // A token of GitHub's is as good after the stop as before.
 #[tokio::test]
 async fn a_stop_waits_for_no_answer_that_cannot_bring_a_new_token() {
-    let mut world = World::new(SignedDuration::from_mins(6)).await;
+    let mut world = World::new().await;
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let config::Source::Oidc(oidc) = &world.config.source else {
@@ -474,10 +481,9 @@ async fn a_stop_waits_for_no_answer_that_cannot_bring_a_new_token() {
         link: oidc.link.clone(),
     });
     let (record, _) = world.record().await;
-    let sealed = world.seal(&serde_json::from_value(json!("gho")).unwrap());
+    let sealed = world.seal("gho");
     world.put(record.granted(Some(sealed))).await;
-    let replica = world.replica();
-    let account = world.account(&replica).await;
+    let (replica, account) = world.reader().await;
     let end = CancellationToken::new();
     let running = tokio::spawn(replica.refresher.clone().run(end.clone()));
     assert!(account.judge(clock::now()).is_ok());

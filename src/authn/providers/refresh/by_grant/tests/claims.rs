@@ -17,7 +17,7 @@ fn ago(seconds: i64) -> Timestamp {
 // L4: an issuer takes a token that comes twice for a stolen one, and ends the login.
 #[tokio::test]
 async fn of_two_replicas_one_sends_the_token() {
-    let world = World::new(SignedDuration::from_mins(6)).await;
+    let world = World::new().await;
     let (one, two) = (world.replica(), world.replica());
     let (of_one, of_two) = (world.account(&one).await, world.account(&two).await);
     let (first, second) = tokio::join!(one.read(&of_one), two.read(&of_two));
@@ -31,7 +31,7 @@ async fn of_two_replicas_one_sends_the_token() {
 
 #[tokio::test]
 async fn a_replica_that_stopped_while_it_asked_keeps_the_others_off_for_a_while_only() {
-    let world = World::new(SignedDuration::from_mins(6)).await;
+    let world = World::new().await;
     let (record, _) = world.record().await;
     let replica = world.replica();
     // Each of five questions has twenty seconds.
@@ -69,7 +69,7 @@ async fn a_replica_that_stopped_while_it_asked_keeps_the_others_off_for_a_while_
 // L4: two that find the same claim old.
 #[tokio::test]
 async fn one_replica_takes_a_claim_over() {
-    let world = World::new(SignedDuration::from_mins(6)).await;
+    let world = World::new().await;
     let (record, _) = world.record().await;
     world.put(record.asked(ago(101))).await;
     let (one, two) = (world.replica(), world.replica());
@@ -84,7 +84,7 @@ async fn one_replica_takes_a_claim_over() {
 // L4, T10: the other one comes first when the store is back, and the claim of the one that has the token is old.
 #[tokio::test]
 async fn a_new_token_that_waits_at_one_replica_is_written_before_another_asks() {
-    let world = World::new(SignedDuration::from_mins(6)).await;
+    let world = World::new().await;
     let (record, _) = world.record().await;
     world.put(record.asked(ago(101))).await;
     let (holder, other) = (world.replica(), world.replica());
@@ -139,7 +139,7 @@ async fn an_account_that_could_not_be_read_is_held_while_its_token_may_be_spent(
         ("broken off", |it| it.breaks_off = true, false),
     ];
     for (told, happens, is_certain) in cases {
-        let world = World::new(SignedDuration::from_mins(6)).await;
+        let world = World::new().await;
         let (one, two) = (world.replica(), world.replica());
         let (of_one, of_two) = (world.account(&one).await, world.account(&two).await);
         happens(&mut world.issuer.state());
@@ -178,7 +178,7 @@ fn closed() -> String {
 // L4: who does not even take the connection was told nothing.
 #[tokio::test]
 async fn an_account_is_not_held_by_an_issuer_that_takes_no_connection() {
-    let mut world = World::new(SignedDuration::from_mins(6)).await;
+    let mut world = World::new().await;
     let config::Source::Oidc(oidc) = &mut world.config.source else {
         panic!("it is an OpenID provider");
     };
@@ -187,8 +187,7 @@ async fn an_account_is_not_held_by_an_issuer_that_takes_no_connection() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     world.issuer.state().token_endpoint = Some(format!("https://{address}/token"));
-    let replica = world.replica();
-    let account = world.account(&replica).await;
+    let (replica, account) = world.reader().await;
     assert!(!replica.read(&account).await);
     assert_eq!(world.record().await.0.asked_at, None);
     assert_eq!(world.grant().await, "r0");

@@ -47,12 +47,21 @@ impl World {
     pub(super) async fn has_rotated(&self, replica: &Replica) {
         "rotated".clone_into(&mut self.issuer.state().good);
         let old = self.record().await.0.grant.unwrap();
-        let new = self.seal(&serde_json::from_value(json!("rotated")).unwrap());
+        let new = self.seal("rotated");
         self.fail_writes(vec![down(); 1_000]);
         tokio::time::pause();
         let rotated = Rotated { old, new };
         replica.refresher.keep(&self.key, rotated).await;
         tokio::time::resume();
+    }
+
+    /// The same, and the store takes everything again.
+    async fn with_a_token_that_waits() -> (Self, Replica) {
+        let world = Self::new().await;
+        let replica = world.replica();
+        world.has_rotated(&replica).await;
+        world.fail_writes([]);
+        (world, replica)
     }
 
     pub(super) async fn groups(&self) -> usize {
@@ -71,7 +80,7 @@ async fn a_new_token_outlives_a_store_that_fails_for_a_moment() {
         (vec![uncertain()], 1),
         (vec![down(), uncertain()], 0),
     ] {
-        let world = World::new(SignedDuration::from_mins(6)).await;
+        let world = World::new().await;
         let replica = world.replica();
         let told = format!("{failing:?}");
         assert!(world.read_while(&replica, failing).await, "{told}");
@@ -90,9 +99,8 @@ async fn a_new_token_outlives_a_store_that_fails_for_a_moment() {
 // L4, T10: nobody is asked with the old token, nobody gains a right, and in the end nobody can tell.
 #[tokio::test]
 async fn a_new_token_outlives_a_store_that_fails_for_long() {
-    let world = World::new(SignedDuration::from_mins(6)).await;
-    let replica = world.replica();
-    let account = world.account(&replica).await;
+    let world = World::new().await;
+    let (replica, account) = world.reader().await;
     world.has_rotated(&replica).await;
     assert!(replica.read(&account).await);
     assert!(world.issuer.state().asked.is_empty());
@@ -131,9 +139,8 @@ async fn a_new_token_outlives_a_store_that_fails_for_long() {
 // L4: also by who comes first once it takes it again.
 #[tokio::test]
 async fn a_new_token_that_waits_is_written_before_its_account_is_asked_for() {
-    let world = World::new(SignedDuration::from_mins(6)).await;
-    let replica = world.replica();
-    let account = world.account(&replica).await;
+    let world = World::new().await;
+    let (replica, account) = world.reader().await;
     world.has_rotated(&replica).await;
     world.fail_writes([]);
     assert!(replica.read(&account).await);
@@ -148,10 +155,7 @@ async fn a_new_token_that_waits_is_written_before_its_account_is_asked_for() {
 #[tokio::test]
 async fn what_waits_is_written_as_time_goes_on_and_at_the_end() {
     for is_at_end in [false, true] {
-        let world = World::new(SignedDuration::from_mins(6)).await;
-        let replica = world.replica();
-        world.has_rotated(&replica).await;
-        world.fail_writes([]);
+        let (world, replica) = World::with_a_token_that_waits().await;
         let end = CancellationToken::new();
         tokio::time::pause();
         let running = tokio::spawn(replica.refresher.clone().run(end.clone()));
@@ -172,12 +176,9 @@ async fn what_waits_is_written_as_time_goes_on_and_at_the_end() {
 // L4: a login has brought another one while the store was away.
 #[tokio::test]
 async fn a_new_token_that_waits_takes_no_others_place() {
-    let world = World::new(SignedDuration::from_mins(6)).await;
-    let replica = world.replica();
+    let (world, replica) = World::with_a_token_that_waits().await;
     let (before, _) = world.record().await;
-    world.has_rotated(&replica).await;
-    world.fail_writes([]);
-    let login = world.seal(&serde_json::from_value(json!("of-a-login")).unwrap());
+    let login = world.seal("of-a-login");
     world.put(before.clone().granted(Some(login))).await;
     assert!(replica.refresher.save(&world.key).await);
     assert_eq!(world.grant().await, "of-a-login");
@@ -190,11 +191,8 @@ async fn a_new_token_that_waits_takes_no_others_place() {
 // L4: an upgrade replica by replica, and back: nobody can tell which token such a record holds.
 #[tokio::test]
 async fn a_new_token_waits_while_its_record_cannot_be_read() {
-    let world = World::new(SignedDuration::from_mins(6)).await;
-    let replica = world.replica();
+    let (world, replica) = World::with_a_token_that_waits().await;
     let (before, _) = world.record().await;
-    world.has_rotated(&replica).await;
-    world.fail_writes([]);
     let mut newer: serde_json::Value = serde_json::from_slice(&before.encode()).unwrap();
     newer["schema"] = 99.into();
     for unreadable in [newer.to_string(), "{".to_owned()] {
@@ -221,9 +219,8 @@ async fn a_new_token_waits_while_its_record_cannot_be_read() {
 #[tokio::test]
 async fn where_nothing_can_be_written_nobody_is_asked() {
     for failing in [down(), StoreError::Busy, uncertain(), conflict()] {
-        let world = World::new(SignedDuration::from_mins(6)).await;
-        let replica = world.replica();
-        let account = world.account(&replica).await;
+        let world = World::new().await;
+        let (replica, account) = world.reader().await;
         world.fail_writes([failing.clone()]);
         assert!(replica.read(&account).await, "{failing:?}");
         assert!(world.issuer.state().asked.is_empty(), "{failing:?}");
@@ -235,16 +232,11 @@ async fn where_nothing_can_be_written_nobody_is_asked() {
 // L6: what lies in one account's record opens in no other's.
 #[tokio::test]
 async fn a_token_that_was_put_into_another_record_is_sent_to_nobody() {
-    let mut world = World::new(SignedDuration::from_mins(6)).await;
+    let mut world = World::new().await;
     let (mut record, _) = world.record().await;
     "6a2d".clone_into(&mut record.user.uid);
     world.id = crate::authn::providers::oidc::account_id(&world.issuer.state().url, "another");
     world.key = record_key("sso", &world.id);
     world.put(record).await;
-    let replica = world.replica();
-    let account = world.account(&replica).await;
-    assert!(replica.read(&account).await);
-    assert!(world.issuer.state().asked.is_empty());
-    let (record, _) = world.record().await;
-    assert_eq!((record.standing, record.grant), (Standing::Ended, None));
+    world.ends_unasked().await;
 }
