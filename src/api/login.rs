@@ -180,6 +180,14 @@ impl Login {
         }
     }
 
+    /// Waits until this replica has seen what stands at a key, where a write did not find what it knows.
+    async fn catch_up(&self, key: &str) -> Result<(), LoginError> {
+        if let Some(kv) = self.store.get(key).await? {
+            self.applied(kv.mod_revision).await;
+        }
+        Ok(())
+    }
+
     /// Waits until this replica has seen the write. If that takes too long the write still counts.
     async fn applied(&self, revision: u64) {
         if let Err(behind) = self.follower.wait_for(revision, APPLY_LIMIT).await {

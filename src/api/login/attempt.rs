@@ -117,29 +117,43 @@ impl Login {
         for _ in 0..ATTEMPTS {
             let now = clock::now();
             let Checked { user, device } = self.check(login, source, now).await?;
-            // Before the session is made: a client that hangs up now is recorded all the same.
-            seen.deed = Some(Deed::Login);
-            seen.tried = Some(Arc::clone(&user));
-            match self.create(&user, &login.wanted, now).await {
-                Ok(session) => {
-                    let (uid, epoch) = (&user.uid, user.password_epoch);
-                    let device = Device::seal(&self.keyring, device, uid, epoch, now)?;
-                    return Ok(Done {
-                        session,
-                        user,
-                        device,
-                    });
-                }
-                Err(LoginError::Store(StoreError::Conflict { key })) => {
-                    // Somebody changed the user since this replica last looked: look again.
-                    if let Some(kv) = self.store.get(&key).await? {
-                        self.applied(kv.mod_revision).await;
-                    }
-                }
-                Err(other) => return Err(other),
+            let made = self
+                .let_in(user, device, &login.wanted, (seen, now))
+                .await?;
+            if let Some(done) = made {
+                return Ok(done);
             }
         }
         Err(LoginError::Conflict)
+    }
+
+    /// The session of somebody who has proven themselves. None: somebody changed the user since this replica last
+    /// looked, and it has seen that by now.
+    pub(super) async fn let_in(
+        &self,
+        user: Arc<UserEntry>,
+        device: Option<Device>,
+        wanted: &Wanted,
+        (seen, now): (&mut Seen, Timestamp),
+    ) -> Result<Option<Done>, LoginError> {
+        // Before the session is made: a client that hangs up now is recorded all the same.
+        seen.deed = Some(Deed::Login);
+        seen.tried = Some(Arc::clone(&user));
+        let session = match self.create(&user, wanted, now).await {
+            Ok(session) => session,
+            Err(LoginError::Store(StoreError::Conflict { key })) => {
+                self.catch_up(&key).await?;
+                return Ok(None);
+            }
+            Err(other) => return Err(other),
+        };
+        let (uid, epoch) = (&user.uid, user.password_epoch);
+        let device = Device::seal(&self.keyring, device, uid, epoch, now)?;
+        Ok(Some(Done {
+            session,
+            user,
+            device,
+        }))
     }
 
     /// The user whose password this is. One hash is computed, whoever asks for whom; none, if there were too

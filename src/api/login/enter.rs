@@ -1,9 +1,7 @@
 //! From an account that has proven itself at its provider to a session: who may come, which user of ours that is, and
 //! what is noted of it. One way for passwords and for browsers.
 
-use super::{
-    ATTEMPTS, Deed, Login, LoginError, Refused, Seen, Wanted, attempt::Done, error::NoHandle,
-};
+use super::{ATTEMPTS, Login, LoginError, Refused, Seen, Wanted, attempt::Done, error::NoHandle};
 use crate::{
     api::users::tombstone,
     authn::{
@@ -111,27 +109,11 @@ impl Login {
             if user.disabled {
                 return Err(LoginError::Refused(Refused::Disabled));
             }
-            // Before the session is made: a client that hangs up now is recorded all the same.
-            seen.deed = Some(Deed::Login);
-            seen.tried = Some(Arc::clone(&user));
-            match self.create(&user, wanted, now).await {
-                Ok(session) => {
-                    let (uid, epoch) = (&user.uid, user.password_epoch);
-                    let device = Device::seal(&self.keyring, device, uid, epoch, now)?;
-                    return Ok(Done {
-                        session,
-                        user,
-                        device,
-                    });
-                }
-                Err(LoginError::Store(StoreError::Conflict { key })) => {
-                    if let Some(kv) = self.store.get(&key).await? {
-                        self.applied(kv.mod_revision).await;
-                    }
-                    known = self.index.account(&provider.name, person.id);
-                }
-                Err(other) => return Err(other),
+            let made = self.let_in(user, device, wanted, (&mut *seen, now)).await?;
+            if let Some(done) = made {
+                return Ok(done);
             }
+            known = self.index.account(&provider.name, person.id);
         }
         Err(LoginError::Conflict)
     }
@@ -163,9 +145,7 @@ impl Login {
             match self.store.txn(txn.put(key.clone(), record.encode())).await {
                 Ok(revision) => self.applied(revision).await,
                 Err(StoreError::Conflict { .. }) => {
-                    if let Some(kv) = self.store.get(&key).await? {
-                        self.applied(kv.mod_revision).await;
-                    }
+                    self.catch_up(&key).await?;
                     return Ok(None);
                 }
                 Err(other) => return Err(other.into()),
@@ -232,9 +212,7 @@ impl Login {
                 Err(LoginError::NoHandle(NoHandle::Removed(handle)))
             }
             Err(StoreError::Conflict { key }) => {
-                if let Some(kv) = self.store.get(&key).await? {
-                    self.applied(kv.mod_revision).await;
-                }
+                self.catch_up(&key).await?;
                 Ok(None)
             }
             Err(other) => Err(other.into()),
