@@ -4,7 +4,6 @@
 //! without the host. Every write that takes the role from somebody goes through [`guard`], which counts who
 //! is left; two of them in one instant would each count the other's admin, so all of them write one key.
 
-use super::cascade::APPLY_WAIT;
 use super::draft::Draft;
 use super::error::ApiError;
 use super::error::ObjectRef;
@@ -37,17 +36,7 @@ pub(super) async fn guard(
     loss: &Loss<'_>,
     object: ObjectRef,
 ) -> Result<(), ApiError> {
-    let found = cx.api.store.get(GUARD).await?;
-    let revision = found.map_or(0, |found| found.mod_revision);
-    if cx
-        .api
-        .follower
-        .wait_for(revision, APPLY_WAIT)
-        .await
-        .is_err()
-    {
-        return Err(ApiError::Behind);
-    }
+    let revision = cx.caught_up(GUARD).await?;
     let mut concerned = false;
     let mut left = false;
     for binding in admin_bindings(cx).await? {

@@ -3,6 +3,7 @@
 use super::access::{self, Operation};
 use super::admins::{self, Loss};
 use super::authority::Authority;
+use super::clusters;
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::groups::fill_uid;
@@ -10,7 +11,7 @@ use super::provider_group;
 use super::resource::{Context, Fixed, Resource};
 use super::table::{self, Column};
 use super::{Api, Caller, Reach, bound, projects, roles};
-use crate::objects::{Binding, Cluster, Group, RoleScope, Stored, SubjectKind, User};
+use crate::objects::{Binding, Group, RoleScope, Stored, SubjectKind, User};
 use crate::status::clock;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -324,7 +325,9 @@ async fn role_and_place(
         .collect();
     place(role.spec.scope, &set, !spec.project.is_empty(), draft);
     draft.check_labels("spec.clusterSelector", &spec.cluster_selector);
-    clusters(&spec.clusters, cx, draft).await
+    // One that waits for its name would be a grant on whatever is registered under it one day.
+    let names = (&*spec.clusters, MAX_CLUSTERS);
+    clusters::named(names, cx, draft, |_| true).await
 }
 
 /// Whether the binding says where as its role's scope needs it; `set` are the fields that name clusters.
@@ -371,32 +374,6 @@ fn place(scope: RoleScope, set: &[&'static str], in_project: bool, draft: &mut D
     if let (Some((field, detail)), false) = (missing, says_where) {
         draft.wrong(Mistake::required(field, detail));
     }
-}
-
-/// A binding names clusters that are there: one that waits for its name would be a grant on whatever is
-/// registered under it one day.
-async fn clusters(names: &[String], cx: &Context<'_>, draft: &mut Draft) -> Result<(), ApiError> {
-    if names.len() > MAX_CLUSTERS {
-        draft.wrong(Mistake::too_many(
-            "spec.clusters",
-            names.len(),
-            MAX_CLUSTERS,
-        ));
-        return Ok(());
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    for (index, name) in names.iter().enumerate() {
-        let field = format!("spec.clusters[{index}]");
-        if !seen.insert(name) {
-            draft.wrong(Mistake::duplicate(field, name));
-            continue;
-        }
-        match cx.load::<Cluster>(name).await? {
-            Some((_, found)) => draft.refers_to(&found),
-            None => draft.wrong(Mistake::not_found(field, name)),
-        }
-    }
-    Ok(())
 }
 
 fn check_end(binding: &Binding, draft: &mut Draft) {

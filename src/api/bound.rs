@@ -5,7 +5,6 @@
 //! of its subject (and of its project), whatever was there: writers of bindings do not hinder each other. Whoever reads
 //! the list waits until the memory has seen that key, and their write holds only while nobody has written it since.
 
-use super::cascade::APPLY_WAIT;
 use super::draft::Draft;
 use super::error::ApiError;
 use super::resource::Context;
@@ -38,17 +37,7 @@ pub(super) async fn settled(
     uid: &str,
 ) -> Result<Arc<Policy>, ApiError> {
     let key = key(uid);
-    let found = cx.api.store.get(&key).await?;
-    let revision = found.map_or(0, |found| found.mod_revision);
-    if cx
-        .api
-        .follower
-        .wait_for(revision, APPLY_WAIT)
-        .await
-        .is_err()
-    {
-        return Err(ApiError::Behind);
-    }
+    let revision = cx.caught_up(&key).await?;
     draft.when(&key, revision);
     Ok(cx.api.authz.policy())
 }

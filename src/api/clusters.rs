@@ -14,6 +14,7 @@ use crate::proxy::{dial, endpoint};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// Longest prefix of user names: it stands in front of every name on the cluster.
@@ -215,6 +216,32 @@ fn check_prefix(prefix: &str) -> Result<(), &'static str> {
     }
     if inner.starts_with("system") {
         return Err("names that start with \"system\" are the cluster's own");
+    }
+    Ok(())
+}
+
+/// `spec.clusters` of another object: at most so many names, each once, and of a cluster that is there.
+pub(super) async fn named(
+    (names, most): (&[String], usize),
+    cx: &Context<'_>,
+    draft: &mut Draft,
+    is_there: impl Fn(&Cluster) -> bool,
+) -> Result<(), ApiError> {
+    if names.len() > most {
+        draft.wrong(Mistake::too_many("spec.clusters", names.len(), most));
+        return Ok(());
+    }
+    let mut seen = BTreeSet::new();
+    for (index, name) in names.iter().enumerate() {
+        let field = format!("spec.clusters[{index}]");
+        if !seen.insert(name) {
+            draft.wrong(Mistake::duplicate(field, name));
+            continue;
+        }
+        match cx.load::<Cluster>(name).await? {
+            Some((stored, key)) if is_there(&stored.object) => draft.refers_to(&key),
+            Some(_) | None => draft.wrong(Mistake::not_found(field, name)),
+        }
     }
     Ok(())
 }

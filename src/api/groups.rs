@@ -10,7 +10,7 @@ use super::error::{ApiError, Mistake, ObjectRef};
 use super::resource::{Context, Resource};
 use super::table::{self, Column};
 use crate::authz::folder::Standing;
-use crate::objects::{Group, Kind, Member, Stored, SubjectKind, User, tombstones};
+use crate::objects::{Group, Kind, Member, Stored, SubjectKind, User};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -79,12 +79,7 @@ impl Resource for Group {
         let object = ObjectRef::of::<Self>(&self.metadata.name);
         let loss = Loss::Members(&self.metadata.uid, &[]);
         admins::guard(cx, draft, &loss, object).await?;
-        // For whoever names the group by its name alone: another group of that name is not this one.
-        let grave = serde_json::json!({"schema": 1, "uid": self.metadata.uid});
-        let key = format!("{}{}", tombstones(Self::PLURAL), self.metadata.name);
-        let found = cx.api.store.get(&key).await?;
-        let revision = found.map_or(0, |found| found.mod_revision);
-        draft.put_raw(&key, grave.to_string().into_bytes(), revision);
+        cx.bury(self, draft).await?;
         cascade::of_group(&Hands::of(cx.api), self)
             .await?
             .fill(draft);

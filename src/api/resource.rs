@@ -1,7 +1,7 @@
 //! What the API asks of a kind, and the operations that are the same for each: get, create, update, delete.
 
 use super::access::{self, Operation};
-use super::cascade::Hands;
+use super::cascade::{APPLY_WAIT, Hands};
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::query::DryRun;
@@ -9,7 +9,7 @@ use super::settle;
 use super::table::Column;
 use super::{Api, Caller, Reach};
 use super::{body, decode};
-use crate::objects::{Kind, NameError, Stored, check_label};
+use crate::objects::{Kind, NameError, Stored, check_label, tombstones};
 use crate::status::clock;
 use crate::store::{KeyValue, Revision, StoreError, Txn};
 use jiff::Timestamp;
@@ -145,6 +145,31 @@ impl Context<'_> {
         };
         let stored = Stored::decode(&found.key, &found.value, found.mod_revision)?;
         Ok(Some((stored, found)))
+    }
+
+    /// The revision of a key, once the memory of this replica has seen it.
+    pub(super) async fn caught_up(&self, key: &str) -> Result<Revision, ApiError> {
+        let found = self.api.store.get(key).await?;
+        let revision = found.map_or(0, |found| found.mod_revision);
+        let seen = self.api.follower.wait_for(revision, APPLY_WAIT).await;
+        seen.map(|()| revision).map_err(|_| ApiError::Behind)
+    }
+
+    /// With its removal an object leaves its uid where whoever names it by its name alone finds it: another one of that
+    /// name is not this one.
+    pub(super) async fn bury<K: Kind>(
+        &self,
+        object: &K,
+        draft: &mut Draft,
+    ) -> Result<(), ApiError> {
+        let meta = object.meta();
+        let grave = serde_json::json!({"schema": 1, "uid": meta.uid});
+        let key = format!("{}{}", tombstones(K::PLURAL), meta.name);
+        // There is one already if the name was given anew: a group's, or a user's by `admin init --reset`.
+        let found = self.api.store.get(&key).await?;
+        let revision = found.map_or(0, |found| found.mod_revision);
+        draft.put_raw(&key, grave.to_string().into_bytes(), revision);
+        Ok(())
     }
 
     /// Writes, and waits until this replica has seen it. A dry run writes nothing and has no revision; it

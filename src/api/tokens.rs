@@ -3,6 +3,7 @@
 
 use super::access::Operation;
 use super::authority::{Authority, Lasts};
+use super::clusters;
 use super::draft::Draft;
 use super::error::{ApiError, Mistake, ObjectRef};
 use super::groups::fill_uid;
@@ -263,28 +264,8 @@ async fn scope(token: &Token, cx: &Context<'_>, draft: &mut Draft) -> Result<(),
             draft.wrong(Mistake::forbidden("spec.clusters", detail));
         }
     }
-    if names.len() > MAX_CLUSTERS {
-        draft.wrong(Mistake::too_many(
-            "spec.clusters",
-            names.len(),
-            MAX_CLUSTERS,
-        ));
-        return Ok(());
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    for (index, name) in names.iter().enumerate() {
-        let field = format!("spec.clusters[{index}]");
-        if !seen.insert(name) {
-            draft.wrong(Mistake::duplicate(field, name));
-            continue;
-        }
-        let visible = |c: &Cluster| cx.caller.reach == Reach::All || c.is_own(cx.api, cx.caller);
-        match cx.load::<Cluster>(name).await? {
-            Some((stored, key)) if visible(&stored.object) => draft.refers_to(&key),
-            Some(_) | None => draft.wrong(Mistake::not_found(field, name)),
-        }
-    }
-    Ok(())
+    let visible = |c: &Cluster| cx.caller.reach == Reach::All || c.is_own(cx.api, cx.caller);
+    clusters::named((names, MAX_CLUSTERS), cx, draft, visible).await
 }
 
 /// Takes away some of the user's expired tokens, and refuses when there are too many others.

@@ -126,16 +126,7 @@ impl Resource for User {
         bound::forget(draft, &self.metadata.uid);
         let object = ObjectRef::of::<Self>(&self.metadata.name);
         admins::guard(cx, draft, &Loss::User(&self.metadata.uid), object).await?;
-        let grave = serde_json::json!({"schema": 1, "uid": self.metadata.uid});
-        let key = tombstone(&self.metadata.name);
-        // There is one already if `admin init --reset` made the user anew.
-        let revision = cx
-            .api
-            .store
-            .get(&key)
-            .await?
-            .map_or(0, |found| found.mod_revision);
-        draft.put_raw(&key, grave.to_string().into_bytes(), revision);
+        cx.bury(self, draft).await?;
         cascade::of_user(&Hands::of(cx.api), self)
             .await?
             .fill(draft);
