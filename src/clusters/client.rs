@@ -11,6 +11,7 @@
 //! not what was asked for (the error says what came).
 
 use crate::{
+    observe::chain,
     proxy::{
         dial::DialError,
         endpoint::{Protocols, Target},
@@ -156,17 +157,7 @@ impl ClientError {
 
     /// The error and what it rests on, in one line.
     pub fn chain(&self) -> String {
-        let mut line = self.to_string();
-        let mut next = std::error::Error::source(self);
-        while let Some(source) = next {
-            let text = source.to_string();
-            if !line.contains(&text) {
-                line.push_str(": ");
-                line.push_str(&text);
-            }
-            next = source.source();
-        }
-        line
+        chain(self)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why a directory gave no answer. None of these is a no: whoever asked cannot tell.
 
 use super::{super::files::FileError, entry::Malformed};
-use crate::config::Ldap as Settings;
+use crate::{config::Ldap as Settings, observe::chain};
 use ldap3::{LdapError, LdapResult};
 use std::{io, path::PathBuf, time::Duration};
 
@@ -198,17 +198,6 @@ impl Failure {
 
     /// The failure with what led to it, in one line.
     pub fn chain(&self) -> String {
-        let mut line = self.to_string();
-        let mut next = std::error::Error::source(self);
-        while let Some(source) = next {
-            let text = source.to_string();
-            // The crate repeats its sources in its own text.
-            if !line.contains(&text) {
-                line.push_str(": ");
-                line.push_str(&text);
-            }
-            next = source.source();
-        }
-        line
+        chain(self)
     }
 }

@@ -1,6 +1,7 @@
 //! Why a browser's login ends without an account, and why a provider gave no answer.
 
 use super::super::{files::FileError, github::Whole, oidc::TokenError};
+use crate::observe::chain;
 use http::StatusCode;
 use std::{io, path::PathBuf, time::Duration};
 
@@ -236,17 +237,7 @@ impl Failure {
 
     /// The failure with what led to it, in one line.
     pub fn chain(&self) -> String {
-        let mut line = self.to_string();
-        let mut next = std::error::Error::source(self);
-        while let Some(source) = next {
-            let text = source.to_string();
-            if !line.contains(&text) {
-                line.push_str(": ");
-                line.push_str(&text);
-            }
-            next = source.source();
-        }
-        line
+        chain(self)
     }
 }
 
