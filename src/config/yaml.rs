@@ -155,33 +155,25 @@ impl Node {
 
     /// The value behind `key`, if this is a map that has it.
     pub fn get(&self, key: &str) -> Option<&Node> {
-        match &self.value {
-            Value::Map(entries) => entries
-                .iter()
-                .find(|entry| entry.key == key)
-                .map(|entry| &entry.value),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Unsigned(_)
-            | Value::Signed(_)
-            | Value::Float(_)
-            | Value::String(_)
-            | Value::List(_) => None,
-        }
+        let Value::Map(entries) = &self.value else {
+            return None;
+        };
+        let mut entries = entries.iter();
+        let found = entries.find(|entry| entry.key == key);
+        found.map(|entry| &entry.value)
     }
 
     /// The text, if this is one.
     pub fn as_str(&self) -> Option<&str> {
-        match &self.value {
-            Value::String(text) => Some(text),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Unsigned(_)
-            | Value::Signed(_)
-            | Value::Float(_)
-            | Value::List(_)
-            | Value::Map(_) => None,
-        }
+        let Value::String(text) = &self.value else {
+            return None;
+        };
+        Some(text)
+    }
+
+    /// Whether nothing is written after the colon, or `null`.
+    pub fn is_null(&self) -> bool {
+        matches!(self.value, Value::Null)
     }
 
     /// Line and column of `path` (`a.b[2].c`), or of the deepest part of it that is written. Keys that
