@@ -42,6 +42,17 @@ pub(super) enum Action {
     Remove(Box<str>, Version),
 }
 
+/// What a cluster made of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wrote {
+    /// It was done, or something came of it that was not there before.
+    Taken,
+    /// It was done, and somebody else has changed the object since.
+    Overtaken,
+    /// The object is what it was before, and not what was written: it would be written without end.
+    Otherwise,
+}
+
 /// In which order things are done; a phase before the last two waits for those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
@@ -185,6 +196,29 @@ impl Book {
         self.seen.insert(key.clone(), seen);
         self.sort(key);
         true
+    }
+
+    /// A cluster's answer to an action: what the object is then, or that it is gone. A watch may have told of it
+    /// before, and of what came after it; and policy may want something else by now.
+    pub(super) fn wrote(&mut self, key: &Key, action: &Action, seen: Option<Seen>) -> Wrote {
+        let Some(seen) = seen else {
+            self.lose(key);
+            return Wrote::Taken;
+        };
+        let version = seen.version.clone();
+        let as_written = match action {
+            Action::Apply(content) | Action::Overwrite(content) => seen.is(content),
+            Action::Remove(..) => false,
+        };
+        if self.see(key, seen) {
+            return Wrote::Taken;
+        }
+        let known = self.seen.get(key).map(|known| &known.version);
+        match (as_written, known == Some(&version)) {
+            (true, true) => Wrote::Taken,
+            (true, false) => Wrote::Overtaken,
+            (false, _) => Wrote::Otherwise,
+        }
     }
 
     /// An object is gone. Whether it was there.

@@ -2,7 +2,7 @@
 
 use super::{
     Place,
-    book::Book,
+    book::{Action, Book},
     content::{Key, Seen},
     queue::{Cause, Queue},
     watcher::{News, Source, Watcher},
@@ -80,7 +80,12 @@ pub(super) struct Session {
 /// What a task of the session has done.
 enum Done {
     /// A write or a removal.
-    Wrote(Key, Arc<Client>, Result<Option<Seen>, ClientError>),
+    Wrote(
+        Key,
+        Box<Action>,
+        Arc<Client>,
+        Result<Option<Seen>, ClientError>,
+    ),
     /// The authoriser takes these groups.
     Heard(BTreeSet<String>),
     /// The known roles were written down, or not.
@@ -148,6 +153,15 @@ impl Session {
             self.note();
             let wake = self.wake();
             tokio::select! {
+                // Registrations first: whoever writes that a cluster is to be cleaned up asks for a look after that, which
+                // must not be answered with what was wanted before.
+                biased;
+                changed = clusters.changed() => {
+                    if changed.is_err() || !self.goes_on() {
+                        return;
+                    }
+                    self.note_at = Some(Instant::now());
+                }
                 count = self.news.recv_many(&mut news, BATCH) => {
                     if count == 0 {
                         return;
@@ -166,12 +180,6 @@ impl Session {
                         return;
                     }
                     self.replan_at = Some((self.planned + REPLAN).max(Instant::now()));
-                }
-                changed = clusters.changed() => {
-                    if changed.is_err() || !self.goes_on() {
-                        return;
-                    }
-                    self.note_at = Some(Instant::now());
                 }
                 () = sleep_until(wake) => self.replan_if_due(),
             }
@@ -240,10 +248,10 @@ impl Session {
 
     fn finish(&mut self, done: Done) {
         match done {
-            Done::Wrote(key, client, result) => {
+            Done::Wrote(key, action, client, result) => {
                 self.writers.push(client);
                 match result {
-                    Ok(seen) => self.written(&key, seen),
+                    Ok(seen) => self.written(&key, &action, seen),
                     Err(error) => self.refused(&key, &error),
                 }
             }

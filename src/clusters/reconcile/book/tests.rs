@@ -5,6 +5,8 @@ use super::{
 use crate::{clusters::manifest::Roles, objects::namespaces::RESERVED};
 use proptest::prelude::*;
 
+mod answers;
+
 fn rules(verbs: &[&str]) -> Vec<PolicyRule> {
     vec![PolicyRule {
         verbs: verbs.iter().map(|&verb| verb.to_owned()).collect(),

@@ -4,7 +4,7 @@ use super::{Done, Session};
 use crate::clusters::{
     client::{Client, ClientError},
     reconcile::{
-        book::Action,
+        book::{Action, Wrote},
         content::{Key, Seen},
         queue::Cause,
         writer::{self, Blame},
@@ -25,7 +25,7 @@ impl Session {
                 return;
             };
             if let Some(action) = self.book.difference(&key) {
-                self.begin(key, action, client);
+                self.begin(key, Box::new(action), client);
             } else {
                 self.queue.settle(&key);
                 self.writers.push(client);
@@ -33,15 +33,15 @@ impl Session {
         }
     }
 
-    fn begin(&mut self, key: Key, action: Action, client: Arc<Client>) {
+    fn begin(&mut self, key: Key, action: Box<Action>, client: Arc<Client>) {
         self.queue.begin(&key, Instant::now());
         self.work.spawn(async move {
             let result = writer::perform(&client, &key, &action).await;
-            Done::Wrote(key, client, result)
+            Done::Wrote(key, action, client, result)
         });
     }
 
-    pub(super) fn written(&mut self, key: &Key, seen: Option<Seen>) {
+    pub(super) fn written(&mut self, key: &Key, action: &Action, seen: Option<Seen>) {
         self.unwritten = None;
         let tally = &self.standing.tally;
         Tally::count(if seen.is_some() {
@@ -49,26 +49,25 @@ impl Session {
         } else {
             &tally.removals
         });
-        let news = match seen {
-            Some(seen) => self.book.see(key, seen),
-            None => self.book.lose(key),
+        let wrote = self.book.wrote(key, action, seen);
+        let again = matches!(
+            self.book.difference(key),
+            Some(Action::Apply(_) | Action::Overwrite(_))
+        );
+        let cause = match wrote {
+            Wrote::Otherwise if again => {
+                let why = "the cluster keeps it otherwise than it was written";
+                self.queue.failed(key, why.to_owned(), Instant::now());
+                return;
+            }
+            Wrote::Taken | Wrote::Otherwise => Cause::Policy,
+            Wrote::Overtaken => Cause::Drift,
         };
-        // The same as before, and still not as wanted: it would be written without end.
-        if !news
-            && matches!(
-                self.book.difference(key),
-                Some(Action::Apply(_) | Action::Overwrite(_))
-            )
-        {
-            let why = "the cluster keeps it otherwise than it was written";
-            self.queue.failed(key, why.to_owned(), Instant::now());
-            return;
-        }
         if self.queue.succeeded(key) {
             Tally::count(&self.standing.tally.drift);
             tracing::warn!(cluster = %self.cluster, object = %key, "undid what somebody else had changed");
         }
-        self.changed(key, Cause::Policy);
+        self.changed(key, cause);
     }
 
     pub(super) fn refused(&mut self, key: &Key, error: &ClientError) {
