@@ -140,6 +140,13 @@ impl Gate {
             .unwrap();
     }
 
+    /// Waits until this replica knows all that the store does: what was written by another one, too.
+    pub(crate) async fn caught_up(&self) {
+        let revision = self.store.revision().await.unwrap();
+        let follower = self.app.follower();
+        follower.wait_for(revision, PATIENCE).await.unwrap();
+    }
+
     pub(crate) async fn get<K: Kind>(&self, name: &str) -> Stored<K> {
         let kv = self.store.get(&K::key(name)).await.unwrap().unwrap();
         Stored::decode(&kv.key, &kv.value, kv.mod_revision).unwrap()
