@@ -16,7 +16,7 @@
 use super::{Event, EventKind, KeyValue, Revision, Store, StoreError, WatchError};
 use crate::observe::metrics::cells::Counter;
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -242,11 +242,11 @@ impl Follower {
     ) -> Result<Revision, Broken> {
         let mut scan = self.shared.store.scan(ROOT).await?;
         let revision = scan.revision;
-        known.round = known.round.wrapping_add(1);
+        known.begin();
         while let Some(page) = scan.next().await {
             let page = page?;
             for kv in &page {
-                known.keys.insert(kv.key.as_str().into(), known.round);
+                known.list(&kv.key);
             }
             sink(Batch {
                 changes: page.into_iter().map(Change::Put).collect(),
@@ -283,19 +283,19 @@ impl Follower {
     }
 }
 
-/// The keys that the sink has, each with the listing that last showed it: what a later listing does not
-/// show was deleted while nobody watched.
+/// The keys that the sink has: what a later listing does not show was deleted while nobody watched.
 #[derive(Default)]
 struct Known {
-    keys: HashMap<Box<str>, u64>,
-    round: u64,
+    keys: HashSet<Box<str>>,
+    /// Those of them that a listing has not shown yet; empty when none is under way.
+    unlisted: HashSet<Box<str>>,
 }
 
 impl Known {
     fn note(&mut self, event: &Event) {
         match event.kind {
             EventKind::Put(_) => {
-                self.keys.insert(event.key.as_str().into(), self.round);
+                self.keys.insert(event.key.as_str().into());
             }
             EventKind::Delete => {
                 self.keys.remove(event.key.as_str());
@@ -303,11 +303,26 @@ impl Known {
         }
     }
 
+    /// A listing begins. What one that broke off has not shown is looked for again.
+    fn begin(&mut self) {
+        let keys = std::mem::take(&mut self.keys);
+        if self.unlisted.is_empty() {
+            self.unlisted = keys;
+        } else {
+            self.unlisted.extend(keys);
+        }
+    }
+
+    /// The listing shows this one.
+    fn list(&mut self, key: &str) {
+        let known = self.unlisted.take(key);
+        self.keys.insert(known.unwrap_or_else(|| key.into()));
+    }
+
+    /// The listing is complete.
     fn take_unlisted(&mut self) -> impl Iterator<Item = String> {
-        let round = self.round;
-        self.keys
-            .extract_if(move |_, seen| *seen != round)
-            .map(|(key, _)| key.into())
+        let gone = std::mem::take(&mut self.unlisted);
+        gone.into_iter().map(String::from)
     }
 }
 
@@ -315,6 +330,7 @@ impl Known {
 mod tests {
     use super::*;
     use crate::store::Txn;
+    use bytes::Bytes;
     use std::collections::BTreeMap;
 
     const LIMIT: Duration = Duration::from_secs(10);
@@ -384,6 +400,41 @@ mod tests {
             // One page, the end of the listing, and then one batch for the whole transaction.
             assert_eq!(seen.batches, [(1, 2, false), (0, 2, true), (3, 3, true)]);
         }
+    }
+
+    #[test]
+    fn a_listing_that_broke_off_hides_no_deletion_from_the_next() {
+        let event = |key: &str, kind| Event {
+            key: key.to_owned(),
+            kind,
+            revision: 1,
+            last: true,
+        };
+        let mut known = Known::default();
+        for key in ["a", "b", "c", "d"] {
+            known.list(key);
+        }
+        let put = KeyValue {
+            key: "e".to_owned(),
+            value: Bytes::new(),
+            create_revision: 1,
+            mod_revision: 1,
+            version: 1,
+        };
+        known.note(&event("e", EventKind::Put(put)));
+        known.note(&event("d", EventKind::Delete));
+        // The first shows one key and breaks off, the second shows another and comes to its end.
+        known.begin();
+        known.list("a");
+        known.begin();
+        known.list("b");
+        known.list("new");
+        let mut gone: Vec<String> = known.take_unlisted().collect();
+        gone.sort();
+        assert_eq!(gone, ["a", "c", "e"]);
+        known.begin();
+        known.list("b");
+        assert_eq!(known.take_unlisted().collect::<Vec<_>>(), ["new"]);
     }
 
     #[tokio::test]
