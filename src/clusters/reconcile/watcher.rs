@@ -7,7 +7,8 @@
 //! What could go wrong: a list that breaks off and looks complete (only the last page ends it, and an answer
 //! that is no list is an error), a connection that is dead without saying so (bookmarks come every minute;
 //! after [`SILENCE`] the watch is opened anew), an API server that refuses (tried again, ever more seldom),
-//! an account that may not read yet (the same: its rule is on its way).
+//! an account that may not read yet (the same: its rule is on its way), thousands of clusters that all refuse
+//! (what answers and says no is asked less often than what is away: [`REFUSED_MAX`]).
 
 use super::content::{Key, Seen, Wire, or_default};
 use crate::{
@@ -43,6 +44,9 @@ const SHORTEST: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause: so soon is a cluster noticed that is back.
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// Longest pause where the cluster answers, but not with what was asked for, as for an object that it refuses. Somebody has
+/// to change something there first; who has done so and asks for a look is not kept waiting.
+const REFUSED_MAX: Duration = Duration::from_mins(5);
 
 /// A kind that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,7 +161,54 @@ enum End {
     /// List again.
     List,
     /// It broke.
-    Broken(Box<str>, String),
+    Broken(Box<str>, Failure),
+}
+
+/// Why something could not be read.
+struct Failure {
+    why: String,
+    /// The longest pause before it is tried again.
+    longest: Duration,
+}
+
+impl Failure {
+    /// What may be over at any moment.
+    fn passing(why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            longest: RETRY_MAX,
+        }
+    }
+
+    /// What stays until something is changed.
+    fn lasting(why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            longest: REFUSED_MAX,
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let why = error.chain();
+        match &error {
+            // Overloaded, or on its way up or down.
+            ClientError::Refused(refusal)
+                if refusal.code.is_server_error()
+                    || refusal.code == StatusCode::TOO_MANY_REQUESTS =>
+            {
+                Self::passing(why)
+            }
+            ClientError::Refused(_) | ClientError::Shape { .. } | ClientError::TooLarge { .. } => {
+                Self::lasting(why)
+            }
+            ClientError::Dial(_)
+            | ClientError::Broken { .. }
+            | ClientError::Timeout { .. }
+            | ClientError::Request { .. } => Self::passing(why),
+        }
+    }
 }
 
 impl Watcher {
@@ -194,8 +245,8 @@ impl Watcher {
                     }
                     version
                 }
-                Err(why) => {
-                    if self.trouble(why).await.is_err() {
+                Err(failure) => {
+                    if self.trouble(failure).await.is_err() {
                         return;
                     }
                     continue;
@@ -214,9 +265,12 @@ impl Watcher {
                 End::Over(next) => version = next,
                 End::Deaf => return Err(()),
                 End::List => return Ok(()),
-                End::Broken(next, why) => {
+                End::Broken(next, failure) => {
                     version = next;
-                    self.trouble(why).await?;
+                    self.trouble(failure).await?;
+                    if self.again.has_changed().map_err(drop)? {
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -227,18 +281,24 @@ impl Watcher {
         self.troubled = false;
     }
 
-    /// Tells of a failure and waits. Err if nobody listens.
-    async fn trouble(&mut self, why: String) -> Result<(), ()> {
+    /// Tells of a failure and waits, until a new list is asked for at the longest. Err if nobody listens.
+    async fn trouble(&mut self, failure: Failure) -> Result<(), ()> {
         self.troubled = true;
-        let news = News::Trouble(self.source, why);
+        let news = News::Trouble(self.source, failure.why);
         self.news.send(news).await.map_err(drop)?;
-        sleep(share(self.pause, 700, 1300)).await;
-        self.pause = (self.pause * 2).min(RETRY_MAX);
+        let pause = self.pause.min(failure.longest);
+        // Of a copy: whoever lists next still finds that it was asked for.
+        let mut again = self.again.clone();
+        tokio::select! {
+            () = sleep(share(pause, 700, 1300)) => {}
+            changed = again.changed() => changed.map_err(drop)?,
+        }
+        self.pause = (pause * 2).min(failure.longest);
         Ok(())
     }
 
     /// The whole set and its version.
-    async fn list(&self) -> Result<(Vec<Item>, Box<str>), String> {
+    async fn list(&self) -> Result<(Vec<Item>, Box<str>), Failure> {
         #[derive(Deserialize)]
         struct List {
             // Without a default: an answer that is no list must not pass for an empty one.
@@ -267,9 +327,9 @@ impl Watcher {
                 }
                 Err(error) if error.code() == Some(StatusCode::GONE) && !next.is_empty() => {
                     // The pages took longer than the cluster keeps a version: from the beginning.
-                    return Err("a list took too long; it starts anew".to_owned());
+                    return Err(Failure::passing("a list took too long; it starts anew"));
                 }
-                Err(error) => return Err(error.chain()),
+                Err(error) => return Err(error.into()),
             };
             let items = page.items.into_iter();
             all.extend(
@@ -278,7 +338,9 @@ impl Watcher {
                     .filter(Item::matters),
             );
             if all.len() > MAX_OBJECTS {
-                return Err(format!("there are more than {MAX_OBJECTS}"));
+                return Err(Failure::lasting(format!(
+                    "there are more than {MAX_OBJECTS}"
+                )));
             }
             if page.metadata.r#continue.is_empty() {
                 return Ok((all, page.metadata.resource_version));
@@ -298,7 +360,7 @@ impl Watcher {
         let mut lines = match opened {
             Ok(lines) => lines,
             Err(error) if error.code() == Some(StatusCode::GONE) => return End::List,
-            Err(error) => return End::Broken(version, error.chain()),
+            Err(error) => return End::Broken(version, error.into()),
         };
         if self.troubled {
             self.well();
@@ -309,7 +371,7 @@ impl Watcher {
         let opened = Instant::now();
         let end = self.lines(&mut lines, version.clone()).await;
         if matches!(&end, End::Over(same) if *same == version) && opened.elapsed() < SHORTEST {
-            return End::Broken(version, "the watch ends at once".to_owned());
+            return End::Broken(version, Failure::passing("the watch ends at once"));
         }
         end
     }
@@ -326,7 +388,7 @@ impl Watcher {
                 // Quiet for too long, or ended: from where it was.
                 Err(_) | Ok(Ok(None)) => return End::Over(version),
                 Ok(Ok(Some(line))) => line,
-                Ok(Err(error)) => return End::Broken(version, error.chain()),
+                Ok(Err(error)) => return End::Broken(version, error.into()),
             };
             match self.event(&line) {
                 Ok((newer, news)) => {
@@ -338,7 +400,7 @@ impl Watcher {
                     }
                 }
                 Err(Odd::Expired) => return End::List,
-                Err(Odd::Failed(why)) => return End::Broken(version, why),
+                Err(Odd::Failed(why)) => return End::Broken(version, Failure::passing(why)),
             }
         }
     }
@@ -394,4 +456,120 @@ enum Odd {
     Expired,
     /// Anything else.
     Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clusters::{client::Refusal, registry},
+        objects::{Cluster, ClusterSpec},
+        proxy::dial::Reach,
+    };
+    use tokio::sync::watch;
+
+    fn watcher() -> (Watcher, mpsc::Receiver<News>, watch::Sender<u64>) {
+        let spec = ClusterSpec {
+            server: "https://localhost:1".to_owned(),
+            ..ClusterSpec::default()
+        };
+        let target =
+            registry::target(&Cluster::new("fake", spec), Reach::ClustersAndLoopback).unwrap();
+        let client = Arc::new(Client::new(Arc::new(target), None));
+        let (news, heard) = mpsc::channel(100);
+        let (ask, again) = watch::channel(0);
+        let watcher = Watcher::new(Source::Roles, client, news, again);
+        (watcher, heard, ask)
+    }
+
+    /// The pause after each of some failures in a row.
+    async fn pauses(failure: fn() -> Failure) -> Vec<Duration> {
+        let (mut watcher, _heard, _ask) = watcher();
+        let mut pauses = Vec::new();
+        for _ in 0..20 {
+            let began = Instant::now();
+            watcher.trouble(failure()).await.unwrap();
+            pauses.push(began.elapsed());
+        }
+        pauses
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_refuses_is_asked_less_often_than_what_is_away() {
+        for (failure, longest) in [
+            ((|| Failure::passing("away")) as fn() -> Failure, RETRY_MAX),
+            (|| Failure::lasting("no"), REFUSED_MAX),
+        ] {
+            let pauses = pauses(failure).await;
+            assert!(pauses[0] <= RETRY_FIRST * 2, "{pauses:?}");
+            for pause in &pauses[12..] {
+                assert!(*pause >= longest.mul_f64(0.69), "{pauses:?}");
+                assert!(*pause <= longest.mul_f64(1.31), "{pauses:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_refused_and_is_away_now_is_noticed_soon() {
+        let (mut watcher, _heard, _ask) = watcher();
+        for _ in 0..20 {
+            watcher.trouble(Failure::lasting("no")).await.unwrap();
+        }
+        let began = Instant::now();
+        watcher.trouble(Failure::passing("away")).await.unwrap();
+        assert!(began.elapsed() <= RETRY_MAX.mul_f64(1.31));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_a_look_does_not_wait_for_the_pause_and_gets_a_new_list() {
+        let (mut watcher, _heard, ask) = watcher();
+        for _ in 0..20 {
+            watcher.trouble(Failure::lasting("no")).await.unwrap();
+        }
+        let began = Instant::now();
+        let asking = async {
+            sleep(Duration::from_secs(1)).await;
+            ask.send_modify(|asked| *asked += 1);
+        };
+        let (told, ()) = tokio::join!(watcher.trouble(Failure::lasting("no")), asking);
+        told.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(2));
+        // Whoever lists next sees it, once.
+        assert!(watcher.again.has_changed().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_is_over_is_not_waited_for() {
+        let (mut watcher, heard, ask) = watcher();
+        drop(ask);
+        assert!(watcher.trouble(Failure::lasting("no")).await.is_err());
+        drop(heard);
+        assert!(watcher.trouble(Failure::lasting("no")).await.is_err());
+    }
+
+    #[test]
+    fn overload_passes_and_a_refusal_lasts() {
+        let refused = |code| {
+            Failure::from(ClientError::Refused(Box::new(Refusal {
+                code,
+                message: "no".to_owned(),
+                reason: None,
+                error: None,
+                request_id: None,
+            })))
+        };
+        for code in [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ] {
+            assert_eq!(refused(code).longest, RETRY_MAX, "{code}");
+        }
+        for code in [
+            StatusCode::FORBIDDEN,
+            StatusCode::UNAUTHORIZED,
+            StatusCode::NOT_FOUND,
+        ] {
+            assert_eq!(refused(code).longest, REFUSED_MAX, "{code}");
+        }
+    }
 }
