@@ -27,7 +27,7 @@ pub mod usage;
 pub use credential::{BEARER_PROTOCOL_PREFIX, Credential, WebSocket};
 pub use device::{Device, DeviceError};
 pub use identity::{Authn, AuthnError, Identity, Refusal, Unknowable};
-pub use index::{Index, Slot, TokenEntry, TokenFacts, UserEntry};
+pub use index::{GroupNames, Index, Slot, TokenEntry, TokenFacts, UserEntry};
 pub use token::{
     Malformed, NoRandomness, PREFIX as TOKEN_PREFIX, ParsedToken, TokenId, TokenText, random_id,
 };

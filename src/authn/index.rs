@@ -10,21 +10,15 @@
 mod accounts;
 
 use super::{
-    identity::{AuthnError, Unknowable},
     providers::{self, Account, Accounts},
-    throttle::Source,
     token::TokenId,
     usage,
 };
 use crate::{
-    objects::{
-        DecodeError, Group, Kind as _, Member, Stored, Token, USER_PREFIX, User, UserPrivate,
-        UserSpec,
-    },
+    objects::{DecodeError, Group, Kind as _, Member, Stored, Token, User},
     store::follow::{Batch, Change},
 };
 use accounts::Home;
-use http::HeaderValue;
 use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,12 +27,14 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use zeroize::Zeroizing;
 
+mod names;
 mod tokens;
+mod user;
 
 use tokens::Tokens;
 pub use tokens::{TokenEntry, TokenFacts};
+pub use user::UserEntry;
 
 /// What the index holds under a name.
 #[derive(Clone)]
@@ -49,93 +45,17 @@ pub enum Slot<T> {
     Unreadable,
 }
 
-/// A user, as far as authentication needs it. No `Debug`: it holds the password's hash.
-#[derive(Clone)]
-pub struct UserEntry {
-    /// Handle.
-    pub handle: Box<str>,
-    /// Uid.
-    pub uid: Box<str>,
-    /// Refused everywhere.
-    pub disabled: bool,
-    /// Has tokens only.
-    pub machine: bool,
-    /// PHC string.
-    pub password: Option<Zeroizing<String>>,
-    /// Grows with each change of the password, here or at the provider.
-    pub password_epoch: u64,
-    /// How often an admin has unlocked the account.
-    pub unlocks: u64,
-    /// Where an admin expects the next login from, and until when.
-    pub vouched: Option<(Source, Timestamp)>,
-    /// Revision of the user's last write: what a compare-and-swap must find.
-    pub revision: u64,
-    /// Uids of the groups, local ones and those of the provider, in order.
-    pub groups: Arc<[Box<str>]>,
-    /// Where the user logs in.
-    home: Home,
-    /// The name under which most clusters see the user, and the uid, as they are sent with each request: made
-    /// once, shared by all of them. `None`: no header can hold it.
-    sent_name: Option<HeaderValue>,
-    /// See `sent_name`.
-    sent_uid: Option<HeaderValue>,
-}
+/// Names of groups as they are at a moment, without a copy of each. What was removed meanwhile is kept in memory for
+/// as long as this lives.
+pub struct GroupNames<'i>(
+    papaya::HashMapRef<'i, Box<str>, Box<str>, std::hash::RandomState, papaya::LocalGuard<'i>>,
+);
 
-impl UserEntry {
-    /// Somebody of whom nothing can be told.
-    fn unreadable(user: &Member) -> Self {
-        let nothing = Stored::new(
-            User::new(&user.name, UserSpec::default()),
-            UserPrivate::default(),
-        );
-        let (groups, home) = (Arc::default(), Home::Unreadable);
-        let entry = user_entry(&user.name, nothing, 0, (groups, home));
-        Self {
-            uid: user.uid.as_str().into(),
-            ..entry
-        }
+impl GroupNames<'_> {
+    /// The name of the group with this uid.
+    pub fn of(&self, uid: &str) -> Option<&str> {
+        self.0.get(uid).map(AsRef::as_ref)
     }
-
-    /// Whether the user counts at this moment: is not disabled here, nor at the provider, as far as that is
-    /// known in memory.
-    pub fn judge(&self, now: Timestamp) -> Result<(), AuthnError> {
-        if self.disabled {
-            return Err(AuthnError::Refused(super::Refusal::Disabled));
-        }
-        match &self.home {
-            Home::Local => Ok(()),
-            Home::Account(account) => account.judge(now),
-            Home::Unknown(_) | Home::Unreadable => {
-                Err(AuthnError::Unavailable(Unknowable::Unreadable))
-            }
-        }
-    }
-
-    /// The account at a provider, if the user has one and it is known.
-    pub fn account(&self) -> Option<&Arc<Account>> {
-        match &self.home {
-            Home::Account(account) => Some(account),
-            Home::Local | Home::Unknown(_) | Home::Unreadable => None,
-        }
-    }
-
-    /// The name under which a cluster with this prefix sees the user; `None` if no header can hold it.
-    pub fn sent_name(&self, prefix: &str) -> Option<HeaderValue> {
-        if prefix == USER_PREFIX {
-            return self.sent_name.clone();
-        }
-        header_value(format!("{prefix}{}", self.handle))
-    }
-
-    /// The uid as a header's value; `None` if no header can hold it.
-    pub fn sent_uid(&self) -> Option<HeaderValue> {
-        self.sent_uid.clone()
-    }
-}
-
-/// From bytes: a name may be any UTF-8.
-fn header_value(text: String) -> Option<HeaderValue> {
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
 }
 
 /// The in-memory index.
@@ -272,7 +192,12 @@ impl Index {
 
     /// The name of the group with this uid: for people to read, uids count.
     pub fn group_name(&self, uid: &str) -> Option<Box<str>> {
-        self.group_names.pin().get(uid).cloned()
+        self.group_names().of(uid).map(Into::into)
+    }
+
+    /// The names of groups, for whoever wants many of them.
+    pub fn group_names(&self) -> GroupNames<'_> {
+        GroupNames(self.group_names.pin())
     }
 
     /// The uid of the local group with this name.
@@ -351,7 +276,7 @@ impl Index {
                 let home = Home::of(&stored.object.spec.principals);
                 let home = home.with(writer.account_of.get(&user));
                 let groups = writer.groups_of(&user, &home);
-                let entry = user_entry(name, stored, at, (groups, home));
+                let entry = UserEntry::new(name, stored, at, (groups, home));
                 self.seat(&writer, name, Slot::Known(Arc::new(entry)));
                 Ok(())
             }
@@ -403,12 +328,7 @@ impl Index {
         };
         if *old.uid == *user.uid {
             let home = old.home.with(writer.account_of.get(user));
-            let entry = UserEntry {
-                groups: writer.groups_of(user, &home),
-                password_epoch: home.password_epoch().unwrap_or(old.password_epoch),
-                home,
-                ..UserEntry::clone(old)
-            };
+            let entry = old.with(writer.groups_of(user, &home), home);
             self.seat(writer, &user.name, Slot::Known(Arc::new(entry)));
         }
     }
@@ -473,34 +393,6 @@ fn remove_from<T: Ord>(map: &mut BTreeMap<Member, BTreeSet<T>>, user: &Member, e
         if set.is_empty() {
             map.remove(user);
         }
-    }
-}
-
-fn user_entry(
-    name: &str,
-    stored: Stored<User>,
-    revision: u64,
-    (groups, home): (Arc<[Box<str>]>, Home),
-) -> UserEntry {
-    UserEntry {
-        sent_name: header_value(format!("{USER_PREFIX}{name}")),
-        sent_uid: header_value(stored.object.metadata.uid.clone()),
-        handle: name.into(),
-        uid: stored.object.metadata.uid.into(),
-        disabled: stored.object.spec.disabled,
-        machine: stored.object.spec.machine,
-        password: stored.private.password.map(Zeroizing::new),
-        password_epoch: home
-            .password_epoch()
-            .unwrap_or(stored.private.password_epoch),
-        unlocks: stored.private.unlocks,
-        vouched: stored
-            .private
-            .vouched
-            .map(|it| (Source::of(it.address), it.until)),
-        revision,
-        groups,
-        home,
     }
 }
 

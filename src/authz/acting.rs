@@ -327,7 +327,7 @@ fn resolve(wanted: Impersonation, people: &Authn) -> Result<Assumed, ActingError
             return Err(ActingError::Disabled(name));
         }
     }
-    if uid.is_some_and(|uid| uid != user.uid) {
+    if uid.is_some_and(|uid| *uid != *user.uid) {
         return Err(ActingError::WrongUid(name));
     }
     let groups = if groups.is_empty() {

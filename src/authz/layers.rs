@@ -222,7 +222,7 @@ impl Layers {
     fn look_up(&self, subject: &Subject, people: &Index) -> Standing {
         let name = subject.name.as_str();
         let now: Option<Box<str>> = match subject.kind {
-            SubjectKind::User => people.user(name).map(|user| user.uid.as_ref().into()),
+            SubjectKind::User => people.user(name).map(|user| (*user.uid).into()),
             SubjectKind::Group => people.group_uid(name),
         };
         let given = (!subject.uid.is_empty()).then_some(subject.uid.as_str());

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     api::login::{About, Deed, Seen},
-    authn::{Identity, Index, TokenId},
+    authn::{GroupNames, Identity, Index, TokenId},
     authz::Assumed,
     objects::GROUP,
     observe::audit::event::{
@@ -18,7 +18,7 @@ use crate::{
 };
 use http::Method;
 use jiff::Timestamp;
-use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// Groups of one user that are named, so that a line stays a line.
 const GROUPS: usize = 64;
@@ -56,6 +56,7 @@ impl Entry {
     /// Appends the event's line; `index` knows the names of groups.
     pub fn write(&self, index: &Index, line: &mut Vec<u8>) {
         let (method, token) = (self.method.as_str(), self.token());
+        let groups = index.group_names();
         let lower;
         let mut event = Event::new(Shown(&self.id), self.stage, Shown(&self.peer));
         event.request_uri = self.words.get(Word::Target);
@@ -67,8 +68,9 @@ impl Entry {
             }
             verb => verb,
         };
-        event.user = self.user(token.as_ref(), index);
-        event.impersonated_user = self.acts_as.as_ref().map(|other| assumed(other, index));
+        event.user = self.user(token.as_ref(), &groups);
+        let acts_as = self.acts_as.as_ref();
+        event.impersonated_user = acts_as.map(|other| assumed(other, &groups));
         event.user_agent = self.words.get(Word::Agent);
         event.object_ref = self.object_ref();
         event.response_status = Some(self.response_status());
@@ -84,7 +86,7 @@ impl Entry {
     }
 
     /// `token` is theirs.
-    fn user<'e>(&'e self, token: Option<&'e TokenId>, index: &Index) -> User<'e> {
+    fn user<'e>(&'e self, token: Option<&'e TokenId>, known: &'e GroupNames<'_>) -> User<'e> {
         let user = match (&self.who, &self.login.who) {
             (Some(who), _) => who.user(),
             (None, Some((user, _))) => user,
@@ -93,7 +95,7 @@ impl Entry {
         User {
             username: &user.handle,
             uid: &user.uid,
-            groups: names(&user.groups, index),
+            groups: names(&user.groups, known),
             extra: token.map_or(Extra::None, |token| {
                 Extra::One("palisade.dev/token-id", Shown(token))
             }),
@@ -199,25 +201,21 @@ impl Entry {
     }
 }
 
-fn assumed<'e>(other: &'e Assumed, index: &Index) -> User<'e> {
+fn assumed<'e>(other: &'e Assumed, known: &'e GroupNames<'_>) -> User<'e> {
     // What stands in an extra is nobody's business; the cluster's own audit log has it.
     let keys = other.extras().iter().map(|extra| extra.key.as_ref());
     User {
         username: other.handle(),
         uid: other.uid(),
-        groups: names(other.groups(), index),
+        groups: names(other.groups(), known),
         extra: Extra::Keys(keys.collect()),
     }
 }
 
-fn names<'e>(groups: &'e [Box<str>], index: &Index) -> Vec<Cow<'e, str>> {
+fn names<'e>(groups: &'e [Box<str>], known: &'e GroupNames<'_>) -> Vec<&'e str> {
+    let uids = groups.iter().take(GROUPS).map(AsRef::as_ref);
     // A group that was removed in this very moment has its uid left.
-    let name = |uid: &'e str| match index.group_name(uid) {
-        Some(name) => Cow::Owned(name.into_string()),
-        None => Cow::Borrowed(uid),
-    };
-    let groups = groups.iter().take(GROUPS);
-    groups.map(|uid| name(uid)).collect()
+    uids.map(|uid| known.of(uid).unwrap_or(uid)).collect()
 }
 
 impl Failure {

@@ -8,7 +8,7 @@ use crate::status::{Empty, Reason};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use smallvec::SmallVec;
-use std::{borrow::Cow, collections::BTreeSet, fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 /// Annotations that an event has room for without memory of its own: all that there are kinds of.
 const ANNOTATIONS: usize = 12;
@@ -155,7 +155,7 @@ pub struct User<'a> {
     pub uid: &'a str,
     /// Names of groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<Cow<'a, str>>,
+    pub groups: Vec<&'a str>,
     /// What else belongs to the identity.
     #[serde(skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra<'a>,
