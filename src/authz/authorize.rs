@@ -16,7 +16,7 @@ use super::{
     folder::{FolderView, PolicyFolder, Sum},
     layers::Layers,
     permit::{MOST_GRANTS, Shape},
-    policy::{self, Carried, Place, Policy, Who},
+    policy::{self, Carried, Pending, Place, Policy, Who},
     rules,
 };
 use crate::{
@@ -43,6 +43,9 @@ const WHOAMI: (&str, &str) = ("authentication.k8s.io", "selfsubjectreviews");
 /// The next policy, while a transaction's changes arrive.
 struct Next {
     policy: Policy,
+    /// What is not in it yet. A store with a million bindings comes in thousands of parts, and each subject is compiled
+    /// once.
+    pending: Pending,
     layers: Layers,
     /// Whether all changes of the last transaction are in it.
     whole: bool,
@@ -80,6 +83,7 @@ impl Authz {
             folder: ArcSwap::default(),
             next: Mutex::new(Next {
                 policy,
+                pending: Pending::default(),
                 layers: Layers::default(),
                 whole: true,
                 folder_changed: false,
@@ -156,10 +160,12 @@ impl Authz {
     /// What is not the whole of a transaction waits for its rest.
     fn publish(&self, next: &mut Next, edits: &[Edit]) {
         next.shape_changed |= edits.iter().any(|edit| edit.shapes(&next.policy));
-        next.policy.apply(edits.iter().map(Edit::change));
+        let changes = edits.iter().map(Edit::change);
+        next.policy.note(changes, &mut next.pending);
         if !next.whole {
             return;
         }
+        next.policy.compile(std::mem::take(&mut next.pending));
         self.policy.store(Arc::new(next.policy.clone()));
         if std::mem::take(&mut next.shape_changed) {
             self.tell_shape();
@@ -176,7 +182,8 @@ impl Authz {
         if next.whole {
             return self.publish(next, edits);
         }
-        next.policy.apply(edits.iter().map(Edit::change));
+        let changes = edits.iter().map(Edit::change);
+        next.policy.note(changes, &mut next.pending);
         let mut now = Policy::clone(&self.policy.load());
         let shape_changed = edits.iter().any(|edit| edit.shapes(&now));
         now.apply(edits.iter().map(Edit::change));

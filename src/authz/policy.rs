@@ -27,6 +27,7 @@ use super::request_info::RequestInfo;
 use super::shards::ShardMap;
 use super::table::Allowing;
 use crate::objects::{BindingSpec, Project, RoleScope, RoleSpec, SubjectKind};
+pub(super) use grants::Pending;
 use grants::{Grant, Holdings, PlaceKey};
 use hashbrown::DefaultHashBuilder;
 pub use held::{Carried, Grants, HeldGrant, HeldRoles};
@@ -156,22 +157,33 @@ impl Policy {
 
     /// Applies changes in order. Subjects are compiled once, after the last.
     pub fn apply<'a>(&mut self, changes: impl IntoIterator<Item = Change<'a>>) {
+        let mut pending = Pending::default();
+        self.note(changes, &mut pending);
+        self.compile(pending);
+    }
+
+    /// Applies changes in order, but for what subjects hold: that is put off until [`Policy::compile`], with what is
+    /// `pending` from other changes. A policy with something pending is not to be asked.
+    pub(super) fn note<'a>(
+        &mut self,
+        changes: impl IntoIterator<Item = Change<'a>>,
+        pending: &mut Pending,
+    ) {
         // Most of what is written to a store is no policy: what was put together stays good then.
         let mut changes = changes.into_iter().peekable();
         if changes.peek().is_none() {
             return;
         }
         self.together = Arc::default();
-        let mut pending = grants::Pending::default();
         for change in changes {
             match change {
                 Change::PutRole(name, spec) => self.roles.put(name, Some(spec)),
                 Change::RemoveRole(name) => self.roles.put(name, None),
                 Change::PutBinding(name, spec) => {
-                    let grant = self.compile_binding(name, spec, &pending);
-                    self.replace_binding(name, Some(grant), &mut pending);
+                    let grant = self.compile_binding(name, spec, pending);
+                    self.replace_binding(name, Some(grant), pending);
                 }
-                Change::RemoveBinding(name) => self.replace_binding(name, None, &mut pending),
+                Change::RemoveBinding(name) => self.replace_binding(name, None, pending),
                 Change::PutCluster(name, labels) => self.put_cluster(name, Some(labels)),
                 Change::RemoveCluster(name) => self.put_cluster(name, None),
                 Change::PutProject(project) => {
@@ -181,6 +193,10 @@ impl Policy {
                 Change::RemoveProject(name) => self.projects.remove(name),
             }
         }
+    }
+
+    /// Brings what subjects hold up to date.
+    pub(super) fn compile(&mut self, pending: Pending) {
         for (subject, edits) in pending {
             self.compile_subject(&subject, &edits);
         }
@@ -317,12 +333,7 @@ impl Policy {
         self.selectors.cluster_changed(cluster, labels);
     }
 
-    fn compile_binding(
-        &mut self,
-        name: &str,
-        spec: &BindingSpec,
-        pending: &grants::Pending,
-    ) -> Arc<Grant> {
+    fn compile_binding(&mut self, name: &str, spec: &BindingSpec, pending: &Pending) -> Arc<Grant> {
         let id = grants::subject_id(&spec.subject);
         let kind = spec.subject.kind;
         let known = self.holdings(kind, id).map(Holdings::subject).cloned();
@@ -344,21 +355,17 @@ impl Policy {
         })
     }
 
-    fn replace_binding(
-        &mut self,
-        name: &str,
-        new: Option<Arc<Grant>>,
-        pending: &mut grants::Pending,
-    ) {
+    fn replace_binding(&mut self, name: &str, new: Option<Arc<Grant>>, pending: &mut Pending) {
         let hash = self.hasher.hash_one(name);
         let is = |grant: &Arc<Grant>| *grant.name == *name;
+        let hash_of = |grant: &Arc<Grant>| self.hasher.hash_one(&*grant.name);
         let old = match &new {
-            Some(grant) => self.bindings.put(hash, is, Arc::clone(grant)),
+            Some(grant) => self.bindings.put(hash, is, hash_of, Arc::clone(grant)),
             None => self.bindings.remove(hash, is),
         };
         let is_global = |grant: &Arc<Grant>| grant.scope == grants::Scope::Global;
         match new.as_ref().filter(|grant| is_global(grant)) {
-            Some(grant) => drop(self.global.put(hash, is, Arc::clone(grant))),
+            Some(grant) => drop(self.global.put(hash, is, hash_of, Arc::clone(grant))),
             None if old.as_ref().is_some_and(is_global) => drop(self.global.remove(hash, is)),
             None => {}
         }
@@ -379,7 +386,13 @@ impl Policy {
         let is = |holdings: &Arc<Holdings>| holdings.is_of(kind, id);
         let old = self.subjects.get(hash, is).map(AsRef::as_ref);
         match Holdings::rebuilt(subject, old, edits) {
-            Some(holdings) => drop(self.subjects.put(hash, is, Arc::new(holdings))),
+            Some(holdings) => {
+                let hash_of = |holdings: &Arc<Holdings>| {
+                    let key = grants::split_key(holdings.subject());
+                    key.map_or(0, |key| self.hasher.hash_one(key))
+                };
+                self.subjects.put(hash, is, hash_of, Arc::new(holdings));
+            }
             None => drop(self.subjects.remove(hash, is)),
         }
     }

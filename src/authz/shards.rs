@@ -13,10 +13,11 @@ const FAN: usize = 64;
 const FAN_BITS: u32 = 6;
 const FIRST_BIT: u32 = 40;
 
-type Shard<E> = HashTable<(u64, E)>;
+type Shard<E> = HashTable<E>;
 type Branch<E> = [Arc<Shard<E>>; FAN];
 
-/// The map. Keys are inside the entries; callers bring the hash and the comparison.
+/// The map. Keys are inside the entries; callers bring the hash and the comparison. Hashes are not kept: of a million
+/// entries that would be a third of what the map takes.
 pub(super) struct ShardMap<E> {
     root: Arc<[Arc<Branch<E>>; FAN]>,
     len: usize,
@@ -49,20 +50,23 @@ impl<E: Clone> ShardMap<E> {
 
     pub(super) fn get(&self, hash: u64, is: impl Fn(&E) -> bool) -> Option<&E> {
         let (high, low) = children(hash);
-        self.root
-            .get(high)?
-            .get(low)?
-            .find(hash, |(found, entry)| *found == hash && is(entry))
-            .map(|(_, entry)| entry)
+        self.root.get(high)?.get(low)?.find(hash, is)
     }
 
-    /// Puts an entry in the place of the one that `is` finds, which is given back.
-    pub(super) fn put(&mut self, hash: u64, is: impl Fn(&E) -> bool, entry: E) -> Option<E> {
+    /// Puts an entry in the place of the one that `is` finds, which is given back. `hash_of` is what `hash` is of the
+    /// entry's own key.
+    pub(super) fn put(
+        &mut self,
+        hash: u64,
+        is: impl Fn(&E) -> bool,
+        hash_of: impl Fn(&E) -> u64,
+        entry: E,
+    ) -> Option<E> {
         let shard = self.shard_mut(hash)?;
-        if let Some((_, found)) = shard.find_mut(hash, |(found, old)| *found == hash && is(old)) {
+        if let Some(found) = shard.find_mut(hash, is) {
             return Some(std::mem::replace(found, entry));
         }
-        shard.insert_unique(hash, (hash, entry), |&(hash, _)| hash);
+        shard.insert_unique(hash, entry, hash_of);
         self.len += 1;
         None
     }
@@ -71,10 +75,7 @@ impl<E: Clone> ShardMap<E> {
         // Looked for first: a removal of nothing must not copy a shared table.
         self.get(hash, &is)?;
         let shard = self.shard_mut(hash)?;
-        let found = shard
-            .find_entry(hash, |(found, entry)| *found == hash && is(entry))
-            .ok()?;
-        let ((_, entry), _) = found.remove();
+        let (entry, _) = shard.find_entry(hash, is).ok()?.remove();
         self.len -= 1;
         Some(entry)
     }
@@ -83,7 +84,7 @@ impl<E: Clone> ShardMap<E> {
         self.root
             .iter()
             .flat_map(|branch| branch.iter())
-            .flat_map(|shard| shard.iter().map(|(_, entry)| entry))
+            .flat_map(|shard| shard.iter())
     }
 
     fn shard_mut(&mut self, hash: u64) -> Option<&mut Shard<E>> {
@@ -108,17 +109,22 @@ mod tests {
     fn copies_do_not_see_later_changes() {
         let hasher = hashbrown::DefaultHashBuilder::default();
         let mut map = ShardMap::<u32>::default();
+        let hash_of = |entry: &u32| hasher.hash_one(entry);
         for n in 0..10_000 {
-            assert_eq!(map.put(hasher.hash_one(n), |&e| e == n, n), None);
+            assert_eq!(map.put(hash_of(&n), |&e| e == n, hash_of, n), None);
         }
         let before = map.clone();
-        let hash = hasher.hash_one(77_u32);
+        let hash = hash_of(&77);
         assert_eq!(map.remove(hash, |&e| e == 77), Some(77));
         assert_eq!(map.remove(hash, |&e| e == 77), None);
-        assert_eq!(map.put(hasher.hash_one(78_u32), |&e| e == 78, 78), Some(78));
+        assert_eq!(map.put(hash_of(&78), |&e| e == 78, hash_of, 78), Some(78));
         assert_eq!((map.len(), before.len()), (9_999, 10_000));
         assert_eq!(before.get(hash, |&e| e == 77), Some(&77));
         assert_eq!(map.get(hash, |&e| e == 77), None);
+        // However often the tables grew, all are found.
+        for n in (0..10_000).filter(|&n| n != 77) {
+            assert_eq!(map.get(hash_of(&n), |&e| e == n), Some(&n));
+        }
         let mut all: Vec<u32> = before.iter().copied().collect();
         all.sort_unstable();
         assert_eq!(all, (0..10_000).collect::<Vec<_>>());

@@ -176,7 +176,11 @@ impl Table {
         });
         edit(Arc::make_mut(&mut cell));
         if !cell.any_name.0.is_empty() || !cell.named.is_empty() {
-            self.cells.put(hash, is, cell);
+            let hasher = &self.hasher;
+            let hash_of = |cell: &Arc<Cell>| {
+                hasher.hash_one((cell.group.as_bytes(), cell.resource.as_bytes()))
+            };
+            self.cells.put(hash, is, hash_of, cell);
         }
     }
 
@@ -197,7 +201,10 @@ impl Table {
         edit(&mut Arc::make_mut(&mut cell).verbs);
         let has = !cell.verbs.0.is_empty();
         if has {
-            self.urls.put(hash, is, cell);
+            let hasher = &self.hasher;
+            let hash_of =
+                |cell: &Arc<UrlCell>| hasher.hash_one((cell.is_prefix, cell.text.as_bytes()));
+            self.urls.put(hash, is, hash_of, cell);
         }
         if is_prefix && had != has {
             let lengths = Arc::make_mut(&mut self.prefix_lengths);

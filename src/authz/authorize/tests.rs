@@ -1,5 +1,7 @@
 use super::*;
-use crate::objects::{BindingSpec, ProjectSpec, Stored, Token, TokenSpec};
+use crate::objects::{
+    BindingSpec, ProjectSpec, RoleScope, Stored, Subject, SubjectKind, Token, TokenSpec,
+};
 use crate::store::KeyValue;
 
 fn put<K: Kind>(object: K) -> Change {
@@ -20,6 +22,62 @@ fn batch(changes: Vec<Change>, complete: bool) -> Batch {
         revision: 1,
         complete,
     }
+}
+
+fn binding(name: &str, user: &str) -> Change {
+    let spec = BindingSpec {
+        role: "viewer".to_owned(),
+        subject: Subject {
+            kind: SubjectKind::User,
+            name: user.to_owned(),
+            uid: format!("u-{user}"),
+        },
+        all_clusters: true,
+        ..BindingSpec::default()
+    };
+    put(Binding::new(name, spec))
+}
+
+#[test]
+fn a_listing_in_many_parts_counts_as_it_is_at_its_end() {
+    let gone = |name: &str| Change::Delete {
+        key: Binding::key(name),
+        revision: 2,
+    };
+    let authz = Authz::new(BTreeMap::new());
+    let holders = || {
+        let people = ["ann", "ben", "cem", "dee", "eva"];
+        let holds = |name: &&str| authz.holds_any(&format!("u-{name}"), &[], "c");
+        people.into_iter().filter(holds).collect::<Vec<_>>()
+    };
+    let cluster = Cluster::new("c", crate::objects::ClusterSpec::default());
+    let spec = RoleSpec {
+        scope: RoleScope::Cluster,
+        ..RoleSpec::default()
+    };
+    authz.apply(&batch(
+        vec![
+            put(cluster),
+            put(Role::new("viewer", spec)),
+            binding("old", "eva"),
+        ],
+        true,
+    ));
+    assert_eq!(holders(), ["eva"]);
+    // Each part says something else of what an earlier one said.
+    for part in [
+        vec![binding("1", "ann"), binding("2", "ben")],
+        vec![binding("1", "cem"), gone("2"), binding("3", "dee")],
+        vec![binding("old", "dee"), gone("3")],
+        vec![binding("4", "eva"), binding("2", "ann"), gone("4")],
+    ] {
+        authz.apply(&batch(part, false));
+        assert_eq!(holders(), ["eva"], "half a listing counts for nothing");
+    }
+    authz.apply(&batch(vec![], true));
+    assert_eq!(holders(), ["ann", "cem", "dee"]);
+    authz.apply(&batch(vec![gone("old"), gone("2")], true));
+    assert_eq!(holders(), ["cem"]);
 }
 
 #[test]

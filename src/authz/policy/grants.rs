@@ -10,8 +10,11 @@ use super::targets::{Clusters, Selectors};
 use crate::objects::{BindingSpec, Subject, SubjectKind};
 use hashbrown::{HashMap, HashSet};
 use jiff::Timestamp;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
+/// A letter and a uid.
+const NEAR: usize = 40;
 /// The instant that never comes.
 pub(super) const NEVER: i64 = i64::MAX;
 /// Above this number of roles in one place they are kept as bits too, so that the number costs nothing.
@@ -102,7 +105,11 @@ pub(super) enum PlaceKey {
 
 /// All that one subject holds.
 pub(super) struct Holdings {
+    /// Shared with its grants.
     subject: Arc<str>,
+    /// The same once more: a look-up reads it, and with many subjects each further piece of memory is one that no cache
+    /// holds.
+    near: SmallVec<[u8; NEAR]>,
     grants: Box<[Arc<Grant>]>,
     places: Box<[(PlaceKey, Held)]>,
     /// The projects among the places, if they are many.
@@ -126,7 +133,10 @@ pub(super) struct Several {
 
 impl Holdings {
     pub(super) fn is_of(&self, kind: SubjectKind, id: &str) -> bool {
-        split_key(&self.subject) == Some((kind, id))
+        let Some((&letter, rest)) = self.near.split_first() else {
+            return false;
+        };
+        letter == letter_of(kind) && rest == id.as_bytes()
     }
 
     pub(super) fn subject(&self) -> &Arc<str> {
@@ -233,6 +243,7 @@ impl Holdings {
         }
         let places = places_of(&grants);
         Some(Self {
+            near: SmallVec::from_slice(subject.as_bytes()),
             subject: old.map_or(subject, Self::subject).clone(),
             many: many_projects(&places),
             places,
@@ -256,6 +267,7 @@ impl Holdings {
         let first = each.first()?;
         let places = places_of(&grants);
         Some(Self {
+            near: first.near.clone(),
             subject: Arc::clone(&first.subject),
             many: many_projects(&places),
             places,
@@ -363,11 +375,11 @@ impl Several {
 
 /// Changes to subjects' grants that are not compiled yet.
 #[derive(Default)]
-pub(super) struct Pending(HashMap<Arc<str>, Edits>);
+pub(in crate::authz) struct Pending(HashMap<Arc<str>, Edits>);
 
 /// Changes to one subject's grants.
 #[derive(Default)]
-pub(super) struct Edits {
+pub(in crate::authz) struct Edits {
     added: Vec<Arc<Grant>>,
     dropped: Vec<Arc<Grant>>,
 }
@@ -412,11 +424,14 @@ pub(super) fn subject_id(subject: &Subject) -> &str {
 
 /// Kind and id as one text: `u` or `g`, then the id.
 pub(super) fn subject_key(kind: SubjectKind, id: &str) -> Arc<str> {
-    let kind = match kind {
-        SubjectKind::User => 'u',
-        SubjectKind::Group => 'g',
-    };
-    format!("{kind}{id}").into()
+    format!("{}{id}", char::from(letter_of(kind))).into()
+}
+
+fn letter_of(kind: SubjectKind) -> u8 {
+    match kind {
+        SubjectKind::User => b'u',
+        SubjectKind::Group => b'g',
+    }
 }
 
 /// The reverse of [`subject_key`].

@@ -262,7 +262,11 @@ impl Projects {
             (Entries::Globs(_), Pattern::Name(_)) => had,
         };
         if has {
-            self.cells.put(hash, is, cell);
+            let hasher = &self.hasher;
+            let hash_of = |cell: &Arc<Cell>| {
+                hasher.hash_one((cell.cluster, cell.is_name(), cell.text.as_bytes()))
+            };
+            self.cells.put(hash, is, hash_of, cell);
         }
         if !is_name && had != has {
             count(&mut self.on_mut(cluster).prefix_lengths, text.len(), edit);
@@ -301,9 +305,11 @@ fn count(lengths: &mut BTreeMap<usize, usize>, length: usize, edit: Edit) {
 
 impl Cell {
     fn is(&self, cluster: u32, text: &[u8], is_name: bool) -> bool {
-        self.cluster == cluster
-            && matches!(self.entries, Entries::Name(_)) == is_name
-            && self.text.as_bytes() == text
+        self.cluster == cluster && self.is_name() == is_name && self.text.as_bytes() == text
+    }
+
+    fn is_name(&self) -> bool {
+        matches!(self.entries, Entries::Name(_))
     }
 }
 
