@@ -52,6 +52,7 @@ fuzz_target!(|input: &str| {
             let who = Who {
                 user: USER,
                 groups: &groups,
+                shared: None,
             };
             let allowed = cluster.decide(&who, &info.attributes()).allowed();
             assert_eq!(
@@ -71,6 +72,7 @@ fuzz_target!(|input: &str| {
             let who = Who {
                 user: USER,
                 groups: &held,
+                shared: None,
             };
             let at = place.map_or(Place::Global, Place::Cluster);
             let everyones = &folder.own.roles["authenticated"].object.spec.rules;
