@@ -24,10 +24,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 mod follow;
@@ -43,7 +47,7 @@ pub const MAX_ANSWER: usize = 16 << 20;
 const MAX_QUOTE: usize = 300;
 /// Bound on the message that is taken from a Status; upstream's longest are lists of mistakes.
 const MAX_MESSAGE: usize = 4096;
-/// A connection that was idle for longer is not used again: servers close idle ones after ten seconds and
+/// A connection that was idle for longer is not used again, and closed: servers close idle ones after ten seconds and
 /// more, and a request that meets that moment cannot be repeated.
 const KEEP: Duration = Duration::from_secs(8);
 
@@ -162,13 +166,15 @@ impl ClientError {
 }
 
 type Sender = http1::SendRequest<Full<Bytes>>;
+/// A connection that waits for the next request, and since when.
+type Kept = Mutex<Option<(Sender, Instant)>>;
 
 /// Speaks to one server, with one credential (or none, or a client certificate in the target's TLS).
 pub struct Client {
     target: Arc<Target>,
     authorization: Option<HeaderValue>,
     limit: Duration,
-    kept: Mutex<Option<(Sender, Instant)>>,
+    kept: Arc<Kept>,
 }
 
 impl Client {
@@ -178,7 +184,7 @@ impl Client {
             target,
             authorization,
             limit: ANSWER_TIMEOUT,
-            kept: Mutex::new(None),
+            kept: Arc::default(),
         }
     }
 
@@ -322,16 +328,24 @@ impl Client {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, ClientError> {
         let mut kept = self.kept.lock().await;
+        let (sender, response) = self.ask(kept.take(), request).await?;
+        *kept = Some((sender, Instant::now()));
+        Ok(response)
+    }
+
+    /// Asks over the kept connection, if it can still be used, or a fresh one.
+    async fn ask(
+        &self,
+        kept: Option<(Sender, Instant)>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Sender, Response<Incoming>), ClientError> {
         let mut request = request;
-        if let Some((mut sender, since)) = kept.take()
+        if let Some((mut sender, since)) = kept
             && since.elapsed() < KEEP
             && sender.ready().await.is_ok()
         {
             match sender.try_send_request(request).await {
-                Ok(response) => {
-                    *kept = Some((sender, Instant::now()));
-                    return Ok(response);
-                }
+                Ok(response) => return Ok((sender, response)),
                 // Not one byte of it went out: the only case that is tried again.
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
@@ -342,8 +356,7 @@ impl Client {
         let mut sender = self.open().await?;
         let response = sender.send_request(request).await;
         let response = response.map_err(|source| self.broken(source))?;
-        *kept = Some((sender, Instant::now()));
-        Ok(response)
+        Ok((sender, response))
     }
 
     async fn open(&self) -> Result<Sender, ClientError> {
@@ -351,10 +364,7 @@ impl Client {
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|source| self.broken(source))?;
-        // Ends when the sender is dropped or the peer closes; its error is the request's error too.
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
+        tokio::spawn(tend(connection, Arc::downgrade(&self.kept)));
         Ok(sender)
     }
 
@@ -392,6 +402,27 @@ impl Client {
             headers: head.headers,
             body: body.freeze(),
         })
+    }
+}
+
+/// Drives a connection until its sender is dropped or the peer closes; its error is the request's error too. A sender that
+/// was kept for too long is dropped here: each cluster has several clients, and most of them have nothing to say for hours.
+async fn tend(connection: impl Future<Output = hyper::Result<()>> + Send, kept: Weak<Kept>) {
+    let mut connection = pin!(connection);
+    loop {
+        tokio::select! {
+            _ = &mut connection => return,
+            () = sleep(KEEP) => if let Some(kept) = kept.upgrade()
+                // Locked: it is being used.
+                && let Ok(mut kept) = kept.try_lock()
+            {
+                // Not ready: its last answer is still being read.
+                let idle = |(sender, since): &mut (Sender, Instant)| {
+                    since.elapsed() >= KEEP && sender.is_ready()
+                };
+                drop(kept.take_if(idle));
+            },
+        }
     }
 }
 
@@ -471,3 +502,6 @@ fn quoted(text: &str, limit: usize) -> String {
     let plain = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
     text.chars().take(limit).map(plain).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! An answer without end, line by line: a watch.
 //!
-//! It has a connection of its own, which ends with it. What could go wrong: a line without end (bounded), a
+//! It takes the connection that was kept, or a fresh one, for itself; that ends with it. What could go wrong: a line without end (bounded), a
 //! peer that is gone without saying so (the caller bounds how long it waits for a line).
 
 use super::{Answer, Client, ClientError, Sender, refusal};
@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Bound on one line: an object has at most 1.5 MiB in etcd, and as JSON hardly more than twice that.
 pub const MAX_LINE: usize = 8 << 20;
@@ -29,13 +29,13 @@ impl Client {
     pub async fn follow(&self, path: &str) -> Result<Follow, ClientError> {
         let request = self.request(Method::GET, path, None)?;
         let open = async {
-            let mut sender = self.open().await?;
-            let response = sender.send_request(request).await;
-            let response = response.map_err(|source| self.broken(source))?;
+            let kept = self.kept.lock().await.take();
+            let (sender, response) = self.ask(kept, request).await?;
             if response.status().is_success() {
                 return Ok((sender, response.into_body()));
             }
             let answer: Answer = self.collect(response).await?;
+            *self.kept.lock().await = Some((sender, Instant::now()));
             Err(ClientError::Refused(Box::new(refusal(&answer))))
         };
         let opened = timeout(self.limit, open).await;
