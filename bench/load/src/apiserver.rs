@@ -57,6 +57,7 @@ pub async fn run(suite: &Suite) -> Result<Vec<Growth>> {
         (known.tokens[0].clone(), known.crowd.clone())
     };
     cluster.register(suite, &gateway)?;
+    gateway.at_rest().await?;
     let mut found = Vec::new();
     for (what, token) in [
         ("a user with one group", ordinary),

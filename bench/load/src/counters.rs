@@ -133,6 +133,7 @@ async fn allocations(suite: &Suite) -> Result<Vec<Counter>> {
             Kind::Rp => suite.world.rp(Some(port))?,
             _ => suite.world.gateway(&suite.store, Some(port))?,
         };
+        proxy.at_rest().await?;
         for (proto, connections, streams, name) in LOADS {
             for side in [Side::H1, Side::H2] {
                 let aim = aim(suite, &proxy, side)?;

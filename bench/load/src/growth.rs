@@ -167,8 +167,12 @@ async fn start(
         figure: Figure::of([began.elapsed().as_secs_f64()]).unwrap_or_default(),
         unit: "s".to_owned(),
     });
-    // The first probes of two thousand clusters.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let seconds = proxy.at_rest().await?;
+    found.push(one(
+        &format!("until the {name} store's gateway is at rest"),
+        seconds,
+        "s",
+    ));
     Ok(proxy)
 }
 
@@ -181,8 +185,7 @@ fn aim(suite: &Suite, proxy: &Proxy, side: Side, tokens: Option<Vec<HeaderValue>
     suite.world.aim(address, &tokens, of)
 }
 
-/// What both processes do by themselves: a gateway looks after its clusters, and these are none whose policy it could
-/// read, so it asks each of two thousand again and again.
+/// What both processes do by themselves: a gateway looks after its clusters.
 async fn idle(window: &mut Window) -> Result<(f64, u64, u64)> {
     window.start()?;
     tokio::time::sleep(IDLE).await;

@@ -95,6 +95,7 @@ async fn one(suite: &Suite, kind: Kind, side: Side, what: What, count: usize) ->
         Kind::Rp | Kind::Direct | Kind::Before => suite.world.rp(None)?,
         Kind::Gateway => suite.world.gateway(&suite.store, None)?,
     };
+    proxy.at_rest().await?;
     let aim = aim(suite, &proxy, side)?;
     // What is allocated once is no connection's.
     load::warm(&aim).await?;

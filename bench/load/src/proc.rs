@@ -197,6 +197,23 @@ impl Cpu {
     }
 }
 
+/// Waits until a process hardly does anything by itself, two looks in a row; gives the seconds that this took, at most `limit`
+/// and a bit.
+pub async fn at_rest(pid: u32, limit: Duration) -> Result<f64> {
+    const LOOK: Duration = Duration::from_millis(500);
+    /// Of a core.
+    const REST: f64 = 0.03;
+    let began = Instant::now();
+    let mut rested = 0;
+    while rested < 2 && began.elapsed() < limit {
+        let before = (Instant::now(), Cpu::of(pid)?);
+        tokio::time::sleep(LOOK).await;
+        let took = Cpu::of(pid)?.since(&before.1) as f64 / before.0.elapsed().as_nanos() as f64;
+        rested = if took < REST { rested + 1 } else { 0 };
+    }
+    Ok(began.elapsed().as_secs_f64())
+}
+
 /// Resident bytes of a process and its descendants.
 pub fn resident(pid: u32) -> Result<u64> {
     let mut sum = 0;

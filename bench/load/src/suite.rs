@@ -182,6 +182,7 @@ impl Fleet {
             fleet.proxies.push((Kind::Before, proxy));
         }
         for (kind, proxy) in &fleet.proxies {
+            proxy.at_rest().await?;
             for side in [Side::H1, Side::H2] {
                 if proxy.address(side).is_some() {
                     let aim = suite.aim(&fleet, Target { kind: *kind, side })?;

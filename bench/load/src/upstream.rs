@@ -9,13 +9,19 @@
 //! | `…?watch=1&resourceVersion=<ms>` | 200, then an event of 1 KiB each `ms` milliseconds; 0: one event and silence |
 //! | `…/exec` with `Upgrade` | 101, then an echo |
 //! | `…/portforward` with `Upgrade` | 101, reads eight bytes N, sends N bytes |
+//! | `…/namespaces`, `…/clusterroles` and the like, without a name | what a cluster says that has none: an empty list, a silent watch |
+//! | a `PATCH` | what was sent, with a uid and a version |
 //! | anything else | 1 KiB |
+//!
+//! The last but one are what a gateway asks for itself, to bring its policy into a cluster: with answers that it cannot
+//! read it would ask again and again, each of two thousand clusters.
 
 use crate::tls::{self, Files};
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Collected};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{
@@ -48,6 +54,11 @@ static EVENT: LazyLock<Bytes> = LazyLock::new(|| {
     event[SMALL - 1] = b'\n';
     Bytes::from(event)
 });
+
+/// A list of none.
+const NONE: Bytes = Bytes::from_static(
+    br#"{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#,
+);
 
 #[derive(Default)]
 struct Counts {
@@ -82,7 +93,13 @@ pub async fn run(folder: &Path, alpn: &[&str]) -> Result<()> {
             let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let service = service_fn(move |request| {
                 counts.requests.fetch_add(1, Relaxed);
-                async move { Ok::<_, Infallible>(answer(request)) }
+                async move {
+                    Ok::<_, Infallible>(if request.method() == Method::PATCH {
+                        applied(request).await
+                    } else {
+                        answer(request)
+                    })
+                }
             });
             let io = TokioIo::new(stream);
             // A connection that breaks is the proxy's affair.
@@ -129,6 +146,16 @@ fn answer(mut request: Request<Incoming>) -> Response<Answer> {
             .find_map(|pair| pair.strip_prefix(key))
             .and_then(|value| value.parse::<usize>().ok())
     };
+    if is_of_policy(path) {
+        return json(if query.contains("watch=1") {
+            Answer::Events {
+                first: false,
+                ticks: None,
+            }
+        } else {
+            Answer::Text(Some(NONE))
+        });
+    }
     let body = if query.contains("watch=1") {
         let mut response = json(Answer::events(
             number("resourceVersion=").unwrap_or(0) as u64
@@ -150,6 +177,31 @@ fn answer(mut request: Request<Incoming>) -> Response<Answer> {
         Answer::Bytes(number("limit=").or(named).unwrap_or(SMALL))
     };
     json(body)
+}
+
+/// Whether this is a list of what a gateway's policy is made into.
+fn is_of_policy(path: &str) -> bool {
+    let kinds = [
+        "namespaces",
+        "clusterroles",
+        "clusterrolebindings",
+        "rolebindings",
+    ];
+    path.rsplit('/')
+        .next()
+        .is_some_and(|last| kinds.contains(&last))
+}
+
+/// What was applied, as it is from now on.
+async fn applied(request: Request<Incoming>) -> Response<Answer> {
+    let sent = request.into_body().collect().await;
+    let sent = sent.map(Collected::to_bytes).unwrap_or_default();
+    let mut object: serde_json::Value = serde_json::from_slice(&sent).unwrap_or_default();
+    if let Some(metadata) = object.get_mut("metadata") {
+        metadata["uid"] = "6ba7b810-9dad-11d1-80b4-00c04fd430c8".into();
+        metadata["resourceVersion"] = "2".into();
+    }
+    json(Answer::Text(Some(object.to_string().into())))
 }
 
 fn json(body: Answer) -> Response<Answer> {

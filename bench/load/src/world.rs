@@ -168,6 +168,12 @@ impl Proxy {
         self.process.pid()
     }
 
+    /// Waits until it has nothing to do by itself, for two minutes at most: a gateway reads and writes policy in its
+    /// clusters when it starts. Seconds that it took.
+    pub async fn at_rest(&self) -> Result<f64> {
+        proc::at_rest(self.pid(), Duration::from_mins(2)).await
+    }
+
     /// Where it takes requests for that upstream; `None` if it cannot reach such a one.
     pub fn address(&self, side: Side) -> Option<SocketAddr> {
         match side {
