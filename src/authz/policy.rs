@@ -163,7 +163,7 @@ impl Policy {
     }
 
     /// Applies changes in order, but for what subjects hold: that is put off until [`Policy::compile`], with what is
-    /// `pending` from other changes. A policy with something pending is not to be asked.
+    /// `pending` from other changes. A policy with something pending is not to be asked what anybody holds.
     pub(super) fn note<'a>(
         &mut self,
         changes: impl IntoIterator<Item = Change<'a>>,

@@ -81,6 +81,20 @@ fn a_listing_in_many_parts_counts_as_it_is_at_its_end() {
 }
 
 #[test]
+fn a_listing_that_breaks_off_again_and_again_keeps_no_more_than_one() {
+    let authz = Authz::new(BTreeMap::new());
+    let names: Vec<String> = (0..500).map(|number| format!("b{number}")).collect();
+    for _ in 0..20 {
+        let all = names.iter().map(|name| binding(name, "ann")).collect();
+        authz.apply(&batch(all, false));
+    }
+    let kept = authz.next().pending.len();
+    assert!(kept <= 4 * names.len(), "{kept}");
+    authz.apply(&batch(vec![], true));
+    assert_eq!(authz.policy().len(), names.len());
+}
+
+#[test]
 fn what_clusters_are_to_hold_is_told_once_it_counts_and_nothing_else_is() {
     let authz = Authz::new(BTreeMap::new());
     let mut changes = authz.shape_changes();

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// A letter and a uid.
 const NEAR: usize = 40;
+/// Drops of one subject's grants that are not looked through.
+const SIFT: usize = 64;
 /// The instant that never comes.
 pub(super) const NEVER: i64 = i64::MAX;
 /// Above this number of roles in one place they are kept as bits too, so that the number costs nothing.
@@ -382,6 +384,27 @@ pub(in crate::authz) struct Pending(HashMap<Arc<str>, Edits>);
 pub(in crate::authz) struct Edits {
     added: Vec<Arc<Grant>>,
     dropped: Vec<Arc<Grant>>,
+    /// How many were dropped when those that had been added here were last taken out.
+    sifted: usize,
+}
+
+impl Edits {
+    /// A drop. What was added and dropped again is taken out of both every now and then: while the store cannot be read
+    /// to its end, each try brings all of it anew.
+    fn drop(&mut self, grant: Arc<Grant>) {
+        self.dropped.push(grant);
+        if self.dropped.len() < 2 * self.sifted + SIFT {
+            return;
+        }
+        let both = |kept: &mut Vec<Arc<Grant>>, other: &HashSet<*const Grant>| {
+            kept.retain(|grant| !other.contains(&Arc::as_ptr(grant)));
+        };
+        let added = self.added.iter().map(Arc::as_ptr).collect();
+        let dropped = self.dropped.iter().map(Arc::as_ptr).collect();
+        both(&mut self.added, &dropped);
+        both(&mut self.dropped, &added);
+        self.sifted = self.dropped.len();
+    }
 }
 
 impl Pending {
@@ -391,12 +414,20 @@ impl Pending {
         self.0.get_key_value(&key).map(|(key, _)| Arc::clone(key))
     }
 
+    /// Grants that are kept for later, in any way.
+    #[cfg(test)]
+    pub(in crate::authz) fn len(&self) -> usize {
+        let each = self.0.values();
+        each.map(|edits| edits.added.len() + edits.dropped.len())
+            .sum()
+    }
+
     pub(super) fn add_grant(&mut self, grant: Arc<Grant>) {
         self.edits(&grant).added.push(grant);
     }
 
     pub(super) fn drop_grant(&mut self, grant: Arc<Grant>) {
-        self.edits(&grant).dropped.push(grant);
+        self.edits(&grant).drop(grant);
     }
 
     fn edits(&mut self, grant: &Grant) -> &mut Edits {
