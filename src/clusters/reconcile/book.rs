@@ -49,7 +49,7 @@ pub(super) enum Wrote {
     Taken,
     /// It was done, and somebody else has changed the object since.
     Overtaken,
-    /// The object is what it was before, and not what was written: it would be written without end.
+    /// The object is not what was written, and that is no news: it would be written without end.
     Otherwise,
 }
 
@@ -202,7 +202,11 @@ impl Book {
     /// before, and of what came after it; and policy may want something else by now.
     pub(super) fn wrote(&mut self, key: &Key, action: &Action, seen: Option<Seen>) -> Wrote {
         let Some(seen) = seen else {
-            self.lose(key);
+            let another = |uid: &str| self.seen.get(key).is_some_and(|seen| *seen.uid != *uid);
+            // Whoever made it anew at once is not forgotten with what was removed.
+            if !matches!(action, Action::Remove(uid, _) if another(uid)) {
+                self.lose(key);
+            }
             return Wrote::Taken;
         };
         let version = seen.version.clone();

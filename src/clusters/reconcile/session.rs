@@ -151,24 +151,18 @@ impl Session {
             self.write_what_is_due();
             self.show();
             self.note();
+            // Here too: news without a pause must not put it off.
+            self.replan_if_due();
             let wake = self.wake();
             tokio::select! {
                 // Registrations first: whoever writes that a cluster is to be cleaned up asks for a look after that, which
-                // must not be answered with what was wanted before.
+                // must not be answered with what was wanted before. News last but for the clock: there may be very many.
                 biased;
                 changed = clusters.changed() => {
                     if changed.is_err() || !self.goes_on() {
                         return;
                     }
                     self.note_at = Some(Instant::now());
-                }
-                count = self.news.recv_many(&mut news, BATCH) => {
-                    if count == 0 {
-                        return;
-                    }
-                    for news in news.drain(..) {
-                        self.hear(news);
-                    }
                 }
                 Some(done) = self.work.join_next() => match done {
                     Ok(done) => self.finish(done),
@@ -180,6 +174,14 @@ impl Session {
                         return;
                     }
                     self.replan_at = Some((self.planned + REPLAN).max(Instant::now()));
+                }
+                count = self.news.recv_many(&mut news, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                    for news in news.drain(..) {
+                        self.hear(news);
+                    }
                 }
                 () = sleep_until(wake) => self.replan_if_due(),
             }

@@ -50,12 +50,12 @@ impl Session {
             &tally.removals
         });
         let wrote = self.book.wrote(key, action, seen);
-        let again = matches!(
-            self.book.difference(key),
-            Some(Action::Apply(_) | Action::Overwrite(_))
-        );
+        let again = || {
+            let next = self.book.difference(key);
+            matches!(next, Some(Action::Apply(_) | Action::Overwrite(_)))
+        };
         let cause = match wrote {
-            Wrote::Otherwise if again => {
+            Wrote::Otherwise if again() => {
                 let why = "the cluster keeps it otherwise than it was written";
                 self.queue.failed(key, why.to_owned(), Instant::now());
                 return;

@@ -90,3 +90,21 @@ fn a_cluster_that_keeps_something_else_than_was_written_is_noticed() {
     let nothing = Some(at("1", role(Vec::new())));
     assert_eq!(book.wrote(&own(), &action, nothing), Wrote::Otherwise);
 }
+
+#[test]
+fn what_was_made_anew_at_once_is_not_forgotten_with_what_was_removed() {
+    let mut book = Book::new(plan(roles(&[("viewer", "get")], &[]), &[]));
+    let group = manifest::grant_group("viewer");
+    let key = Key::ClusterBinding(group.clone().into());
+    let there = |uid: &str| Seen {
+        uid: uid.into(),
+        ..seen(binding("another", vec![Who::group(&group)]), true)
+    };
+    book.see(&key, there("first"));
+    let action = book.difference(&key).unwrap();
+    assert!(matches!(action, Action::Remove(..)), "{action:?}");
+    book.lose(&key);
+    book.see(&key, there("second"));
+    assert_eq!(book.wrote(&key, &action, None), Wrote::Taken);
+    assert!(matches!(book.difference(&key), Some(Action::Remove(uid, _)) if *uid == *"second"));
+}
