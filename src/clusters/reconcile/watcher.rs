@@ -44,7 +44,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause: so soon is a cluster noticed that is back.
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// Longest pause where the cluster answers, but not with what was asked for, as for an object that it refuses. Somebody has
+/// Longest pause where the API server refuses, as for an object that it refuses. Somebody has
 /// to change something there first; who has done so and asks for a look is not kept waiting.
 const REFUSED_MAX: Duration = Duration::from_mins(5);
 
@@ -191,22 +191,24 @@ impl Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let why = error.chain();
-        match &error {
-            // Overloaded, or on its way up or down.
-            ClientError::Refused(refusal)
-                if refusal.code.is_server_error()
-                    || refusal.code == StatusCode::TOO_MANY_REQUESTS =>
-            {
-                Self::passing(why)
+        let lasts = match &error {
+            // With a reason it is the API server's own word, and not that of something before it while it is away.
+            ClientError::Refused(refusal) => {
+                refusal.reason.is_some()
+                    && refusal.code.is_client_error()
+                    && refusal.code != StatusCode::TOO_MANY_REQUESTS
             }
-            ClientError::Refused(_) | ClientError::Shape { .. } | ClientError::TooLarge { .. } => {
-                Self::lasting(why)
-            }
+            ClientError::TooLarge { .. } => true,
             ClientError::Dial(_)
             | ClientError::Broken { .. }
             | ClientError::Timeout { .. }
-            | ClientError::Request { .. } => Self::passing(why),
+            | ClientError::Shape { .. }
+            | ClientError::Request { .. } => false,
+        };
+        let longest = if lasts { REFUSED_MAX } else { RETRY_MAX };
+        Self {
+            why: error.chain(),
+            longest,
         }
     }
 }
@@ -290,10 +292,13 @@ impl Watcher {
         // Of a copy: whoever lists next still finds that it was asked for.
         let mut again = self.again.clone();
         tokio::select! {
-            () = sleep(share(pause, 700, 1300)) => {}
-            changed = again.changed() => changed.map_err(drop)?,
+            () = sleep(share(pause, 700, 1300)) => self.pause = (pause * 2).min(failure.longest),
+            // Something was mended: from the beginning.
+            changed = again.changed() => {
+                changed.map_err(drop)?;
+                self.pause = RETRY_FIRST;
+            }
         }
-        self.pause = (pause * 2).min(failure.longest);
         Ok(())
     }
 
@@ -459,117 +464,4 @@ enum Odd {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        clusters::{client::Refusal, registry},
-        objects::{Cluster, ClusterSpec},
-        proxy::dial::Reach,
-    };
-    use tokio::sync::watch;
-
-    fn watcher() -> (Watcher, mpsc::Receiver<News>, watch::Sender<u64>) {
-        let spec = ClusterSpec {
-            server: "https://localhost:1".to_owned(),
-            ..ClusterSpec::default()
-        };
-        let target =
-            registry::target(&Cluster::new("fake", spec), Reach::ClustersAndLoopback).unwrap();
-        let client = Arc::new(Client::new(Arc::new(target), None));
-        let (news, heard) = mpsc::channel(100);
-        let (ask, again) = watch::channel(0);
-        let watcher = Watcher::new(Source::Roles, client, news, again);
-        (watcher, heard, ask)
-    }
-
-    /// The pause after each of some failures in a row.
-    async fn pauses(failure: fn() -> Failure) -> Vec<Duration> {
-        let (mut watcher, _heard, _ask) = watcher();
-        let mut pauses = Vec::new();
-        for _ in 0..20 {
-            let began = Instant::now();
-            watcher.trouble(failure()).await.unwrap();
-            pauses.push(began.elapsed());
-        }
-        pauses
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_refuses_is_asked_less_often_than_what_is_away() {
-        for (failure, longest) in [
-            ((|| Failure::passing("away")) as fn() -> Failure, RETRY_MAX),
-            (|| Failure::lasting("no"), REFUSED_MAX),
-        ] {
-            let pauses = pauses(failure).await;
-            assert!(pauses[0] <= RETRY_FIRST * 2, "{pauses:?}");
-            for pause in &pauses[12..] {
-                assert!(*pause >= longest.mul_f64(0.69), "{pauses:?}");
-                assert!(*pause <= longest.mul_f64(1.31), "{pauses:?}");
-            }
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_refused_and_is_away_now_is_noticed_soon() {
-        let (mut watcher, _heard, _ask) = watcher();
-        for _ in 0..20 {
-            watcher.trouble(Failure::lasting("no")).await.unwrap();
-        }
-        let began = Instant::now();
-        watcher.trouble(Failure::passing("away")).await.unwrap();
-        assert!(began.elapsed() <= RETRY_MAX.mul_f64(1.31));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_asks_for_a_look_does_not_wait_for_the_pause_and_gets_a_new_list() {
-        let (mut watcher, _heard, ask) = watcher();
-        for _ in 0..20 {
-            watcher.trouble(Failure::lasting("no")).await.unwrap();
-        }
-        let began = Instant::now();
-        let asking = async {
-            sleep(Duration::from_secs(1)).await;
-            ask.send_modify(|asked| *asked += 1);
-        };
-        let (told, ()) = tokio::join!(watcher.trouble(Failure::lasting("no")), asking);
-        told.unwrap();
-        assert!(began.elapsed() < Duration::from_secs(2));
-        // Whoever lists next sees it, once.
-        assert!(watcher.again.has_changed().unwrap());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_session_that_is_over_is_not_waited_for() {
-        let (mut watcher, heard, ask) = watcher();
-        drop(ask);
-        assert!(watcher.trouble(Failure::lasting("no")).await.is_err());
-        drop(heard);
-        assert!(watcher.trouble(Failure::lasting("no")).await.is_err());
-    }
-
-    #[test]
-    fn overload_passes_and_a_refusal_lasts() {
-        let refused = |code| {
-            Failure::from(ClientError::Refused(Box::new(Refusal {
-                code,
-                message: "no".to_owned(),
-                reason: None,
-                error: None,
-                request_id: None,
-            })))
-        };
-        for code in [
-            StatusCode::TOO_MANY_REQUESTS,
-            StatusCode::SERVICE_UNAVAILABLE,
-        ] {
-            assert_eq!(refused(code).longest, RETRY_MAX, "{code}");
-        }
-        for code in [
-            StatusCode::FORBIDDEN,
-            StatusCode::UNAUTHORIZED,
-            StatusCode::NOT_FOUND,
-        ] {
-            assert_eq!(refused(code).longest, REFUSED_MAX, "{code}");
-        }
-    }
-}
+mod tests;
