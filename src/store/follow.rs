@@ -287,7 +287,7 @@ impl Follower {
 #[derive(Default)]
 struct Known {
     keys: HashSet<Box<str>>,
-    /// Those of them that a listing has not shown yet; empty when none is under way.
+    /// Those that a listing has not shown yet; empty once one is complete.
     unlisted: HashSet<Box<str>>,
 }
 

@@ -50,8 +50,12 @@ fn large(suite: &Suite) -> Sizes {
 const ROUNDS: usize = 8;
 /// How long both are watched before each burst while nobody asks anything.
 const IDLE: Duration = Duration::from_secs(1);
+/// Requests of a burst: each of twenty thousand users is met twice, as within two seconds of load. In a shorter one after
+/// [`IDLE`] the large store would be judged by its users' first request after a pause, and the small one, whose users are
+/// met again at once, would not.
+const REQUESTS: usize = 40_000;
 /// One round of a comparison.
-const ROUND: f64 = 3.5;
+const ROUND: f64 = 6.0;
 /// Changes of one kind.
 const EFFECTS: f64 = 5.0;
 /// A store of ordinary size: filled, loaded, its clusters probed.
@@ -211,7 +215,7 @@ async fn compared(
         proto: Proto::H1,
         connections: 64,
         streams: 1,
-        requests: 10_000,
+        requests: REQUESTS,
         profile: Profile::Controller,
         path: "/api/v1/namespaces/default/pods/b1024".to_owned(),
         bytes: 1024,

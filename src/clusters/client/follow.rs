@@ -1,7 +1,7 @@
 //! An answer without end, line by line: a watch.
 //!
-//! It takes the connection that was kept, or a fresh one, for itself; that ends with it. What could go wrong: a line without end (bounded), a
-//! peer that is gone without saying so (the caller bounds how long it waits for a line).
+//! It takes the connection that was kept, or a fresh one, for itself; that ends with it. What could go wrong: a line
+//! without end (bounded), a peer that is gone without saying so (the caller bounds how long it waits for a line).
 
 use super::{Answer, Client, ClientError, Sender, refusal};
 use bytes::{Bytes, BytesMut};
