@@ -73,6 +73,15 @@ async fn add_role(gate: &Gate, name: &str) {
 }
 
 #[tokio::test]
+async fn of_a_cluster_that_is_in_step_the_watches_connections_are_left() {
+    let (gate, fake) = world().await;
+    until("the others are closed", &gate, || fake.connections() == 4).await;
+    // Whoever has something to write later opens one anew.
+    add_role(&gate, "late").await;
+    until("and closes it", &gate, || fake.connections() == 4).await;
+}
+
+#[tokio::test]
 async fn an_empty_cluster_is_filled_once_and_then_only_differences_are_written() {
     let (gate, fake) = world().await;
     let written: Vec<String> = fake

@@ -18,7 +18,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Instant,
 };
@@ -80,6 +80,8 @@ struct Shared {
     away: AtomicBool,
     /// The authoriser has not heard of anything new.
     deaf: AtomicBool,
+    /// Connections that are open now.
+    open: AtomicUsize,
 }
 
 impl Drop for FakeCluster {
@@ -105,6 +107,7 @@ impl FakeCluster {
             news: watch::Sender::new(1),
             away: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
+            open: AtomicUsize::new(0),
         });
         let fake = Self {
             address: listener.local_addr().unwrap(),
@@ -130,11 +133,13 @@ impl FakeCluster {
                     let Ok(stream) = acceptor.accept(stream).await else {
                         return;
                     };
+                    shared.open.fetch_add(1, SeqCst);
                     tokio::select! {
-                        () = serve(stream, shared) => {}
+                        () = serve(stream, Arc::clone(&shared)) => {}
                         () = cut.cancelled() => {}
                         () = stop.cancelled() => {}
                     }
+                    shared.open.fetch_sub(1, SeqCst);
                 });
             }
         });
@@ -146,6 +151,11 @@ impl FakeCluster {
 
     pub(crate) fn server(&self) -> String {
         format!("https://localhost:{}", self.address.port())
+    }
+
+    /// How many connections are open at the moment.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.open.load(SeqCst)
     }
 
     /// Every request of the gateway's accounts, but for probes of its health.
