@@ -229,10 +229,11 @@ async fn compared(
         for turn in 0..2 {
             let at = (turn + round) % 2;
             let (proxy, aim) = &pair[at];
+            let aim = aim.drawn(gets.requests);
             let upstream = suite.world.upstream(side).pid();
             let mut window = Window::new(Some(proxy.pid()), upstream);
             let idle = idle(&mut window).await?;
-            let burst = closed(aim, &gets, &mut window).await?;
+            let burst = closed(&aim, &gets, &mut window).await?;
             let (seconds, ..) = window.took;
             let (proxy_nanos, upstream) = less(window.took, idle);
             samples[at].push(Sample {

@@ -117,6 +117,17 @@ impl Aim {
         }
     }
 
+    /// The same with so many tokens, drawn now and copied: whoever has a million of them waits for memory at each, and that
+    /// is no cost of the proxy.
+    #[must_use]
+    pub fn drawn(&self, count: usize) -> Self {
+        let copied = |_| {
+            let drawn = self.token();
+            HeaderValue::from_bytes(drawn.as_bytes()).expect("a token")
+        };
+        self.with_tokens((0..count).map(copied).collect())
+    }
+
     async fn connect(&self, proto: Proto) -> Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
