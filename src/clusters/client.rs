@@ -23,18 +23,13 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use kept::{Kept, Link, Waiting};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{
-    pin::pin,
-    sync::{Arc, Weak},
-    time::Duration,
-};
-use tokio::{
-    sync::Mutex,
-    time::{Instant, sleep, timeout},
-};
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
 
 mod follow;
+mod kept;
 
 pub use follow::{Follow, MAX_LINE};
 
@@ -47,10 +42,6 @@ pub const MAX_ANSWER: usize = 16 << 20;
 const MAX_QUOTE: usize = 300;
 /// Bound on the message that is taken from a Status; upstream's longest are lists of mistakes.
 const MAX_MESSAGE: usize = 4096;
-/// A connection that was idle for longer is not used again, and closed: servers close idle ones after ten seconds and
-/// more, and a request that meets that moment cannot be repeated.
-const KEEP: Duration = Duration::from_secs(8);
-
 /// `application/json`
 pub const JSON: &str = "application/json";
 /// Server-side apply (KEP-555); JSON is YAML, so the body is JSON.
@@ -166,8 +157,6 @@ impl ClientError {
 }
 
 type Sender = http1::SendRequest<Full<Bytes>>;
-/// A connection that waits for the next request, and since when.
-type Kept = Mutex<Option<(Sender, Instant)>>;
 
 /// Speaks to one server, with one credential (or none, or a client certificate in the target's TLS).
 pub struct Client {
@@ -328,24 +317,23 @@ impl Client {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, ClientError> {
         let mut kept = self.kept.lock().await;
-        let (sender, response) = self.ask(kept.take(), request).await?;
-        *kept = Some((sender, Instant::now()));
+        let (link, response) = self.ask(kept.take(), request).await?;
+        link.wait(&mut kept);
         Ok(response)
     }
 
     /// Asks over the kept connection, if it can still be used, or a fresh one.
     async fn ask(
         &self,
-        kept: Option<(Sender, Instant)>,
+        kept: Option<Waiting>,
         request: Request<Full<Bytes>>,
-    ) -> Result<(Sender, Response<Incoming>), ClientError> {
+    ) -> Result<(Link, Response<Incoming>), ClientError> {
         let mut request = request;
-        if let Some((mut sender, since)) = kept
-            && since.elapsed() < KEEP
-            && sender.ready().await.is_ok()
+        if let Some(mut link) = kept.and_then(Waiting::take)
+            && link.sender.ready().await.is_ok()
         {
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok((sender, response)),
+            match link.sender.try_send_request(request).await {
+                Ok(response) => return Ok((link, response)),
                 // Not one byte of it went out: the only case that is tried again.
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
@@ -353,19 +341,18 @@ impl Client {
                 },
             }
         }
-        let mut sender = self.open().await?;
-        let response = sender.send_request(request).await;
+        let mut link = self.open().await?;
+        let response = link.sender.send_request(request).await;
         let response = response.map_err(|source| self.broken(source))?;
-        Ok((sender, response))
+        Ok((link, response))
     }
 
-    async fn open(&self) -> Result<Sender, ClientError> {
+    async fn open(&self) -> Result<Link, ClientError> {
         let stream = self.target.connect(Protocols::Http1).await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|source| self.broken(source))?;
-        tokio::spawn(tend(connection, Arc::downgrade(&self.kept)));
-        Ok(sender)
+        Ok(Link::drive(sender, connection, &self.kept))
     }
 
     fn timed_out(&self) -> ClientError {
@@ -402,27 +389,6 @@ impl Client {
             headers: head.headers,
             body: body.freeze(),
         })
-    }
-}
-
-/// Drives a connection until its sender is dropped or the peer closes; its error is the request's error too. A sender that
-/// was kept for too long is dropped here: each cluster has several clients, and most of them have nothing to say for hours.
-async fn tend(connection: impl Future<Output = hyper::Result<()>> + Send, kept: Weak<Kept>) {
-    let mut connection = pin!(connection);
-    loop {
-        tokio::select! {
-            _ = &mut connection => return,
-            () = sleep(KEEP) => if let Some(kept) = kept.upgrade()
-                // Locked: it is being used.
-                && let Ok(mut kept) = kept.try_lock()
-            {
-                // Not ready: its last answer is still being read.
-                let idle = |(sender, since): &mut (Sender, Instant)| {
-                    since.elapsed() >= KEEP && sender.is_ready()
-                };
-                drop(kept.take_if(idle));
-            },
-        }
     }
 }
 

@@ -3,12 +3,12 @@
 //! It takes the connection that was kept, or a fresh one, for itself; that ends with it. What could go wrong: a line
 //! without end (bounded), a peer that is gone without saying so (the caller bounds how long it waits for a line).
 
-use super::{Answer, Client, ClientError, Sender, refusal};
+use super::{Answer, Client, ClientError, Link, refusal};
 use bytes::{Bytes, BytesMut};
 use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 /// Bound on one line: an object has at most 1.5 MiB in etcd, and as JSON hardly more than twice that.
 pub const MAX_LINE: usize = 8 << 20;
@@ -21,7 +21,7 @@ pub struct Follow {
     scanned: usize,
     address: String,
     /// The connection lives as long as this.
-    _sender: Sender,
+    _link: Link,
 }
 
 impl Client {
@@ -30,22 +30,28 @@ impl Client {
         let request = self.request(Method::GET, path, None)?;
         let open = async {
             let kept = self.kept.lock().await.take();
-            let (sender, response) = self.ask(kept, request).await?;
+            let waited = kept.is_some();
+            let asked = match self.ask(kept, request.clone()).await {
+                // The server closed what had waited, in this very moment. What only reads may be asked again.
+                Err(ClientError::Broken { .. }) if waited => self.ask(None, request).await,
+                asked => asked,
+            };
+            let (link, response) = asked?;
             if response.status().is_success() {
-                return Ok((sender, response.into_body()));
+                return Ok((link, response.into_body()));
             }
             let answer: Answer = self.collect(response).await?;
-            *self.kept.lock().await = Some((sender, Instant::now()));
+            link.wait(&mut *self.kept.lock().await);
             Err(ClientError::Refused(Box::new(refusal(&answer))))
         };
         let opened = timeout(self.limit, open).await;
-        let (sender, body) = opened.map_err(|_| self.timed_out())??;
+        let (link, body) = opened.map_err(|_| self.timed_out())??;
         Ok(Follow {
             body,
             buffer: BytesMut::new(),
             scanned: 0,
             address: self.address(),
-            _sender: sender,
+            _link: link,
         })
     }
 }

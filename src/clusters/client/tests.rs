@@ -1,11 +1,12 @@
 use super::*;
 use hyper::{server, service::service_fn};
+use kept::KEEP;
 use std::convert::Infallible;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::sleep};
 
-/// A connection to a server that answers at once, or after an hour if the path says so; its sender, where one is kept, and
-/// the server's end.
-async fn connected() -> (Sender, Arc<Kept>, JoinHandle<()>) {
+/// A connection to a server that answers at once, or after an hour if the path says so; where one is kept, and the
+/// server's end.
+async fn connected() -> (Link, Arc<Kept>, JoinHandle<()>) {
     let (near, far) = tokio::io::duplex(1 << 16);
     let service = service_fn(|request: Request<Incoming>| async move {
         if request.uri().path() == "/slow" {
@@ -22,8 +23,7 @@ async fn connected() -> (Sender, Arc<Kept>, JoinHandle<()>) {
     });
     let (sender, connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
     let kept = Arc::<Kept>::default();
-    tokio::spawn(tend(connection, Arc::downgrade(&kept)));
-    (sender, kept, server)
+    (Link::drive(sender, connection, &kept), kept, server)
 }
 
 fn get(path: &str) -> Request<Full<Bytes>> {
@@ -39,10 +39,10 @@ async fn read(response: Response<Incoming>) -> Bytes {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_waits_for_too_long_is_closed() {
-    let (mut sender, kept, server) = connected().await;
-    let response = sender.send_request(get("/")).await.unwrap();
+    let (mut link, kept, server) = connected().await;
+    let response = link.sender.send_request(get("/")).await.unwrap();
     assert_eq!(read(response).await, "rest");
-    *kept.lock().await = Some((sender, Instant::now()));
+    link.wait(&mut *kept.lock().await);
     sleep(KEEP / 2).await;
     assert!(kept.lock().await.is_some());
     timeout(KEEP * 3, server).await.unwrap().unwrap();
@@ -51,22 +51,23 @@ async fn a_connection_that_waits_for_too_long_is_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_used_again_and_again_stays() {
-    let (mut sender, kept, server) = connected().await;
+    let (mut link, kept, server) = connected().await;
     for _ in 0..20 {
-        let response = sender.send_request(get("/")).await.unwrap();
+        let response = link.sender.send_request(get("/")).await.unwrap();
         assert_eq!(read(response).await, "rest");
-        *kept.lock().await = Some((sender, Instant::now()));
+        link.wait(&mut *kept.lock().await);
         sleep(KEEP.mul_f64(0.9)).await;
-        (sender, _) = kept.lock().await.take().unwrap();
+        let waiting = kept.lock().await.take().unwrap();
+        link = waiting.take().unwrap();
     }
     assert!(!server.is_finished());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_with_an_answer_under_way_is_left_alone() {
-    let (mut sender, kept, server) = connected().await;
-    let answer = sender.send_request(get("/slow"));
-    *kept.lock().await = Some((sender, Instant::now()));
+    let (mut link, kept, server) = connected().await;
+    let answer = link.sender.send_request(get("/slow"));
+    link.wait(&mut *kept.lock().await);
     let response = timeout(KEEP * 1000, answer).await.unwrap().unwrap();
     assert_eq!(read(response).await, "rest");
     // And from then on it is one that waits.
@@ -75,9 +76,9 @@ async fn a_connection_with_an_answer_under_way_is_left_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_somebody_took_for_themselves_stays() {
-    let (sender, kept, server) = connected().await;
+    let (link, kept, server) = connected().await;
     sleep(KEEP * 100).await;
     assert!(kept.lock().await.is_none() && !server.is_finished());
-    drop(sender);
+    drop(link);
     timeout(KEEP, server).await.unwrap().unwrap();
 }
