@@ -277,12 +277,13 @@ impl Authz {
         let policy = self.policy.load();
         let now = clock::now();
         let who = actor.who();
-        let decided = policy.decide_request(&who, Place::Cluster(&cluster), info, now);
+        let holder = policy.holder(&who);
+        let decided = holder.decide_request(Place::Cluster(&cluster), info, now);
         let Some(role) = decided.role() else {
             return Err(refusal(&policy, &actor, &cluster, info, now));
         };
         let carried = Carried::of(&info.attributes());
-        let grants = policy.grants(&who, &cluster, carried, now, MOST_GRANTS);
+        let grants = holder.grants(&cluster, carried, now, MOST_GRANTS);
         if grants.len() > MOST_GRANTS {
             let user = actor.handle().to_owned();
             let cluster = cluster.into_string();

@@ -110,6 +110,51 @@ impl Spot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoleId(u32);
 
+/// Somebody whose holdings have been looked up, once for all that a request asks: with many subjects each look-up reads
+/// memory that no cache holds.
+pub struct Holder<'p> {
+    policy: &'p Policy,
+    holdings: HoldingsOf<'p>,
+}
+
+impl Holder<'_> {
+    /// Whether they may do this there at the instant `now`.
+    pub fn decide(&self, place: Place<'_>, attrs: &Attributes<'_>, now: Timestamp) -> Decision {
+        self.policy.decide_for(&self.holdings, place, attrs, now)
+    }
+
+    /// The same for a whole request: every one of its checks must be allowed. The first deny, or the
+    /// decision on the request itself.
+    pub fn decide_request(
+        &self,
+        place: Place<'_>,
+        info: &RequestInfo<'_>,
+        now: Timestamp,
+    ) -> Decision {
+        let mut first = None;
+        for attrs in info.checks() {
+            let decision = self.decide(place, &attrs, now);
+            if !decision.allowed() {
+                return decision;
+            }
+            first.get_or_insert(decision);
+        }
+        first.unwrap_or(Decision::Deny)
+    }
+
+    /// The grants that their request carries to a cluster, see [`Policy::grants`].
+    pub fn grants(
+        &self,
+        cluster: &str,
+        carried: Carried<'_>,
+        now: Timestamp,
+        most: usize,
+    ) -> Grants {
+        self.policy
+            .grants_for(&self.holdings, cluster, carried, now, most)
+    }
+}
+
 /// Allowed by one role, or not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -210,6 +255,16 @@ impl Policy {
         attrs: &Attributes<'_>,
         now: Timestamp,
     ) -> Decision {
+        self.holder(who).decide(place, attrs, now)
+    }
+
+    fn decide_for(
+        &self,
+        all: &HoldingsOf<'_>,
+        place: Place<'_>,
+        attrs: &Attributes<'_>,
+        now: Timestamp,
+    ) -> Decision {
         let Some(spot) = self.spot(place, attrs.namespace) else {
             return Decision::Deny;
         };
@@ -222,7 +277,7 @@ impl Policy {
             return Decision::Deny;
         }
         let now = grants::instant(now);
-        for holdings in self.holdings_of(who).iter() {
+        for holdings in all.iter() {
             let mut held = holdings.at(spot.at, &self.selectors);
             if let Some(role) = held.find_map(|held| held.first_in(&allowing, now)) {
                 return Decision::Allow(RoleId(role));
@@ -236,15 +291,14 @@ impl Policy {
         }
         // Asked last: it is about discovery and reviews alone.
         match self.basic(spot) {
-            Some(role) if allowing.contains(role) && self.holds_any_at(who, spot.at, now) => {
+            Some(role) if allowing.contains(role) && self.holds_any_at(all, spot.at, now) => {
                 Decision::Allow(RoleId(role))
             }
             Some(_) | None => Decision::Deny,
         }
     }
 
-    /// The same for a whole request: every one of its checks must be allowed. The first deny, or the
-    /// decision on the request itself.
+    /// The same for a whole request, see [`Holder::decide_request`].
     pub fn decide_request(
         &self,
         who: &Who<'_>,
@@ -252,15 +306,15 @@ impl Policy {
         info: &RequestInfo<'_>,
         now: Timestamp,
     ) -> Decision {
-        let mut first = None;
-        for attrs in info.checks() {
-            let decision = self.decide(who, place, &attrs, now);
-            if !decision.allowed() {
-                return decision;
-            }
-            first.get_or_insert(decision);
+        self.holder(who).decide_request(place, info, now)
+    }
+
+    /// Somebody, for several questions.
+    pub fn holder(&self, who: &Who<'_>) -> Holder<'_> {
+        Holder {
+            policy: self,
+            holdings: self.holdings_of(who),
         }
-        first.unwrap_or(Decision::Deny)
     }
 
     /// The role that whoever holds anything there has too.
@@ -272,7 +326,7 @@ impl Policy {
 
     /// What somebody and their groups hold. Of many groups the cost is one look-up, but for the first request
     /// after a change of the policy or of the groups.
-    fn holdings_of<'p>(&'p self, who: &Who<'p>) -> HoldingsOf<'p> {
+    fn holdings_of(&self, who: &Who<'_>) -> HoldingsOf<'_> {
         match who.shared {
             Some(groups) if groups.len() > together::MANY => {
                 HoldingsOf::Together(self.together.of(who.user, groups, || {
@@ -280,11 +334,11 @@ impl Policy {
                     Holdings::together(&each)
                 }))
             }
-            Some(_) | None => HoldingsOf::Each(self, *who),
+            Some(_) | None => HoldingsOf::Each(self.each_holding(who).collect()),
         }
     }
 
-    fn each_holding<'p>(&'p self, who: &Who<'p>) -> impl Iterator<Item = &'p Holdings> {
+    fn each_holding<'p>(&'p self, who: &Who<'_>) -> impl Iterator<Item = &'p Holdings> {
         let groups = who
             .groups
             .iter()

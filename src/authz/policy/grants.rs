@@ -113,7 +113,8 @@ pub(super) struct Holdings {
     /// holds.
     near: SmallVec<[u8; NEAR]>,
     grants: Box<[Arc<Grant>]>,
-    places: Box<[(PlaceKey, Held)]>,
+    /// In order. Most subjects hold something in one or two places.
+    places: SmallVec<[(PlaceKey, Held); 2]>,
     /// The projects among the places, if they are many.
     many: Option<Box<Bits>>,
 }
@@ -162,7 +163,7 @@ impl Holdings {
             | PlaceKey::Project(_)
             | PlaceKey::Selector(_) => None,
         };
-        let everywhere = cluster.and_then(|_| self.find(PlaceKey::Everywhere));
+        let everywhere = cluster.and_then(|_| self.everywhere());
         let selected = cluster.into_iter().flat_map(move |id| {
             self.selected()
                 .iter()
@@ -214,6 +215,13 @@ impl Holdings {
         few.chain(many)
     }
 
+    /// Everywhere comes first, or behind the gateway's own API.
+    fn everywhere(&self) -> Option<&Held> {
+        let mut first = self.places.iter().take(2);
+        let found = first.find(|(key, _)| *key == PlaceKey::Everywhere);
+        found.map(|(_, held)| held)
+    }
+
     fn find(&self, at: PlaceKey) -> Option<&Held> {
         let index = self
             .places
@@ -224,6 +232,9 @@ impl Holdings {
 
     /// The places that are selectors: the end of the list.
     fn selected(&self) -> &[(PlaceKey, Held)] {
+        if !matches!(self.places.last(), Some((PlaceKey::Selector(_), _))) {
+            return &[];
+        }
         let from = self
             .places
             .partition_point(|(key, _)| *key < PlaceKey::Selector(0));
@@ -279,7 +290,7 @@ impl Holdings {
 }
 
 /// Groups grants by place; of the same role in the same place the latest end counts.
-fn places_of(grants: &[Arc<Grant>]) -> Box<[(PlaceKey, Held)]> {
+fn places_of(grants: &[Arc<Grant>]) -> SmallVec<[(PlaceKey, Held); 2]> {
     let mut all: Vec<(PlaceKey, u32, i64)> = grants
         .iter()
         .flat_map(|grant| {
@@ -289,9 +300,12 @@ fn places_of(grants: &[Arc<Grant>]) -> Box<[(PlaceKey, Held)]> {
         .collect();
     all.sort_unstable_by_key(|&(place, role, end)| (place, role, std::cmp::Reverse(end)));
     all.dedup_by_key(|&mut (place, role, _)| (place, role));
-    all.chunk_by(|(a, ..), (b, ..)| a == b)
+    let each = all.chunk_by(|(a, ..), (b, ..)| a == b);
+    let mut places: SmallVec<_> = each
         .filter_map(|roles| roles.first().map(|&(place, ..)| (place, Held::of(roles))))
-        .collect()
+        .collect();
+    places.shrink_to_fit();
+    places
 }
 
 fn many_projects(places: &[(PlaceKey, Held)]) -> Option<Box<Bits>> {

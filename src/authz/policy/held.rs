@@ -3,6 +3,7 @@
 use super::super::bits::Bits;
 use super::grants::{self, Holdings, PlaceKey};
 use super::roles::Roles;
+use super::together::HoldingsOf;
 use super::{Attributes, Decision, Place, Policy, RoleId, Spot, Who};
 use crate::objects::{
     Binding, GROUP, Kind as _, RoleScope, grant_group::GrantGroup, rules::PolicyRule,
@@ -109,17 +110,28 @@ impl Policy {
         now: Timestamp,
         most: usize,
     ) -> Grants {
+        self.grants_for(&self.holdings_of(who), cluster, carried, now, most)
+    }
+
+    pub(super) fn grants_for(
+        &self,
+        all: &HoldingsOf<'_>,
+        cluster: &str,
+        carried: Carried<'_>,
+        now: Timestamp,
+        most: usize,
+    ) -> Grants {
         let mut found = Grants::new();
         let Some(cluster) = self.clusters.registered(cluster) else {
             return found;
         };
         let now = grants::instant(now);
         let most = most.saturating_add(1);
-        for role in self.roles_at(who, PlaceKey::Cluster(cluster), now).iter() {
+        for role in self.roles_at(all, PlaceKey::Cluster(cluster), now).iter() {
             self.push(None, role, &mut found);
         }
         let mut of_project = |project: u32| {
-            for role in self.roles_in(who, project, now).iter() {
+            for role in self.roles_in(all, project, now).iter() {
                 self.push(Some(project), role, &mut found);
             }
             found.len() < most
@@ -132,7 +144,7 @@ impl Policy {
                 }
             }
             Carried::All => {
-                let projects = self.projects_of(who, cluster);
+                let projects = self.projects_of(all, cluster);
                 let _all_fit = projects.iter().all(of_project);
             }
         }
@@ -163,7 +175,7 @@ impl Policy {
         let Some(cluster) = self.clusters.registered(cluster) else {
             return Vec::new();
         };
-        let now = grants::instant(now);
+        let (all, now) = (&self.holdings_of(who), grants::instant(now));
         let allowing = attrs.map(|attrs| self.roles.table(RoleScope::Project).allowing(attrs));
         let fits = |role: u32| {
             allowing
@@ -171,10 +183,10 @@ impl Policy {
                 .is_none_or(|allowing| allowing.contains(role))
         };
         let mut found: Vec<String> = self
-            .projects_of(who, cluster)
+            .projects_of(all, cluster)
             .iter()
             .take(MOST_LOOKED_AT)
-            .filter(|&project| self.roles_in(who, project, now).iter().any(fits))
+            .filter(|&project| self.roles_in(all, project, now).iter().any(fits))
             .filter_map(|project| self.projects.record(project))
             .flat_map(|project| project.namespaces.iter().map(ToString::to_string))
             .take(MOST_NAMED)
@@ -224,11 +236,11 @@ impl Policy {
     /// What the roles that `who` holds in projects now say of bindings on the gateway's own API, where it counts for
     /// those of the project alone.
     pub fn rules_about_bindings(&self, who: &Who<'_>, now: Timestamp) -> Vec<PolicyRule> {
-        let at = grants::instant(now);
+        let (all, at) = (&self.holdings_of(who), grants::instant(now));
         let mut roles = Bits::default();
         for uid in self.joined(who, now) {
             let held = self.projects.find(uid);
-            let held = held.map(|project| self.roles_in(who, project, at));
+            let held = held.map(|project| self.roles_in(all, project, at));
             for role in held.iter().flat_map(Bits::iter) {
                 roles.insert(role);
             }
@@ -254,7 +266,7 @@ impl Policy {
         let allowing = self.roles.table(RoleScope::Project).allowing(attrs);
         self.projects.record(project).is_some()
             && self
-                .roles_in(who, project, grants::instant(now))
+                .roles_in(&self.holdings_of(who), project, grants::instant(now))
                 .iter()
                 .any(|role| allowing.contains(role))
     }
@@ -264,17 +276,17 @@ impl Policy {
         let Some(spot) = self.spot(Place::Project(project), "") else {
             return false;
         };
-        let now = grants::instant(now);
-        let in_project = spot.project.map(|project| self.roles_in(who, project, now));
+        let (all, now) = (&self.holdings_of(who), grants::instant(now));
+        let in_project = spot.project.map(|project| self.roles_in(all, project, now));
         in_project.is_some_and(|roles| !roles.is_empty())
-            || !self.roles_at(who, spot.at, now).is_empty()
+            || !self.roles_at(all, spot.at, now).is_empty()
     }
 
     /// The projects of a cluster in which somebody has a binding, whether it still counts or not.
-    pub(super) fn projects_of(&self, who: &Who<'_>, cluster: u32) -> Bits {
+    pub(super) fn projects_of(&self, all: &HoldingsOf<'_>, cluster: u32) -> Bits {
         let mut projects = Bits::default();
         if let Some(on) = self.projects.on(cluster) {
-            for holdings in self.holdings_of(who).iter() {
+            for holdings in all.iter() {
                 for (project, _) in holdings.in_projects(on) {
                     projects.insert(project);
                 }
@@ -285,23 +297,24 @@ impl Policy {
 
     /// The cluster roles that `who` holds on a cluster, each once.
     pub fn cluster_roles(&self, who: &Who<'_>, cluster: &str, now: Timestamp) -> HeldRoles<'_> {
-        let now = grants::instant(now);
+        let (all, now) = (&self.holdings_of(who), grants::instant(now));
         let at = self.clusters.registered(cluster).map(PlaceKey::Cluster);
-        let held = at.map(|at| self.roles_at(who, at, now));
+        let held = at.map(|at| self.roles_at(all, at, now));
         HeldRoles::new(&self.roles, held.unwrap_or_default())
     }
 
     /// Whether `who` holds any role on the cluster, also if only in a project.
     pub fn holds_any(&self, who: &Who<'_>, cluster: &str, now: Timestamp) -> bool {
         let at = self.clusters.registered(cluster).map(PlaceKey::Cluster);
-        at.is_some_and(|at| self.holds_any_at(who, at, grants::instant(now)))
+        let now = grants::instant(now);
+        at.is_some_and(|at| self.holds_any_at(&self.holdings_of(who), at, now))
     }
 
     /// The roles of the place's own scope that are held there.
-    pub(super) fn roles_at(&self, who: &Who<'_>, at: PlaceKey, now: i64) -> Bits {
+    pub(super) fn roles_at(&self, all: &HoldingsOf<'_>, at: PlaceKey, now: i64) -> Bits {
         let scope = Spot { at, project: None }.scope();
         let mut roles = Bits::default();
-        for holdings in self.holdings_of(who).iter() {
+        for holdings in all.iter() {
             for held in holdings.at(at, &self.selectors) {
                 for role in held
                     .live(now)
@@ -315,9 +328,9 @@ impl Policy {
     }
 
     /// The project roles that are held in a project.
-    pub(super) fn roles_in(&self, who: &Who<'_>, project: u32, now: i64) -> Bits {
+    pub(super) fn roles_in(&self, all: &HoldingsOf<'_>, project: u32, now: i64) -> Bits {
         let mut roles = Bits::default();
-        for holdings in self.holdings_of(who).iter() {
+        for holdings in all.iter() {
             let held = holdings.in_project(project).into_iter();
             for role in held.flat_map(|held| held.live(now)) {
                 if self.roles.counts(role, RoleScope::Project) {
@@ -328,7 +341,7 @@ impl Policy {
         roles
     }
 
-    pub(super) fn holds_any_at(&self, who: &Who<'_>, at: PlaceKey, now: i64) -> bool {
+    pub(super) fn holds_any_at(&self, all: &HoldingsOf<'_>, at: PlaceKey, now: i64) -> bool {
         let counts = |role, scope| self.roles.counts(role, scope);
         let projects = match at {
             PlaceKey::Cluster(cluster) => self.projects.on(cluster),
@@ -337,7 +350,7 @@ impl Policy {
             | PlaceKey::Project(_)
             | PlaceKey::Selector(_) => None,
         };
-        self.holdings_of(who).iter().any(|holdings| {
+        all.iter().any(|holdings| {
             let mut held = holdings.at(at, &self.selectors);
             let scope = Spot { at, project: None }.scope();
             held.any(|held| held.live(now).any(|role| counts(role, scope)))

@@ -5,7 +5,8 @@
 //! one list of groups, which it holds on to: another list is never taken for it, also not one at the same
 //! address. Ends of bindings and labels of clusters are looked at by each request, as ever.
 
-use super::{Policy, Who, grants::Holdings};
+use super::grants::Holdings;
+use smallvec::SmallVec;
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::Relaxed},
@@ -13,6 +14,8 @@ use std::sync::{
 
 /// Of up to this many groups each is asked.
 pub(super) const MANY: usize = 16;
+/// Subjects that hold something, of most users.
+const FEW: usize = 4;
 /// Users that are kept.
 const MAX_USERS: usize = 16_384;
 /// Groups, grants and the places of grants of all of them, up to 100 bytes each. At either bound all are forgotten, and what is asked for
@@ -75,10 +78,10 @@ impl Together {
     }
 }
 
-/// What somebody holds: by each of their subjects, looked up as it is asked for, or by all of them together.
+/// What somebody holds, looked up: by each of their subjects, or by all of them together.
 pub(super) enum HoldingsOf<'p> {
     /// The user's, and each group's.
-    Each(&'p Policy, Who<'p>),
+    Each(SmallVec<[&'p Holdings; FEW]>),
     /// All of these.
     Together(Option<Arc<Holdings>>),
 }
@@ -86,9 +89,9 @@ pub(super) enum HoldingsOf<'p> {
 impl HoldingsOf<'_> {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Holdings> {
         let (each, together) = match self {
-            Self::Each(policy, who) => (Some(policy.each_holding(who)), None),
-            Self::Together(all) => (None, all.as_deref()),
+            Self::Each(each) => (each.as_slice(), None),
+            Self::Together(all) => ([].as_slice(), all.as_deref()),
         };
-        each.into_iter().flatten().chain(together)
+        each.iter().copied().chain(together)
     }
 }

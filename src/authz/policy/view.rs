@@ -345,15 +345,15 @@ impl Policy {
 
     /// All rules that `who` holds at a place now, with those of [`super::BASIC`]: what covering is asked of.
     pub fn rules_of(&self, who: &Who<'_>, place: Place<'_>, now: Timestamp) -> Vec<PolicyRule> {
-        let now = grants::instant(now);
+        let (all, now) = (&self.holdings_of(who), grants::instant(now));
         let Some(spot) = self.spot(place, "") else {
             return Vec::new();
         };
-        let mut held = self.roles_at(who, spot.at, now);
+        let mut held = self.roles_at(all, spot.at, now);
         for role in spot
             .project
             .iter()
-            .flat_map(|&project| self.roles_in(who, project, now).iter().collect::<Vec<_>>())
+            .flat_map(|&project| self.roles_in(all, project, now).iter().collect::<Vec<_>>())
         {
             held.insert(role);
         }
