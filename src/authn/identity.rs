@@ -201,14 +201,15 @@ impl Authn {
             // The hash first: who does not know the secret learns nothing of the token, not even that it
             // has expired.
             let is_right = bool::from(token.sha256.ct_eq(&presented.sha256));
-            if !is_right || token.facts.kind != presented.kind {
+            let facts = token.facts(presented.id);
+            if !is_right || facts.kind != presented.kind {
                 return refused(Refusal::WrongSecret);
             }
-            let user = user_of(token, now)?;
+            let user = user_of(token, &facts, now)?;
             token.last_use.touch(now);
             Ok(Identity {
                 user,
-                token: token.facts,
+                token: facts,
                 clusters: token.clusters.clone(),
             })
         })
@@ -219,7 +220,7 @@ impl Authn {
     pub fn still(&self, id: TokenId, now: Timestamp) -> Result<(), AuthnError> {
         self.index.token(id, |slot| {
             let token = readable(slot)?;
-            user_of(token, now).map(drop)
+            user_of(token, &token.facts(id), now).map(drop)
         })
     }
 
@@ -244,9 +245,13 @@ fn readable(slot: Option<&Slot<TokenEntry>>) -> Result<&TokenEntry, AuthnError> 
 }
 
 /// The user whom a token lets in.
-fn user_of(token: &TokenEntry, now: Timestamp) -> Result<Arc<UserEntry>, AuthnError> {
+fn user_of(
+    token: &TokenEntry,
+    facts: &TokenFacts,
+    now: Timestamp,
+) -> Result<Arc<UserEntry>, AuthnError> {
     let refused = |why| Err(AuthnError::Refused(why));
-    if now >= token.facts.expires_at {
+    if now >= facts.expires_at {
         return refused(Refusal::Expired);
     }
     let user = token.user();
@@ -254,7 +259,7 @@ fn user_of(token: &TokenEntry, now: Timestamp) -> Result<Arc<UserEntry>, AuthnEr
         return refused(Refusal::NoUser);
     };
     user.judge(now)?;
-    if token.facts.kind.is_session() && token.facts.password_epoch != user.password_epoch {
+    if facts.kind.is_session() && facts.password_epoch != user.password_epoch {
         return refused(Refusal::PasswordChanged);
     }
     Ok(Arc::clone(user))

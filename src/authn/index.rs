@@ -82,7 +82,7 @@ struct Writer {
     groups: BTreeMap<Box<str>, LocalGroup>,
     /// By name and uid: a member whose uid is not the user's is nobody.
     groups_of: BTreeMap<Member, BTreeSet<Box<str>>>,
-    seats: tokens::Seats,
+    owners: tokens::Owners,
     /// By what their keys end with.
     accounts: BTreeMap<Box<str>, Arc<Account>>,
     account_of: BTreeMap<Member, Arc<Account>>,
@@ -209,7 +209,7 @@ impl Index {
     pub fn tokens_of(&self, handle: &str, uid: &str) -> Vec<TokenFacts> {
         let ids: Vec<TokenId> = {
             let writer = self.writer();
-            writer.seats.tokens_of(&member(handle, uid)).collect()
+            writer.owners.tokens_of(&member(handle, uid)).collect()
         };
         let facts = ids.into_iter().filter_map(|id| self.tokens.facts(id));
         facts.collect()
@@ -243,16 +243,15 @@ impl Index {
         let users = self.users.pin();
         let new = new.map(|slot| match slot {
             Slot::Known(new) => {
-                let seat = writer.seats.take(&new.user, id, |user| {
-                    let slot = users.get(user.name.as_str());
-                    slot.and_then(|slot| seated(user, slot))
-                });
-                Slot::Known((new, seat))
+                let slot = users.get(new.user.name.as_str());
+                let known = slot.and_then(|slot| known_of(&new.user, slot));
+                let owner = writer.owners.take(&new.user, id);
+                Slot::Known((new, (owner, known)))
             }
             Slot::Unreadable => Slot::Unreadable,
         });
         if let Some(left) = self.tokens.put(id, new) {
-            writer.seats.leave(&left, id);
+            writer.owners.leave(&left, id);
         }
         failure.map_or(Ok(()), Err)
     }
@@ -268,7 +267,7 @@ impl Index {
         match decoded {
             None => {
                 self.users.pin().remove(name);
-                writer.seats.fill(name, |_| None);
+                self.tell(&writer, name, |_| None);
                 Ok(())
             }
             Some((Ok(stored), at)) => {
@@ -277,11 +276,11 @@ impl Index {
                 let home = home.with(writer.account_of.get(&user));
                 let groups = writer.groups_of(&user, &home);
                 let entry = UserEntry::new(name, stored, at, (groups, home));
-                self.seat(&writer, name, Slot::Known(Arc::new(entry)));
+                self.put_user(&writer, name, Slot::Known(Arc::new(entry)));
                 Ok(())
             }
             Some((Err(error), _)) => {
-                self.seat(&writer, name, Slot::Unreadable);
+                self.put_user(&writer, name, Slot::Unreadable);
                 Err(error)
             }
         }
@@ -329,19 +328,31 @@ impl Index {
         if *old.uid == *user.uid {
             let home = old.home.with(writer.account_of.get(user));
             let entry = old.with(writer.groups_of(user, &home), home);
-            self.seat(writer, &user.name, Slot::Known(Arc::new(entry)));
+            self.put_user(writer, &user.name, Slot::Known(Arc::new(entry)));
         }
     }
 
     /// From now on this is what there is under a handle, also for the tokens of its user.
-    fn seat(&self, writer: &Writer, name: &str, slot: Slot<Arc<UserEntry>>) {
-        writer.seats.fill(name, |user| seated(user, &slot));
+    fn put_user(&self, writer: &Writer, name: &str, slot: Slot<Arc<UserEntry>>) {
+        self.tell(writer, name, |user| known_of(user, &slot));
         self.users.pin().insert(name.into(), slot);
+    }
+
+    /// Says to the tokens of whoever has or had a handle what is known of their users.
+    fn tell(
+        &self,
+        writer: &Writer,
+        handle: &str,
+        known: impl Fn(&Member) -> Option<Arc<UserEntry>>,
+    ) {
+        for (user, tokens) in writer.owners.of_handle(handle) {
+            self.tokens.tell(tokens, known(user).as_ref());
+        }
     }
 }
 
 /// What a user's tokens lead to: the entry under the handle, if it is this user's.
-fn seated(user: &Member, slot: &Slot<Arc<UserEntry>>) -> Option<Arc<UserEntry>> {
+fn known_of(user: &Member, slot: &Slot<Arc<UserEntry>>) -> Option<Arc<UserEntry>> {
     match slot {
         Slot::Known(entry) => (*entry.uid == *user.uid).then(|| Arc::clone(entry)),
         Slot::Unreadable => Some(Arc::new(UserEntry::unreadable(user))),

@@ -397,7 +397,7 @@ fn a_stored_token_without_an_end_or_a_hash_is_no_token() {
     assert_eq!(refusal(world.ask(token.expose())), unreadable);
 }
 
-// L6: a token leads to its user by a seat of its own, whatever comes first, and to nobody who has the handle later.
+// L6: a token leads to its user, whatever comes first, and to nobody who has the handle later.
 #[test]
 fn a_token_finds_its_user_in_whatever_order_both_are_written() {
     let mut world = World::new();

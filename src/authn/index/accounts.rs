@@ -88,7 +88,7 @@ impl Index {
         let writer = self.writer();
         let of_users = writer.account_of.iter();
         let in_use = of_users.filter(|(user, _)| {
-            let mut ids = writer.seats.tokens_of(user);
+            let mut ids = writer.owners.tokens_of(user);
             ids.any(|id| {
                 let facts = self.tokens.facts(id);
                 facts.is_some_and(|token| now < token.expires_at)

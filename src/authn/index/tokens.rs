@@ -1,8 +1,8 @@
 //! Tokens, and the way from a token to its user.
 //!
-//! A token's entry stands in the table itself and points to its user's [`Seat`], which points to what is known of the user
-//! at this moment: no name is hashed, compared or looked up for a request. A seat belongs to a handle *and* a uid: who gets
-//! a handle later never sits in the seat of who had it before.
+//! A token's entry stands in the table itself and points to what is known of its user at this moment: no name is hashed,
+//! compared or looked up for a request. What is told of a user is therefore told to each of their tokens. A token belongs
+//! to a handle *and* a uid: who gets a handle later is never taken for who had it before.
 
 use super::{Slot, UserEntry};
 use crate::{
@@ -19,14 +19,19 @@ use std::{
     sync::Arc,
 };
 
-/// A token, as far as authentication needs it. No `Debug`: it holds the hash.
+/// A token, as far as authentication needs it; its id is its key. Two cache lines with the key, which is worth keeping: each
+/// request reads one that no cache holds. No `Debug`: it holds the hash.
 pub struct TokenEntry {
     /// SHA-256 of the secret.
     pub(in crate::authn) sha256: [u8; 32],
-    /// Its user's.
-    seat: Arc<Seat>,
-    /// What is told of it.
-    pub facts: TokenFacts,
+    /// What is known of its user now; none: there is no such user.
+    user: ArcSwapOption<UserEntry>,
+    /// Whose it is: their tokens share one.
+    of: Arc<Member>,
+    kind: TokenKind,
+    is_final: bool,
+    password_epoch: u64,
+    expires_at: Timestamp,
     /// Clusters that it is good for; `None`: all.
     pub clusters: Option<Arc<[Box<str>]>>,
     /// When it was last used.
@@ -49,19 +54,27 @@ pub struct TokenFacts {
 }
 
 impl TokenEntry {
+    /// What is told of it; `id` is its key.
+    pub(in crate::authn) fn facts(&self, id: TokenId) -> TokenFacts {
+        TokenFacts {
+            id,
+            kind: self.kind,
+            expires_at: self.expires_at,
+            is_final: self.is_final,
+            password_epoch: self.password_epoch,
+        }
+    }
+
     /// What is known of its user now; none: there is no such user.
     pub(in crate::authn) fn user(&self) -> Guard<Option<Arc<UserEntry>>> {
-        self.seat.user.load()
+        self.user.load()
     }
 }
 
-/// Where a user's tokens find what is known of the user.
-pub(super) struct Seat {
-    of: Member,
-    user: ArcSwapOption<UserEntry>,
-}
+/// A token's user, and what is known of them.
+pub(super) type Owner = (Arc<Member>, Option<Arc<UserEntry>>);
 
-/// A token as it is stored, without its user's seat.
+/// A token as it is stored, without what is known of its user.
 pub(super) struct Read {
     pub(super) user: Member,
     sha256: [u8; 32],
@@ -109,26 +122,26 @@ impl Tokens {
     /// What is told of the token with this id, if it can be read.
     pub(super) fn facts(&self, id: TokenId) -> Option<TokenFacts> {
         self.get(id, |slot| match slot {
-            Some(Slot::Known(token)) => Some(token.facts),
+            Some(Slot::Known(token)) => Some(token.facts(id)),
             Some(Slot::Unreadable) | None => None,
         })
     }
 
     /// Puts a token in the place of what is there; gives the user whom the old one belonged to, if that is another.
-    pub(super) fn put(&self, id: TokenId, new: Option<Slot<(Read, Arc<Seat>)>>) -> Option<Member> {
+    pub(super) fn put(&self, id: TokenId, new: Option<Slot<(Read, Owner)>>) -> Option<Arc<Member>> {
         let all = self.all.pin();
         let old = match all.get(&id) {
             Some(Slot::Known(old)) => Some(old),
             Some(Slot::Unreadable) | None => None,
         };
-        let left = |stays: Option<&Arc<Seat>>| {
-            let left = old.filter(|old| stays.is_none_or(|seat| !Arc::ptr_eq(seat, &old.seat)));
-            left.map(|old| old.seat.of.clone())
+        let left = |stays: Option<&Arc<Member>>| {
+            let left = old.filter(|old| stays.is_none_or(|owner| **owner != *old.of));
+            left.map(|old| Arc::clone(&old.of))
         };
         match new {
-            Some(Slot::Known((read, seat))) => {
-                let left = left(Some(&seat));
-                let entry = entry(id, read, seat);
+            Some(Slot::Known((read, owner))) => {
+                let left = left(Some(&owner.0));
+                let entry = entry(read, owner);
                 if let Some(old) = old {
                     entry.last_use.take_over(&old.last_use);
                 }
@@ -148,6 +161,16 @@ impl Tokens {
         }
     }
 
+    /// Says anew what is known of the user of these tokens.
+    pub(super) fn tell(&self, ids: &BTreeSet<TokenId>, user: Option<&Arc<UserEntry>>) {
+        let all = self.all.pin();
+        for id in ids {
+            if let Some(Slot::Known(token)) = all.get(id) {
+                token.user.store(user.cloned());
+            }
+        }
+    }
+
     pub(super) fn unsaved_uses(&self) -> Vec<(TokenId, u32)> {
         let all = self.all.pin();
         let unsaved = |(id, slot): (&TokenId, &Slot<TokenEntry>)| match slot {
@@ -158,51 +181,39 @@ impl Tokens {
     }
 }
 
-fn entry(id: TokenId, read: Read, seat: Arc<Seat>) -> TokenEntry {
+fn entry(read: Read, (of, user): Owner) -> TokenEntry {
     TokenEntry {
         sha256: read.sha256,
-        seat,
-        facts: TokenFacts {
-            id,
-            kind: read.kind,
-            expires_at: read.expires_at,
-            is_final: read.is_final,
-            password_epoch: read.password_epoch,
-        },
+        user: ArcSwapOption::new(user),
+        of,
+        kind: read.kind,
+        is_final: read.is_final,
+        password_epoch: read.password_epoch,
+        expires_at: read.expires_at,
         clusters: read.clusters,
         last_use: LastUse::default(),
     }
 }
 
-/// The users who have tokens, for the writer. A user without a token has none, so what is here goes with the tokens.
+/// Which user has which tokens, for the writer. A user without a token has no place here, so what is here goes with the
+/// tokens.
 #[derive(Default)]
-pub(super) struct Seats {
-    all: BTreeMap<Member, (Arc<Seat>, BTreeSet<TokenId>)>,
+pub(super) struct Owners {
+    all: BTreeMap<Arc<Member>, BTreeSet<TokenId>>,
 }
 
-impl Seats {
-    /// The seat of a token's user; `find` looks for what is known of them if they have had no token.
-    pub(super) fn take(
-        &mut self,
-        user: &Member,
-        id: TokenId,
-        find: impl FnOnce(&Member) -> Option<Arc<UserEntry>>,
-    ) -> Arc<Seat> {
-        let new = || {
-            let seat = Seat {
-                of: user.clone(),
-                user: ArcSwapOption::new(find(user)),
-            };
-            (Arc::new(seat), BTreeSet::new())
-        };
-        let (seat, tokens) = self.all.entry(user.clone()).or_insert_with(new);
-        tokens.insert(id);
-        Arc::clone(seat)
+impl Owners {
+    /// The token is this user's now.
+    pub(super) fn take(&mut self, user: &Member, id: TokenId) -> Arc<Member> {
+        let known = self.all.get_key_value(user);
+        let owner = known.map_or_else(|| Arc::new(user.clone()), |(owner, _)| Arc::clone(owner));
+        self.all.entry(Arc::clone(&owner)).or_default().insert(id);
+        owner
     }
 
     /// The token is the user's no more.
     pub(super) fn leave(&mut self, user: &Member, id: TokenId) {
-        if let Some((_, tokens)) = self.all.get_mut(user) {
+        if let Some(tokens) = self.all.get_mut(user) {
             tokens.remove(&id);
             if tokens.is_empty() {
                 self.all.remove(user);
@@ -210,18 +221,29 @@ impl Seats {
         }
     }
 
-    /// Says anew who sits in the seats of a handle: one for each uid that it ever had and that has tokens.
-    pub(super) fn fill(&self, handle: &str, who: impl Fn(&Member) -> Option<Arc<UserEntry>>) {
+    /// Those of a handle, one for each uid that it ever had and that has tokens, with their tokens.
+    pub(super) fn of_handle<'o>(
+        &'o self,
+        handle: &'o str,
+    ) -> impl Iterator<Item = (&'o Member, &'o BTreeSet<TokenId>)> {
         let first = super::member(handle, "");
-        let of_handle = self.all.range(first..).map(|(_, (seat, _))| seat);
-        for seat in of_handle.take_while(|seat| seat.of.name == handle) {
-            seat.user.store(who(&seat.of));
-        }
+        let from_first = self.all.range::<Member, _>(first..);
+        let those = from_first.map(|(user, tokens)| (&**user, tokens));
+        those.take_while(move |(user, _)| user.name == handle)
     }
 
     /// Tokens of a user.
     pub(super) fn tokens_of(&self, user: &Member) -> impl Iterator<Item = TokenId> + '_ {
-        let tokens = self.all.get(user).map(|(_, tokens)| tokens);
-        tokens.into_iter().flatten().copied()
+        self.all.get(user).into_iter().flatten().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_with_its_key_is_two_cache_lines() {
+        assert!(size_of::<(TokenId, Slot<TokenEntry>)>() <= 128);
     }
 }
