@@ -47,6 +47,7 @@ use std::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+mod apart;
 mod asking;
 mod samples;
 mod wiring;
@@ -100,6 +101,9 @@ pub enum StartError {
     /// The password hasher.
     #[error("cannot set up password hashing")]
     Passwords(#[from] PasswordError),
+    /// The system gives no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     /// The policy folder.
     #[error("the policy folder has mistakes:\n{}", .0.join("\n"))]
     Policy(Vec<String>),
@@ -200,7 +204,8 @@ impl App {
         let admin_shows = Admin::new(checks, notes(&status, &views), Arc::clone(&metrics));
         let background = &tasks.background;
         background.spawn(admin.run(Arc::new(admin_shows), tasks.end.clone()));
-        background.spawn(follower.clone().run(views.sink(), tasks.end.clone()));
+        let following = follower.clone().run(views.sink(), tasks.end.clone());
+        background.spawn(apart::run("store-follower", following).map_err(StartError::Thread)?);
         follower.wait_for(0, FIRST_VIEW).await?;
         views.take_policy(folder).map_err(StartError::Policy)?;
 
