@@ -251,6 +251,7 @@ impl<E: Send + 'static> Audit<E> {
     fn send(&self, event: E) {
         let Some(writer) = &self.writer else { return };
         self.counts.queued.inc();
+        let event = Box::new(event);
         if writer.messages.send(Message::Event(event)).is_err() {
             self.counts.queued.dec();
             self.counts.dropped.inc();

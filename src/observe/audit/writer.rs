@@ -25,7 +25,8 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// What the handles say to the thread.
 pub(super) enum Message<E> {
-    Event(E),
+    /// Boxed: the queue would move it three times, and is made of blocks of 31 messages.
+    Event(Box<E>),
     Reopen,
     Close(oneshot::Sender<()>),
 }
