@@ -346,7 +346,7 @@ impl Index {
         known: impl Fn(&Member) -> Option<Arc<UserEntry>>,
     ) {
         for (user, tokens) in writer.owners.of_handle(handle) {
-            self.tokens.tell(tokens, known(user).as_ref());
+            self.tokens.tell(user, tokens, known(user).as_ref());
         }
     }
 }
@@ -372,22 +372,28 @@ impl Writer {
 
     /// Puts `new` in the place of the group called `name`; gives the users whose groups changed.
     fn replace_group(&mut self, name: &str, new: Option<LocalGroup>) -> BTreeSet<Member> {
-        let mut touched = BTreeSet::new();
-        if let Some(old) = self.groups.remove(name) {
-            for user in &old.members {
-                remove_from(&mut self.groups_of, user, &old.uid);
-            }
-            touched.extend(old.members);
+        let ids = |group: Option<&LocalGroup>| -> BTreeSet<(Member, Box<str>)> {
+            let group = group.into_iter();
+            let members =
+                group.flat_map(|group| group.members.iter().map(|user| (user, &group.uid)));
+            members
+                .map(|(user, uid)| (user.clone(), uid.clone()))
+                .collect()
+        };
+        let (had, has) = (ids(self.groups.get(name)), ids(new.as_ref()));
+        for (user, uid) in had.difference(&has) {
+            remove_from(&mut self.groups_of, user, uid);
         }
-        if let Some(new) = new {
-            for user in &new.members {
-                let groups = self.groups_of.entry(user.clone()).or_default();
-                groups.insert(new.uid.clone());
-            }
-            touched.extend(new.members.iter().cloned());
-            self.groups.insert(name.into(), new);
+        for (user, uid) in has.difference(&had) {
+            let groups = self.groups_of.entry(user.clone()).or_default();
+            groups.insert(uid.clone());
         }
-        touched
+        match new {
+            Some(new) => drop(self.groups.insert(name.into(), new)),
+            None => drop(self.groups.remove(name)),
+        }
+        let changed = had.symmetric_difference(&has);
+        changed.map(|(user, _)| user.clone()).collect()
     }
 }
 

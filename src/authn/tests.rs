@@ -456,8 +456,38 @@ fn a_token_that_is_given_to_somebody_else_is_theirs() {
         (ids(&world, "jane", "uid-1"), ids(&world, "joe", "uid-3")),
         (0, 1)
     );
+    // What becomes of the one is nothing to the other's token.
+    let disabled = || UserSpec {
+        disabled: true,
+        ..UserSpec::default()
+    };
+    world.user_with("jane", "uid-1", disabled(), 0);
+    assert_eq!(world.ask(token.expose()).ok().unwrap().handle(), "joe");
+    world.user_with("joe", "uid-3", disabled(), 0);
+    let told = refused(Refusal::Disabled);
+    assert_eq!(refusal(world.ask(token.expose())), told);
     world.delete::<Token>(id.as_str());
     assert_eq!(ids(&world, "joe", "uid-3"), 0);
+}
+
+#[test]
+fn all_tokens_of_a_user_learn_what_becomes_of_them() {
+    let mut world = World::new();
+    world.user("jane", "uid-1");
+    let tokens = [(); 3].map(|()| world.token(JANE, |_| ()));
+    let disabled = UserSpec {
+        disabled: true,
+        ..UserSpec::default()
+    };
+    world.user_with("jane", "uid-1", disabled, 0);
+    for token in &tokens {
+        let told = refused(Refusal::Disabled);
+        assert_eq!(refusal(world.ask(token.expose())), told);
+    }
+    world.user("jane", "uid-1");
+    for token in &tokens {
+        assert!(world.ask(token.expose()).is_ok());
+    }
 }
 
 #[test]

@@ -7,8 +7,8 @@
 //! is no way to switch verification off.
 //!
 //! What could go wrong: the kept connection was closed by the peer (a request that was not sent yet goes
-//! over a fresh one, once; one that may have been processed is never repeated, O7), or an answer that is
-//! not what was asked for (the error says what came).
+//! over a fresh one, once; one that may have been processed is never repeated but for the GET of a watch, O7), or an
+//! answer that is not what was asked for (the error says what came).
 
 use crate::{
     observe::chain,
@@ -317,7 +317,9 @@ impl Client {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, ClientError> {
         let mut kept = self.kept.lock().await;
-        let (link, response) = self.ask(kept.take(), request).await?;
+        let (link, response) = self
+            .ask(kept.take().and_then(Waiting::take), request)
+            .await?;
         link.wait(&mut kept);
         Ok(response)
     }
@@ -325,11 +327,11 @@ impl Client {
     /// Asks over the kept connection, if it can still be used, or a fresh one.
     async fn ask(
         &self,
-        kept: Option<Waiting>,
+        kept: Option<Link>,
         request: Request<Full<Bytes>>,
     ) -> Result<(Link, Response<Incoming>), ClientError> {
         let mut request = request;
-        if let Some(mut link) = kept.and_then(Waiting::take)
+        if let Some(mut link) = kept
             && link.sender.ready().await.is_ok()
         {
             match link.sender.try_send_request(request).await {

@@ -45,7 +45,10 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 mod apart;
 mod asking;
@@ -101,8 +104,8 @@ pub enum StartError {
     /// The password hasher.
     #[error("cannot set up password hashing")]
     Passwords(#[from] PasswordError),
-    /// The system gives no thread.
-    #[error("cannot start a thread")]
+    /// The system gives no thread, or no descriptors for its runtime.
+    #[error("cannot start a thread that follows the store")]
     Thread(#[source] io::Error),
     /// The policy folder.
     #[error("the policy folder has mistakes:\n{}", .0.join("\n"))]
@@ -161,6 +164,8 @@ pub struct App {
     reloads: reload::Parts,
     audit: Arc<Audit<Entry>>,
     exporter: Option<Exporter>,
+    /// What has a thread of its own does not end with the runtime: it ends with this, if nobody stops it.
+    _end: DropGuard,
 }
 
 /// What runs, and how it is ended.
@@ -204,8 +209,7 @@ impl App {
         let admin_shows = Admin::new(checks, notes(&status, &views), Arc::clone(&metrics));
         let background = &tasks.background;
         background.spawn(admin.run(Arc::new(admin_shows), tasks.end.clone()));
-        let following = follower.clone().run(views.sink(), tasks.end.clone());
-        background.spawn(apart::run("store-follower", following).map_err(StartError::Thread)?);
+        let end = follow(&follower, &views, &tasks)?;
         follower.wait_for(0, FIRST_VIEW).await?;
         views.take_policy(folder).map_err(StartError::Policy)?;
 
@@ -255,6 +259,7 @@ impl App {
             reloads,
             audit,
             exporter,
+            _end: end,
         })
     }
 
@@ -329,6 +334,14 @@ fn last_traces(drained: Drained, deadline: Instant) -> Duration {
         Drained::Clean => left.clamp(TRACES_CUT, TRACES_END),
         Drained::Cut(_) => TRACES_CUT,
     }
+}
+
+/// Begins to follow the store, on a thread of its own, until the end or until what comes back is dropped.
+fn follow(follower: &Follower, views: &Views, tasks: &Tasks) -> Result<DropGuard, StartError> {
+    let following = follower.clone().run(views.sink(), tasks.end.clone());
+    let following = apart::run("store-follower", following).map_err(StartError::Thread)?;
+    tasks.background.spawn(following);
+    Ok(tasks.end.clone().drop_guard())
 }
 
 /// What must be so before this replica takes requests.

@@ -2,7 +2,8 @@
 //!
 //! Guarantees to the sink: it sees every key's last state, in revision order per key; all changes of one
 //! transaction come in one [`Batch`]; after a break it is told also what vanished meanwhile. The sink runs
-//! on the follower's task: it must be quick and must not block.
+//! on the follower's task, which the gateway gives a thread of its own: it may compute for a second, and whoever
+//! waits for a revision waits as long.
 //!
 //! What could go wrong:
 //!

@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod cold;
 mod effect;
 
 /// Bindings, and groups, of the one user who has many.
@@ -81,12 +82,21 @@ pub async fn run(suite: &Suite, found: &mut Vec<Growth>) -> Result<()> {
     let big = start(suite, "large", large(suite), HEAVY, seconds, found).await?;
     let resident = resident(&big)? / f64::from(1 << 20);
     found.push(one("memory of the large one", resident, "MiB"));
+    let mut chase = cold::Chase::new();
+    let mut cold = vec![chase.read()];
     for side in [Side::H1, Side::H2] {
         let of = |proxy: &Proxy| aim(suite, proxy, side, None);
         let pair = [(&big, of(&big)?), (&small, of(&small)?)];
         let what = format!("px/up, large over small, {side:?} upstream");
         found.push(compared(suite, side, what, &pair).await?);
+        cold.extend([chase.read(), chase.read()]);
     }
+    drop(chase);
+    found.push(Growth {
+        what: "a read that no cache holds, on this machine and at this hour".to_owned(),
+        figure: Figure::of(cold).unwrap_or_default(),
+        unit: "ns".to_owned(),
+    });
     let gateway = big.gateway.as_ref().context("a gateway")?;
     let ordinary = gateway.tokens[..1].to_vec();
     for (what, token) in [

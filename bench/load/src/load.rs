@@ -19,7 +19,14 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -85,6 +92,8 @@ pub struct Aim {
     pub address: SocketAddr,
     /// `Bearer …`; one is drawn for each request.
     pub tokens: Arc<Vec<HeaderValue>>,
+    /// They are drawn already: the next one's place.
+    next: Option<Arc<AtomicUsize>>,
     /// Prefixes of the targets, `/k8s/clusters/<name>`; one is drawn for each request.
     pub prefixes: Arc<Vec<String>>,
     h1: Arc<ClientConfig>,
@@ -102,6 +111,7 @@ impl Aim {
         Ok(Self {
             address,
             tokens,
+            next: None,
             prefixes: Arc::new(prefixes),
             h1: tls::client(ca, &["http/1.1"])?,
             h2: tls::client(ca, &["h2"])?,
@@ -113,19 +123,23 @@ impl Aim {
     pub fn with_tokens(&self, tokens: Vec<HeaderValue>) -> Self {
         Self {
             tokens: Arc::new(tokens),
+            next: None,
             ..self.clone()
         }
     }
 
-    /// The same with so many tokens, drawn now and copied: whoever has a million of them waits for memory at each, and that
-    /// is no cost of the proxy.
+    /// The same with tokens for so many requests, drawn now and copied: whoever has a million of them waits for memory at
+    /// each, and that is no cost of the proxy. They are sent in this order, and from the first again.
     #[must_use]
     pub fn drawn(&self, count: usize) -> Self {
         let copied = |_| {
             let drawn = self.token();
             HeaderValue::from_bytes(drawn.as_bytes()).expect("a token")
         };
-        self.with_tokens((0..count).map(copied).collect())
+        Self {
+            next: Some(Arc::default()),
+            ..self.with_tokens((0..count).map(copied).collect())
+        }
     }
 
     async fn connect(&self, proto: Proto) -> Result<TlsStream<TcpStream>> {
@@ -162,7 +176,11 @@ impl Aim {
     }
 
     fn token(&self) -> HeaderValue {
-        self.tokens[fastrand::usize(..self.tokens.len())].clone()
+        let at = match &self.next {
+            Some(next) => next.fetch_add(1, Ordering::Relaxed) % self.tokens.len(),
+            None => fastrand::usize(..self.tokens.len()),
+        };
+        self.tokens[at].clone()
     }
 
     fn prefix(&self) -> &str {

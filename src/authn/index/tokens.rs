@@ -161,11 +161,18 @@ impl Tokens {
         }
     }
 
-    /// Says anew what is known of the user of these tokens.
-    pub(super) fn tell(&self, ids: &BTreeSet<TokenId>, user: Option<&Arc<UserEntry>>) {
+    /// Says anew what is known of the user of these tokens, to those of them that are `of` this user.
+    pub(super) fn tell(
+        &self,
+        of: &Arc<Member>,
+        ids: &BTreeSet<TokenId>,
+        user: Option<&Arc<UserEntry>>,
+    ) {
         let all = self.all.pin();
         for id in ids {
-            if let Some(Slot::Known(token)) = all.get(id) {
+            if let Some(Slot::Known(token)) = all.get(id)
+                && Arc::ptr_eq(&token.of, of)
+            {
                 token.user.store(user.cloned());
             }
         }
@@ -225,11 +232,10 @@ impl Owners {
     pub(super) fn of_handle<'o>(
         &'o self,
         handle: &'o str,
-    ) -> impl Iterator<Item = (&'o Member, &'o BTreeSet<TokenId>)> {
+    ) -> impl Iterator<Item = (&'o Arc<Member>, &'o BTreeSet<TokenId>)> {
         let first = super::member(handle, "");
         let from_first = self.all.range::<Member, _>(first..);
-        let those = from_first.map(|(user, tokens)| (&**user, tokens));
-        those.take_while(move |(user, _)| user.name == handle)
+        from_first.take_while(move |(user, _)| user.name == handle)
     }
 
     /// Tokens of a user.

@@ -14,8 +14,8 @@ use std::sync::{
 
 /// Of up to this many groups each is asked.
 pub(super) const MANY: usize = 16;
-/// Subjects that hold something, of most users.
-const FEW: usize = 4;
+/// These and the user.
+const FEW: usize = MANY + 1;
 /// Users that are kept.
 const MAX_USERS: usize = 16_384;
 /// Groups, grants and the places of grants of all of them, up to 100 bytes each. At either bound all are forgotten, and what is asked for

@@ -3,7 +3,7 @@
 //! It takes the connection that was kept, or a fresh one, for itself; that ends with it. What could go wrong: a line
 //! without end (bounded), a peer that is gone without saying so (the caller bounds how long it waits for a line).
 
-use super::{Answer, Client, ClientError, Link, refusal};
+use super::{Answer, Client, ClientError, Waiting, kept::Link, refusal};
 use bytes::{Bytes, BytesMut};
 use http::Method;
 use http_body_util::BodyExt as _;
@@ -30,13 +30,14 @@ impl Client {
         let request = self.request(Method::GET, path, None)?;
         let open = async {
             let kept = self.kept.lock().await.take();
-            let waited = kept.is_some();
-            let asked = match self.ask(kept, request.clone()).await {
-                // The server closed what had waited, in this very moment. What only reads may be asked again.
-                Err(ClientError::Broken { .. }) if waited => self.ask(None, request).await,
-                asked => asked,
+            let (link, response) = match kept.and_then(Waiting::take) {
+                Some(kept) => match self.ask(Some(kept), request.clone()).await {
+                    // The server closed it in this very moment. What only reads may be asked again (O7).
+                    Err(ClientError::Broken { .. }) => self.ask(None, request).await?,
+                    asked => asked?,
+                },
+                None => self.ask(None, request).await?,
             };
-            let (link, response) = asked?;
             if response.status().is_success() {
                 return Ok((link, response.into_body()));
             }

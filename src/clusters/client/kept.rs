@@ -15,7 +15,7 @@ use tokio::{
 };
 
 /// A connection that was idle for longer is not used again, and closed: servers close idle ones after ten seconds and
-/// more, and a request that meets that moment cannot be repeated.
+/// more, and a write that meets that moment cannot be repeated.
 pub(super) const KEEP: Duration = Duration::from_secs(8);
 
 /// Where a connection waits for the next request.
@@ -83,7 +83,7 @@ async fn outwait(waits: &Arc<Notify>, kept: &Weak<Kept>) {
     loop {
         sleep(KEEP).await;
         let Some(kept) = kept.upgrade() else { return };
-        // Locked: it is being used, and who does so will tell when it waits again.
+        // Locked: it is being used, and who does so takes it out, and tells when it waits again.
         let Ok(mut kept) = kept.try_lock() else {
             return;
         };

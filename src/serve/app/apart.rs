@@ -27,8 +27,9 @@ pub(super) fn run(
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {
-            // Goes at the very end, whatever the end is.
+            // Goes last, also after a panic: what was declared first.
             let _alive = alive;
+            let runtime = runtime;
             runtime.block_on(task);
             // A read that was begun goes on to its end, for nobody.
             runtime.shutdown_background();
@@ -42,38 +43,40 @@ pub(super) fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::{sync::mpsc, time::Duration};
     use tokio::time::timeout;
+
+    const SOON: Duration = Duration::from_secs(10);
 
     #[tokio::test]
     async fn a_task_that_blocks_keeps_nobody_else_waiting() {
-        let (go, gone) = std::sync::mpsc::channel::<()>();
-        let mut end = Box::pin(
-            run("apart", async move {
-                let _ = gone.recv();
-            })
-            .unwrap(),
-        );
-        let early = timeout(Duration::from_millis(20), &mut end).await;
-        assert!(early.is_err(), "it has not ended");
-        drop(go);
-        timeout(Duration::from_secs(10), end).await.unwrap();
+        let (go, gone) = mpsc::channel::<()>();
+        let (say, running) = oneshot::channel();
+        let end = run("apart", async move {
+            say.send(()).unwrap();
+            // This test's own thread lets it go on.
+            gone.recv_timeout(SOON).unwrap();
+        });
+        timeout(SOON, running).await.unwrap().unwrap();
+        go.send(()).unwrap();
+        timeout(SOON, end.unwrap()).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_task_that_panics_has_ended() {
         let end = run("apart", async { panic!("in the test") }).unwrap();
-        timeout(Duration::from_secs(10), end).await.unwrap();
+        timeout(SOON, end).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_task_can_sleep_and_block() {
+        let (done, was_done) = oneshot::channel();
         let end = run("apart", async {
             tokio::time::sleep(Duration::from_millis(1)).await;
             tokio::task::spawn_blocking(|| ()).await.unwrap();
+            done.send(()).unwrap();
         });
-        timeout(Duration::from_secs(10), end.unwrap())
-            .await
-            .unwrap();
+        timeout(SOON, end.unwrap()).await.unwrap();
+        was_done.await.unwrap();
     }
 }
