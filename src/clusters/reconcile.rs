@@ -24,6 +24,7 @@
 mod book;
 mod content;
 mod heard;
+mod history;
 mod plan;
 mod queue;
 mod session;

@@ -128,6 +128,32 @@ impl LocalCluster {
         assert!(ready.is_some(), "the API server does not come back");
     }
 
+    /// Keeps a copy of all its objects. The API server must be stopped: this waits until it is.
+    pub(crate) fn copy_objects(&self) {
+        self.until_away();
+        let copied = Command::new("cp")
+            .arg("-r")
+            .args([self.dir.path().join("etcd"), self.dir.path().join("copy")])
+            .status();
+        assert!(copied.expect("cp can be run").success());
+    }
+
+    /// All its objects will be those of the copy when its API server, which must be stopped, is started again.
+    pub(crate) fn put_objects_back(&self) {
+        self.until_away();
+        let restore = self.dir.path().join("etcd.restore");
+        fs::rename(self.dir.path().join("copy"), restore).expect("there is a copy");
+    }
+
+    fn until_away(&self) {
+        let away = eventually(|| {
+            let mut ask = self.kubectl();
+            let ask = run(ask.args(["get", "--raw", "/readyz"]));
+            (ask.code != Some(0)).then_some(())
+        });
+        assert!(away.is_some(), "the API server does not stop");
+    }
+
     fn signal(&self, signal: &str) {
         let launcher = self.launcher.id().to_string();
         let sent = Command::new("kill").args([signal, &launcher]).status();

@@ -74,6 +74,12 @@ pub(crate) struct FakeCluster {
     stop: CancellationToken,
 }
 
+/// The store at one time.
+pub(crate) struct Copied {
+    version: u64,
+    objects: BTreeMap<String, Value>,
+}
+
 struct Shared {
     state: Mutex<State>,
     news: watch::Sender<u64>,
@@ -268,6 +274,37 @@ impl FakeCluster {
         state.log.clear();
         let status = json!({"kind": "Status", "code": 410, "message": "too old resource version"});
         state.log.push((version, "ERROR", String::new(), status));
+        drop(state);
+        self.shared.tell();
+    }
+
+    /// A copy of the store, as a backup is one.
+    pub(crate) fn copy(&self) -> Copied {
+        let state = self.shared.lock();
+        Copied {
+            version: state.version,
+            objects: state.objects.clone(),
+        }
+    }
+
+    /// The store is put back from a copy: its objects and its versions are those of then.
+    pub(crate) fn put_back(&self, copied: Copied) {
+        {
+            let mut state = self.shared.lock();
+            state.version = copied.version;
+            state.objects = copied.objects;
+            state.log.clear();
+        }
+        self.cut();
+    }
+
+    /// From now on every watch of a resource begins with an event that nobody can read.
+    pub(crate) fn babble(&self, resource: &str) {
+        let mut state = self.shared.lock();
+        state.version += 1;
+        let path = format!("namespaces/shop/{resource}/odd");
+        let odd = (state.version, "MODIFIED", path, json!("an event"));
+        state.log.push(odd);
         drop(state);
         self.shared.tell();
     }
@@ -573,7 +610,8 @@ fn watch(question: Question, shared: &Arc<Shared>) -> Response<Body> {
     tokio::spawn(async move {
         loop {
             let (text, version) = shared.lock().events(&question, after);
-            after = version;
+            // One from a version that is still to come is silent until then, as an API server's is.
+            after = after.max(version);
             if !text.is_empty() && frames.send(Ok(Frame::data(text.into()))).await.is_err() {
                 return;
             }

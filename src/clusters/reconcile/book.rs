@@ -11,25 +11,23 @@
 //! reported and left alone.
 
 use super::{
-    content::{Content, Key, Seen, Version, Who},
-    plan::{Plan, ProjectRef, bound, role},
+    content::{Content, Key, Seen, Version},
+    history::History,
+    plan::{Plan, ProjectRef},
 };
 use crate::{
-    clusters::manifest::{self, IMPERSONATOR_ROLE, RECONCILER_ROLE},
-    objects::{
-        grant_group::{self, project_cluster_role},
-        namespaces::can_be_held,
-        rules::PolicyRule,
+    clusters::{
+        manifest::{IMPERSONATOR_ROLE, RECONCILER_ROLE},
+        object::ObjectKind,
     },
+    objects::grant_group::project_cluster_role,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
-/// Names of objects to be taken away that the reconciler's own rule lists at a time: somebody who makes such
-/// objects by the thousand does not make its rule grow without end.
-const NAMES_TO_REMOVE: usize = 100;
+mod wanted;
 
 /// What to do with one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +86,8 @@ pub(super) struct Book {
     namespaces: HashMap<Box<str>, Namespace>,
     /// Ordered, so that the objects of one namespace stand together.
     seen: BTreeMap<Key, Seen>,
+    /// Up to where the watchers have told of each kind.
+    history: History,
     /// Ours, and wanted no more.
     leaving: BTreeSet<Key>,
     /// Bindings of others that name a group of ours.
@@ -103,6 +103,7 @@ impl Book {
             plan,
             namespaces: HashMap::new(),
             seen: BTreeMap::new(),
+            history: History::default(),
             leaving: BTreeSet::new(),
             foreign: BTreeSet::new(),
         }
@@ -185,8 +186,35 @@ impl Book {
         }
     }
 
-    /// An object was seen. Whether that is news; what is older than what is known is none.
+    /// All objects of a kind were listed, as they were at `version`: [`Book::see`] and [`Book::gone`] follow for each
+    /// that is there and each that is not.
+    pub(super) fn listed(&mut self, kind: ObjectKind, version: &Version) {
+        if self.history.goes_back(kind, version) {
+            // The cluster's store was put back from a copy: what is known of it is not newer because it says so.
+            let of_kind = self.seen.iter_mut().filter(|(key, _)| key.kind() == kind);
+            for (_, seen) in of_kind {
+                seen.version = Version::default();
+            }
+        }
+        self.history.set(kind, version);
+    }
+
+    /// A watcher tells of an object. Whether that is news; what is older than what is known is none.
     pub(super) fn see(&mut self, key: &Key, seen: Seen) -> bool {
+        self.history.goes_on(key.kind(), &seen.version);
+        self.take(key, seen)
+    }
+
+    /// A watcher tells that an object was not there at `version`. Whether that is news; an answer may have told of one
+    /// that was made since.
+    pub(super) fn gone(&mut self, key: &Key, version: &Version) -> bool {
+        self.history.goes_on(key.kind(), version);
+        let known = self.seen.get(key);
+        let newer = known.is_some_and(|known| version.is_before(&known.version));
+        !newer && self.lose(key)
+    }
+
+    fn take(&mut self, key: &Key, seen: Seen) -> bool {
         if let Some(known) = self.seen.get(key)
             && known.uid == seen.uid
             && (seen.version.is_before(&known.version) || *known == seen)
@@ -214,7 +242,7 @@ impl Book {
             Action::Apply(content) | Action::Overwrite(content) => seen.is(content),
             Action::Remove(..) => false,
         };
-        if self.see(key, seen) {
+        if !self.is_late(key, &version) && self.take(key, seen) {
             return Wrote::Taken;
         }
         let known = self.seen.get(key).map(|known| &known.version);
@@ -225,8 +253,17 @@ impl Book {
         }
     }
 
-    /// An object is gone. Whether it was there.
-    pub(super) fn lose(&mut self, key: &Key) -> bool {
+    /// Whether an answer tells of what an object was before what the watchers have told of it: something else has come
+    /// in its place since, or nothing has.
+    fn is_late(&self, key: &Key, version: &Version) -> bool {
+        match self.seen.get(key) {
+            Some(known) => version.is_before(&known.version),
+            None => self.history.has_passed(key.kind(), version),
+        }
+    }
+
+    /// An object is not there any more. Whether it was.
+    fn lose(&mut self, key: &Key) -> bool {
         self.leaving.remove(key);
         self.foreign.remove(key);
         self.seen.remove(key).is_some()
@@ -324,111 +361,6 @@ impl Book {
             Key::Role(_) | Key::ClusterBinding(_) | Key::Binding(..) if removes => Phase::Away,
             Key::Role(_) | Key::ClusterBinding(_) | Key::Binding(..) => Phase::Rest,
         }
-    }
-
-    /// Whether the reconciler's own rule lacks something, or only has names too many.
-    fn own_phase(&self) -> Phase {
-        let key = Key::Role(RECONCILER_ROLE.into());
-        let (Some(Content::Role { rules: wanted, .. }), Some(seen)) =
-            (self.wanted(&key), self.seen.get(&key))
-        else {
-            return Phase::Grow;
-        };
-        let Content::Role {
-            rules,
-            aggregated: false,
-        } = &seen.content
-        else {
-            return Phase::Grow;
-        };
-        let enough = |wanted: &PolicyRule| {
-            rules.iter().any(|rule| {
-                let names = &rule.resource_names;
-                let same = PolicyRule {
-                    resource_names: wanted.resource_names.clone(),
-                    ..rule.clone()
-                };
-                same == *wanted
-                    && names.is_empty() == wanted.resource_names.is_empty()
-                    && wanted
-                        .resource_names
-                        .iter()
-                        .all(|name| names.contains(name))
-            })
-        };
-        if seen.labelled && wanted.iter().all(enough) {
-            Phase::Tail
-        } else {
-            Phase::Grow
-        }
-    }
-
-    /// What policy wants of an object.
-    fn wanted(&self, key: &Key) -> Option<Content> {
-        match key {
-            Key::Role(name) if **name == *RECONCILER_ROLE => Some(self.reconciler()),
-            Key::Role(_) | Key::ClusterBinding(_) => self.objects.get(key).cloned(),
-            Key::Binding(namespace, name) => {
-                let (project, role) = self.granted(namespace, name)?;
-                let group = manifest::project_group(&project.uid, role);
-                Some(bound(name, Who::group(group), Some(&project.name)))
-            }
-        }
-    }
-
-    fn is_wanted(&self, key: &Key) -> bool {
-        match key {
-            Key::Role(name) if **name == *RECONCILER_ROLE => true,
-            Key::Role(_) | Key::ClusterBinding(_) => self.objects.contains_key(key),
-            Key::Binding(namespace, name) => self.granted(namespace, name).is_some(),
-        }
-    }
-
-    /// The project and the role that a RoleBinding is wanted for.
-    fn granted<'n>(&self, namespace: &str, name: &'n str) -> Option<(&ProjectRef, &'n str)> {
-        let here = self
-            .namespaces
-            .get(namespace)
-            .filter(|it| !it.terminating)?;
-        let project = here.project.as_deref()?;
-        let role = name.strip_prefix(grant_group::PROJECT)?;
-        let known = self.plan.roles.project.contains_key(role);
-        known.then_some((project, role))
-    }
-
-    /// The reconciler's own rule: for what is wanted, and for what is to be taken away.
-    fn reconciler(&self) -> Content {
-        let mut names = self.plan.roles.names();
-        let mut bindings = self.plan.roles.bindings();
-        let (mut more, mut more_bindings) = (0, 0);
-        for key in &self.leaving {
-            let (set, count) = match key {
-                Key::Role(_) | Key::ClusterBinding(_) => (&mut names, &mut more),
-                Key::Binding(..) => (&mut bindings, &mut more_bindings),
-            };
-            if *count < NAMES_TO_REMOVE && set.insert(key.name().to_owned()) {
-                *count += 1;
-            }
-        }
-        role(manifest::reconciler_rules(&names, &bindings))
-    }
-
-    /// Whether something that is not wanted is ours to take away.
-    fn is_removable(&self, key: &Key, seen: &Seen) -> bool {
-        if !key.is_ours() || seen.terminating {
-            return false;
-        }
-        // What is in a namespace that is going, or not known yet, goes with it or is looked at again.
-        if let Some(namespace) = key.namespace()
-            && (!can_be_held(namespace)
-                || self
-                    .namespaces
-                    .get(namespace)
-                    .is_none_or(|it| it.terminating))
-        {
-            return false;
-        }
-        seen.labelled || names_grant_group(seen)
     }
 
     /// Whether the groups that the cluster takes may have changed with this object.

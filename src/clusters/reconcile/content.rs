@@ -72,7 +72,8 @@ impl Key {
         }
     }
 
-    fn kind(&self) -> ObjectKind {
+    /// Its kind.
+    pub(super) fn kind(&self) -> ObjectKind {
         match self {
             Self::Role(_) => ObjectKind::ClusterRole,
             Self::ClusterBinding(_) => ObjectKind::ClusterRoleBinding,

@@ -8,9 +8,11 @@
 //! that is no list is an error), a connection that is dead without saying so (bookmarks come every minute;
 //! after [`SILENCE`] the watch is opened anew), an API server that refuses (tried again, ever more seldom),
 //! an account that may not read yet (the same: its rule is on its way), thousands of clusters that all refuse
-//! (what answers and says no is asked less often than what is away: [`REFUSED_MAX`]).
+//! (what answers and says no is asked less often than what is away: [`REFUSED_MAX`]), a cluster whose store was put
+//! back from a copy (a watch from a version that is still to come is silent and no error, so after trouble and silence
+//! the cluster is asked where it stands: [`Watcher::is_ahead`]).
 
-use super::content::{Key, Seen, Wire, or_default};
+use super::content::{Key, Seen, Version, Wire};
 use crate::{
     clusters::{
         MANAGED_BY, MANAGER,
@@ -21,15 +23,19 @@ use crate::{
     },
     objects::check_label,
 };
-use bytes::Bytes;
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep, timeout},
 };
+
+mod failure;
+mod wire;
+
+use failure::{Failure, RETRY_MAX};
+use wire::{Odd, Page};
 
 /// Bound on the objects of one kind: a cluster with more has a mistake, and memory is not without end.
 const MAX_OBJECTS: usize = 200_000;
@@ -42,12 +48,6 @@ const WATCH: Duration = Duration::from_mins(5);
 const SHORTEST: Duration = Duration::from_secs(1);
 /// First pause after a failure: the account's own rule may be a moment old.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
-/// Longest pause: so soon is a cluster noticed that is back.
-const RETRY_MAX: Duration = Duration::from_secs(5);
-/// Longest pause where the API server refuses, as for an object that it refuses. Somebody has
-/// to change something there first; who has done so and asks for a look is not kept waiting.
-const REFUSED_MAX: Duration = Duration::from_mins(5);
-
 /// A kind that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Source {
@@ -77,6 +77,16 @@ impl Source {
             Self::Roles => "ClusterRoles",
             Self::ClusterBindings => "ClusterRoleBindings",
             Self::Bindings => "RoleBindings",
+        }
+    }
+
+    /// What of it is kept in step; namespaces are not.
+    pub(super) fn kind(self) -> Option<ObjectKind> {
+        match self {
+            Self::Namespaces => None,
+            Self::Roles => Some(ObjectKind::ClusterRole),
+            Self::ClusterBindings => Some(ObjectKind::ClusterRoleBinding),
+            Self::Bindings => Some(ObjectKind::RoleBinding),
         }
     }
 
@@ -129,8 +139,8 @@ impl Item {
 /// What a watcher tells.
 #[derive(Debug)]
 pub(super) enum News {
-    /// All that there is and matters, and how often a new list had been asked for when it began.
-    Listed(Source, u64, Vec<Item>),
+    /// All that there is and matters.
+    Listed(List),
     /// One that is there, new or changed.
     There(Item),
     /// One that is gone, or matters no more.
@@ -139,6 +149,19 @@ pub(super) enum News {
     Trouble(Source, String),
     /// It is read again, nothing was missed.
     Well(Source),
+}
+
+/// A whole list.
+#[derive(Debug)]
+pub(super) struct List {
+    /// What was listed.
+    pub source: Source,
+    /// How often a new list had been asked for when it began.
+    pub asked: u64,
+    /// As of when.
+    pub version: Version,
+    /// All that there is and matters.
+    pub items: Vec<Item>,
 }
 
 /// Reads one kind until it is dropped.
@@ -150,67 +173,22 @@ pub(super) struct Watcher {
     again: watch::Receiver<u64>,
     pause: Duration,
     troubled: bool,
+    /// The last watch said nothing, not even that there is nothing.
+    silent: bool,
 }
 
 /// Why a watch is over.
 enum End {
     /// As it should be: go on from this version.
-    Over(Box<str>),
+    Over(Version),
     /// Nobody listens any more.
     Deaf,
     /// List again.
     List,
+    /// The cluster's versions begin again: its store was put back from a copy.
+    Back,
     /// It broke.
-    Broken(Box<str>, Failure),
-}
-
-/// Why something could not be read.
-struct Failure {
-    why: String,
-    /// The longest pause before it is tried again.
-    longest: Duration,
-}
-
-impl Failure {
-    /// What may be over at any moment.
-    fn passing(why: impl Into<String>) -> Self {
-        Self {
-            why: why.into(),
-            longest: RETRY_MAX,
-        }
-    }
-
-    /// What stays until something is changed.
-    fn lasting(why: impl Into<String>) -> Self {
-        Self {
-            why: why.into(),
-            longest: REFUSED_MAX,
-        }
-    }
-}
-
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Self {
-        let lasts = match &error {
-            // With a reason it is the API server's own word, and not that of something before it while it is away.
-            ClientError::Refused(refusal) => {
-                refusal.reason.is_some()
-                    && refusal.code.is_client_error()
-                    && refusal.code != StatusCode::TOO_MANY_REQUESTS
-            }
-            ClientError::TooLarge { .. } => true,
-            ClientError::Dial(_)
-            | ClientError::Broken { .. }
-            | ClientError::Timeout { .. }
-            | ClientError::Shape { .. }
-            | ClientError::Request { .. } => false,
-        };
-        let longest = if lasts { REFUSED_MAX } else { RETRY_MAX };
-        Self {
-            why: error.chain(),
-            longest,
-        }
-    }
+    Broken(Version, Failure),
 }
 
 impl Watcher {
@@ -228,6 +206,7 @@ impl Watcher {
             again,
             pause: RETRY_FIRST,
             troubled: false,
+            silent: false,
         }
     }
 
@@ -238,11 +217,13 @@ impl Watcher {
             let version = match self.list().await {
                 Ok((items, version)) => {
                     self.well();
-                    let told = self
-                        .news
-                        .send(News::Listed(self.source, asked, items))
-                        .await;
-                    if told.is_err() {
+                    let list = List {
+                        source: self.source,
+                        asked,
+                        version: version.clone(),
+                        items,
+                    };
+                    if self.news.send(News::Listed(list)).await.is_err() {
                         return;
                     }
                     version
@@ -261,12 +242,19 @@ impl Watcher {
     }
 
     /// Watches, again and again, until a new list is needed. Err if nobody listens.
-    async fn watch_from(&mut self, mut version: Box<str>) -> Result<(), ()> {
+    async fn watch_from(&mut self, mut version: Version) -> Result<(), ()> {
         loop {
             match self.watch(version).await {
                 End::Over(next) => version = next,
                 End::Deaf => return Err(()),
                 End::List => return Ok(()),
+                End::Back => {
+                    // Not in a hurry: a server that counts in a way of its own would be listed without a pause.
+                    self.pause = RETRY_MAX;
+                    self.trouble(Failure::passing("its versions begin again"))
+                        .await?;
+                    return Ok(());
+                }
                 End::Broken(next, failure) => {
                     version = next;
                     self.trouble(failure).await?;
@@ -281,6 +269,19 @@ impl Watcher {
     fn well(&mut self) {
         self.pause = RETRY_FIRST;
         self.troubled = false;
+    }
+
+    /// A watch tells something, or is open and quiet. One that opens and breaks off at its first line is not well: it
+    /// would be opened without a pause, and told of each time. Err if nobody listens.
+    async fn proven(&mut self) -> Result<(), ()> {
+        if self.troubled {
+            self.well();
+            self.news
+                .send(News::Well(self.source))
+                .await
+                .map_err(drop)?;
+        }
+        Ok(())
     }
 
     /// Tells of a failure and waits, until a new list is asked for at the longest. Err if nobody listens.
@@ -302,28 +303,21 @@ impl Watcher {
         Ok(())
     }
 
+    /// Whether a version is still to come: the cluster's store was put back from a copy.
+    async fn is_ahead(&self, version: &Version) -> Result<bool, Failure> {
+        let path = format!("{}limit=1", self.source.path());
+        let page: Page<IgnoredAny> = self.client.get(&path).await?;
+        Ok(Version(page.metadata.resource_version).is_before(version))
+    }
+
     /// The whole set and its version.
-    async fn list(&self) -> Result<(Vec<Item>, Box<str>), Failure> {
-        #[derive(Deserialize)]
-        struct List {
-            // Without a default: an answer that is no list must not pass for an empty one.
-            #[serde(deserialize_with = "or_default")]
-            items: Vec<Wire>,
-            metadata: ListMeta,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct ListMeta {
-            resource_version: Box<str>,
-            #[serde(default)]
-            r#continue: String,
-        }
+    async fn list(&self) -> Result<(Vec<Item>, Version), Failure> {
         let mut size = PAGE;
         let mut next = String::new();
         let mut all = Vec::new();
         loop {
             let path = format!("{}limit={size}{next}", self.source.path());
-            let page: List = match self.client.get(&path).await {
+            let page: Page<Wire> = match self.client.get(&path).await {
                 Ok(page) => page,
                 // Whoever may write such objects can make a page of any size; one alone always fits.
                 Err(ClientError::TooLarge { .. }) if size > 1 => {
@@ -348,31 +342,32 @@ impl Watcher {
                 )));
             }
             if page.metadata.r#continue.is_empty() {
-                return Ok((all, page.metadata.resource_version));
+                return Ok((all, Version(page.metadata.resource_version)));
             }
             next = format!("&continue={}", escape(&page.metadata.r#continue));
         }
     }
 
-    async fn watch(&mut self, version: Box<str>) -> End {
+    async fn watch(&mut self, version: Version) -> End {
         let seconds = share(WATCH, 1000, 2000).as_secs();
         let path = format!(
             "{}watch=1&allowWatchBookmarks=true&timeoutSeconds={seconds}&resourceVersion={}",
             self.source.path(),
-            escape(&version)
+            escape(&version.0)
         );
+        if self.troubled || self.silent {
+            match self.is_ahead(&version).await {
+                Ok(true) => return End::List,
+                Ok(false) => self.silent = false,
+                Err(failure) => return End::Broken(version, failure),
+            }
+        }
         let opened = self.client.follow(&path).await;
         let mut lines = match opened {
             Ok(lines) => lines,
             Err(error) if error.code() == Some(StatusCode::GONE) => return End::List,
             Err(error) => return End::Broken(version, error.into()),
         };
-        if self.troubled {
-            self.well();
-            if self.news.send(News::Well(self.source)).await.is_err() {
-                return End::Deaf;
-            }
-        }
         let opened = Instant::now();
         let end = self.lines(&mut lines, version.clone()).await;
         if matches!(&end, End::Over(same) if *same == version) && opened.elapsed() < SHORTEST {
@@ -381,23 +376,44 @@ impl Watcher {
         end
     }
 
-    async fn lines(&mut self, lines: &mut Follow, mut version: Box<str>) -> End {
+    async fn lines(&mut self, lines: &mut Follow, mut version: Version) -> End {
+        let mut proven = false;
         loop {
+            let patience = if proven { SILENCE } else { SHORTEST };
             let line = tokio::select! {
-                line = timeout(SILENCE, lines.line()) => line,
+                line = timeout(patience, lines.line()) => line,
                 changed = self.again.changed() => {
                     return if changed.is_ok() { End::List } else { End::Deaf };
                 }
             };
             let line = match line {
+                // It is open and quiet, as most are.
+                Err(_) if !proven => {
+                    proven = true;
+                    if self.proven().await.is_err() {
+                        return End::Deaf;
+                    }
+                    continue;
+                }
                 // Quiet for too long, or ended: from where it was.
-                Err(_) | Ok(Ok(None)) => return End::Over(version),
+                Err(_) => {
+                    self.silent = true;
+                    return End::Over(version);
+                }
+                Ok(Ok(None)) => return End::Over(version),
                 Ok(Ok(Some(line))) => line,
                 Ok(Err(error)) => return End::Broken(version, error.into()),
             };
-            match self.event(&line) {
+            match self.source.event(&line) {
+                Ok((newer, _)) if newer.is_before(&version) => return End::Back,
                 Ok((newer, news)) => {
                     version = newer;
+                    if !proven {
+                        proven = true;
+                        if self.proven().await.is_err() {
+                            return End::Deaf;
+                        }
+                    }
                     if let Some(news) = news
                         && self.news.send(news).await.is_err()
                     {
@@ -409,58 +425,6 @@ impl Watcher {
             }
         }
     }
-
-    /// Reads one event: the version it leads to, and what it tells.
-    fn event(&self, line: &Bytes) -> Result<(Box<str>, Option<News>), Odd> {
-        #[derive(Deserialize)]
-        struct Event<'e> {
-            r#type: &'e str,
-            #[serde(borrow)]
-            object: &'e RawValue,
-        }
-        #[derive(Deserialize)]
-        struct Status {
-            #[serde(default)]
-            code: u16,
-            #[serde(default)]
-            message: String,
-        }
-        let unread =
-            |error: serde_json::Error| Odd::Failed(format!("an event cannot be read: {error}"));
-        let event: Event<'_> = serde_json::from_slice(line).map_err(unread)?;
-        if event.r#type == "ERROR" {
-            let status: Status = serde_json::from_str(event.object.get()).map_err(unread)?;
-            return Err(match status.code {
-                410 => Odd::Expired,
-                code => Odd::Failed(format!("the watch failed ({code}): {}", status.message)),
-            });
-        }
-        let wire: Wire = serde_json::from_str(event.object.get()).map_err(unread)?;
-        let version = wire.metadata.resource_version.clone();
-        let item = || self.source.read(wire);
-        let news = match event.r#type {
-            "BOOKMARK" => None,
-            "DELETED" => Some(News::Gone(item())),
-            // ADDED, MODIFIED, and whatever else says that it is there.
-            _ => {
-                let item = item();
-                Some(if item.matters() {
-                    News::There(item)
-                } else {
-                    News::Gone(item)
-                })
-            }
-        };
-        Ok((version, news))
-    }
-}
-
-/// What an event can be beside news.
-enum Odd {
-    /// The version is too old to go on from.
-    Expired,
-    /// Anything else.
-    Failed(String),
 }
 
 #[cfg(test)]

@@ -163,3 +163,54 @@ fn a_role_that_shrinks_in_the_folder_shrinks_in_the_cluster() {
     assert!(!world.cluster_lets(&group, "create", "configmaps", "shop"));
     assert!(world.object(&["rolebinding", name, "-n", "shop"]).is_none());
 }
+
+// Rights that were taken away since the copy was made are in it, and nothing tells a watch of them.
+#[test]
+fn a_cluster_whose_etcd_was_put_back_from_a_copy_is_brought_in_step() {
+    let mut world = World::new();
+    world.namespaces(&["shop", "shop-eu"]);
+    world.admin(&["project", "add", "shop", "--cluster", "local", "-n", "shop"]);
+    let policies = world.gateway.state_dir().join("policies");
+    fs::create_dir(&policies).expect("a folder");
+    let file = policies.join("team.yaml");
+    fs::write(&file, folder("create, delete")).expect("it can be written");
+    world
+        .gateway
+        .restart(|config| format!("{config}policies: policies\n"));
+    world.until_in_step();
+    let group = world.group("shop", "map-writer");
+    let deletes = |namespace| world.cluster_lets(&group, "delete", "configmaps", namespace);
+    assert!(eventually(|| deletes("shop").then_some(())).is_some());
+
+    world.local.stop_api_server();
+    world.local.copy_objects();
+    world.local.start_api_server();
+    fs::write(&file, folder("create")).expect("it can be written");
+    world.admin(&["project", "add-namespace", "shop", "shop-eu"]);
+    world.admin(&["project", "remove-namespace", "shop", "shop"]);
+    let creates = |namespace| world.cluster_lets(&group, "create", "configmaps", namespace);
+    let taken = || (creates("shop-eu") && !creates("shop") && !deletes("shop-eu")).then_some(());
+    assert!(eventually(taken).is_some(), "{:#}", world.sync());
+    world.until_in_step();
+
+    // So much happens that the start of an API server does not make up for it.
+    let map = |number: u32| {
+        let metadata = json!({"name": format!("map-{number}"), "namespace": "shop"});
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    };
+    let maps: Vec<Value> = (0..500).map(map).collect();
+    world.create(&json!({"apiVersion": "v1", "kind": "List", "items": maps}));
+    let stands_at = || -> u64 {
+        let all = world.direct(&["get", "--raw", "/api/v1/namespaces?limit=1"]);
+        let all: Value = serde_json::from_str(&all).expect("JSON");
+        let version = all["metadata"]["resourceVersion"].as_str();
+        version.and_then(|it| it.parse().ok()).expect("a number")
+    };
+    let before = stands_at();
+    world.local.stop_api_server();
+    world.local.put_objects_back();
+    world.local.start_api_server();
+    assert!(stands_at() < before, "its versions begin again");
+    assert!(eventually(taken).is_some(), "{:#}", world.sync());
+    world.until_in_step();
+}

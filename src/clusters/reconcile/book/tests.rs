@@ -1,11 +1,19 @@
 use super::{
-    super::content::{Bound, RoleRef, Wire},
+    super::{
+        content::{Bound, RoleRef, Who, Wire},
+        plan::role,
+    },
+    wanted::NAMES_TO_REMOVE,
     *,
 };
-use crate::{clusters::manifest::Roles, objects::namespaces::RESERVED};
+use crate::{
+    clusters::manifest::{self, Roles},
+    objects::{namespaces::RESERVED, rules::PolicyRule},
+};
 
 mod answers;
 mod any;
+mod restored;
 
 fn rules(verbs: &[&str]) -> Vec<PolicyRule> {
     vec![PolicyRule {

@@ -8,7 +8,7 @@ use crate::clusters::{
         content::Key,
         queue::Cause,
         session::groups::Trust,
-        watcher::{Item, News, Source},
+        watcher::{Item, List, News, Source},
     },
     standing::Tally,
 };
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 impl Session {
     pub(super) fn hear(&mut self, news: News) {
         match news {
-            News::Listed(source, asked, items) => self.listed(source, asked, items),
+            News::Listed(list) => self.listed(list),
             News::There(Item::Namespace(name, ending)) => {
                 let known = self.book.has_namespace(&name);
                 let life = match (ending, known) {
@@ -34,8 +34,8 @@ impl Session {
                     self.changed(&key, Cause::Drift);
                 }
             }
-            News::Gone(Item::Object(key, _)) => {
-                if self.book.lose(&key) {
+            News::Gone(Item::Object(key, seen)) => {
+                if self.book.gone(&key, &seen.version) {
                     self.changed(&key, Cause::Drift);
                 }
             }
@@ -52,7 +52,13 @@ impl Session {
     }
 
     /// A kind was read as a whole: what is not in it is gone.
-    fn listed(&mut self, source: Source, asked: u64, items: Vec<Item>) {
+    fn listed(&mut self, list: List) {
+        let List {
+            source,
+            asked,
+            version,
+            items,
+        } = list;
         Tally::count(&self.standing.tally.lists);
         self.troubles.remove(&source);
         let first = self.listed.insert(source, asked).is_none();
@@ -62,12 +68,10 @@ impl Session {
             (Life::New, Cause::Drift)
         };
         let mut gone: BTreeSet<Key> = BTreeSet::new();
-        if source != Source::Namespaces {
-            let of_source = self
-                .book
-                .all_seen()
-                .filter(|(key, _)| source_of(key) == source);
-            gone.extend(of_source.map(|(key, _)| key.clone()));
+        if let Some(kind) = source.kind() {
+            let of_kind = self.book.all_seen().filter(|(key, _)| key.kind() == kind);
+            gone.extend(of_kind.map(|(key, _)| key.clone()));
+            self.book.listed(kind, &version);
         }
         let mut left: BTreeSet<Box<str>> = BTreeSet::new();
         if source == Source::Namespaces {
@@ -96,7 +100,7 @@ impl Session {
             self.namespace_gone(&name);
         }
         for key in gone {
-            if self.book.lose(&key) {
+            if self.book.gone(&key, &version) {
                 self.changed(&key, cause);
             }
         }

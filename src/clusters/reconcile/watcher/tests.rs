@@ -1,4 +1,4 @@
-use super::*;
+use super::{failure::REFUSED_MAX, *};
 use crate::{
     clusters::{client::Refusal, registry},
     objects::{Cluster, ClusterSpec},

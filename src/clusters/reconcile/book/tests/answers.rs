@@ -108,3 +108,56 @@ fn what_was_made_anew_at_once_is_not_forgotten_with_what_was_removed() {
     assert_eq!(book.wrote(&key, &action, None), Wrote::Taken);
     assert!(matches!(book.difference(&key), Some(Action::Remove(uid, _)) if *uid == *"second"));
 }
+
+/// A role's binding that is there and right, and what names it.
+fn bound_at(version: &str) -> (Key, Seen) {
+    let group = manifest::grant_group("viewer");
+    let right = at(version, binding(&group, vec![Who::group(&group)]));
+    (Key::ClusterBinding(group.into()), right)
+}
+
+#[test]
+fn what_was_removed_before_the_answer_came_is_written_again() {
+    let mut book = Book::new(plan(roles(&[("viewer", "get")], &[]), &[]));
+    let (key, right) = bound_at("2");
+    let action = book.difference(&key).unwrap();
+    // Written, and deleted by somebody, before the answer comes.
+    book.see(&key, right.clone());
+    assert!(book.gone(&key, &Version("3".into())));
+    let wrote = book.wrote(&key, &action, Some(right));
+    assert_eq!(wrote, Wrote::Overtaken);
+    assert!(book.difference(&key).is_some(), "it is not there");
+    // The answer to the next one is news.
+    let (_, right) = bound_at("4");
+    assert_eq!(book.wrote(&key, &action, Some(right)), Wrote::Taken);
+    assert_eq!(book.difference(&key), None);
+}
+
+#[test]
+fn an_answer_does_not_bring_back_what_something_else_came_in_the_place_of() {
+    let mut book = Book::new(plan(roles(&[("viewer", "get")], &[]), &[]));
+    let (key, right) = bound_at("2");
+    let action = book.difference(&key).unwrap();
+    let other = Seen {
+        uid: "another".into(),
+        ..at("4", binding("x", vec![]))
+    };
+    book.see(&key, other);
+    let wrote = book.wrote(&key, &action, Some(right));
+    assert_eq!(wrote, Wrote::Overtaken);
+    assert!(book.difference(&key).is_some());
+}
+
+#[test]
+fn news_from_before_an_answer_do_not_take_it_back() {
+    let mut book = Book::new(plan(roles(&[("viewer", "get")], &[]), &[]));
+    let (key, right) = bound_at("5");
+    let action = book.difference(&key).unwrap();
+    assert_eq!(book.wrote(&key, &action, Some(right)), Wrote::Taken);
+    // A list that was made before, and the end of what stood there before.
+    book.listed(key.kind(), &Version("3".into()));
+    assert!(!book.gone(&key, &Version("3".into())));
+    assert!(!book.gone(&key, &Version("4".into())));
+    assert_eq!(book.difference(&key), None);
+    assert!(book.gone(&key, &Version("6".into())));
+}

@@ -48,7 +48,8 @@ type cluster struct {
 	server                   string
 	config                   *rest.Config
 	etcd, apiServer, kubelet *child
-	apiServerCommand         []string // program and arguments
+	// Program and arguments.
+	etcdCommand, apiServerCommand []string
 }
 
 // info is DIR/info.json, for programs that did not start the cluster themselves.
@@ -141,13 +142,36 @@ func (c *cluster) startEtcd() (string, error) {
 	}
 	url := "http://127.0.0.1:" + strconv.Itoa(port)
 	peerURL := "http://127.0.0.1:" + strconv.Itoa(peerPort)
+	c.etcdCommand = []string{program,
+		"--name=local", "--data-dir=" + c.file("etcd"), "--unsafe-no-fsync", "--log-level=warn",
+		"--listen-client-urls=" + url, "--advertise-client-urls=" + url,
+		"--listen-peer-urls=" + peerURL, "--initial-advertise-peer-urls=" + peerURL,
+		"--initial-cluster=local=" + peerURL}
+	return url, c.runEtcd()
+}
+
+// runEtcd starts etcd with its arguments: for the first time, or once more after its data were put back.
+func (c *cluster) runEtcd() (err error) {
+	program, args := c.etcdCommand[0], c.etcdCommand[1:]
 	// Not SIGTERM: it would wait for its clients. What it acknowledged is with the kernel by then.
-	c.etcd, err = start("etcd", c.log("etcd"), syscall.SIGKILL, program,
-		"--name=local", "--data-dir="+c.file("etcd"), "--unsafe-no-fsync", "--log-level=warn",
-		"--listen-client-urls="+url, "--advertise-client-urls="+url,
-		"--listen-peer-urls="+peerURL, "--initial-advertise-peer-urls="+peerURL,
-		"--initial-cluster=local="+peerURL)
-	return url, err
+	c.etcd, err = start("etcd", c.log("etcd"), syscall.SIGKILL, program, args...)
+	return err
+}
+
+// restore puts DIR/etcd.restore in the place of etcd's data, if it is there. The API server must be stopped.
+func (c *cluster) restore() error {
+	copied := c.file("etcd.restore")
+	if _, err := os.Stat(copied); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	c.etcd.stop()
+	if err := os.RemoveAll(c.file("etcd")); err != nil {
+		return err
+	}
+	if err := os.Rename(copied, c.file("etcd")); err != nil {
+		return err
+	}
+	return c.runEtcd()
 }
 
 func (c *cluster) startAPIServer(etcdURL string) error {

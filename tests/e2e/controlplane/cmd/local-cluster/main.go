@@ -5,7 +5,7 @@
 // its children on SIGTERM, on SIGINT, and with --exit-with-stdin when its standard input closes.
 //
 // On SIGUSR1 it stops the API server alone, on SIGUSR2 it starts it again: a cluster that was away, with all its
-// objects and certificates.
+// objects and certificates, or with those of DIR/etcd.restore, a copy of DIR/etcd from another time when it was away.
 package main
 
 import (
@@ -117,6 +117,9 @@ func run(o *options) error {
 			c.apiServer.stop()
 			ended = nil // nobody waits for what was stopped
 			if turn == syscall.SIGUSR2 {
+				if err := c.restore(); err != nil {
+					return err
+				}
 				if err := c.runAPIServer(); err != nil {
 					return err
 				}
