@@ -1,6 +1,9 @@
 //! A cluster whose objects an older gateway wrote.
 
-use super::{LIFE, World, kubectl_as};
+use super::{
+    accounts::kubectl_as,
+    world::{LIFE, World},
+};
 use crate::testkit::process::eventually;
 use palisade::clusters::{
     IMPERSONATOR, kube,
