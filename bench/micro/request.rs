@@ -159,7 +159,7 @@ impl World {
         }
     }
 
-    fn outbound(&self, head: Head, permit: Permit) -> Outbound {
+    fn outbound(&self, head: Head, permit: Permit) -> Box<Outbound> {
         let hop = Hop {
             id: RequestId::new().header_value(),
             peer: HeaderValue::from_static("10.1.2.3"),

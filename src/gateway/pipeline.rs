@@ -8,14 +8,14 @@ use super::{
 use crate::{
     api::{Api, Caller, login::Login},
     authn::{Authn, Credential, WebSocket},
-    authz::{Asked, Authz, OwnPermit, Permit, Permitted, Purpose, RequestInfo},
+    authz::{Asked, Authz, OwnPermit, Permitted, Purpose, RequestInfo},
     clusters::Registry,
     observe::{
         audit::Audit,
-        metrics::{Meter, Metrics, Times},
+        metrics::{Meter, Metrics},
         trace::{Step, Tracer},
     },
-    proxy::{Hop, Outbound, Session},
+    proxy::{Hop, Outbound, Session, Upstream},
     request::{
         Head, HeadError, Impersonation, ImpersonationError, Router, Target, Upgrade, conn::ConnInfo,
     },
@@ -41,6 +41,14 @@ pub struct Snapshot {
 
 /// An answer; for a 101 also the stream that is to be carried.
 type Served = (Response<Body>, Option<Session>);
+
+/// Where a request goes: the outbound request has eaten the permit, and only an outbound request can be sent.
+enum Way {
+    Web(Box<Request<Incoming>>),
+    Login(Box<Request<Incoming>>),
+    Own(Box<OwnPermit>, Box<Request<Incoming>>),
+    Cluster(Arc<Upstream>, Box<Outbound>, Incoming),
+}
 
 /// What a gateway is made of.
 pub struct Parts {
@@ -122,13 +130,49 @@ impl Gateway {
         }
     }
 
-    /// Carries a request to where it goes. Each step's output is the next step's proof.
+    /// Carries a request to where it goes. What is rare is boxed: a request's future is as large as its largest branch, and
+    /// every stream of HTTP/2 holds one.
     async fn serve(
         &self,
         conn: &ConnInfo,
         request: Request<Incoming>,
         record: &mut Record,
     ) -> Result<Served, Error> {
+        match self.judge(conn, request, record)? {
+            Way::Web(request) => {
+                let page = self
+                    .parts
+                    .web
+                    .handle(conn.peer.ip(), *request, &mut record.login);
+                served(Box::pin(page).await)
+            }
+            Way::Login(request) => {
+                let login = self
+                    .parts
+                    .login
+                    .handle(conn.peer.ip(), *request, &mut record.login);
+                served(Box::pin(login).await)
+            }
+            Way::Own(permit, request) => {
+                let caller = Caller::permitted(&permit);
+                served(Box::pin(self.parts.api.handle(&caller, *request)).await)
+            }
+            Way::Cluster(upstream, outbound, body) => {
+                let times = &mut record.measure.times;
+                let answer = upstream.send(outbound, body, times).await?; // 502, 503, 504
+                Ok((answer.response.map(Body::cluster), answer.session))
+            }
+        }
+    }
+
+    /// Whether a request may go on, and where. Each step's output is the next step's proof. Nothing here waits, so a
+    /// request's future keeps nothing of it.
+    fn judge(
+        &self,
+        conn: &ConnInfo,
+        request: Request<Incoming>,
+        record: &mut Record,
+    ) -> Result<Way, Error> {
         let snapshot = self.snapshot.load(); // one view of all that can be reloaded
         let (head, body) = Head::split(request)?; // 400: two hosts, no path; 405
         if head.upgrade().is_some() && !body.is_end_stream() {
@@ -142,19 +186,14 @@ impl Gateway {
                 return Err(ImpersonationError::NotHere.into());
             }
             // Pages and logins are for anybody and carry no permit: what they may do is their own affair. A browser's
-            // session counts nowhere else. Boxed, as all that is rare: a request's future is as large as its largest
-            // branch, and every stream of HTTP/2 holds one.
+            // session counts nowhere else.
             Target::Web => {
                 self.parts.audit.admit()?; // 503: what cannot be recorded is not begun
-                let (peer, seen) = (conn.peer.ip(), &mut record.login);
-                let page = self.parts.web.handle(peer, whole(head, body), seen);
-                return served(Box::pin(page).await);
+                return Ok(Way::Web(whole(head, body)));
             }
             Target::Login => {
                 self.parts.audit.admit()?; // 503: what cannot be recorded is not begun
-                let (peer, seen) = (conn.peer.ip(), &mut record.login);
-                let login = self.parts.login.handle(peer, whole(head, body), seen);
-                return served(Box::pin(login).await);
+                return Ok(Way::Login(whole(head, body)));
             }
             Target::Cluster(cluster) => Purpose::Cluster(cluster),
             Target::Own => Purpose::Own,
@@ -175,28 +214,26 @@ impl Gateway {
         let asked = Asked {
             purpose,
             info,
-            follows: rest.contains("follow="),
+            follows: rest
+                .split_once('?')
+                .is_some_and(|(_, query)| query.contains("follow=")),
         };
         // 403, also for an unknown cluster; the only maker of permits.
         match authz.authorize(actor, asked)? {
             Permitted::Own(permit) => {
                 record.own_permit(&permit);
-                Box::pin(self.own(permit, head, body)).await
+                Ok(Way::Own(Box::new(permit), whole(head, body)))
             }
             Permitted::Cluster(permit) => {
                 record.permit(&permit);
-                self.forward(
-                    permit,
-                    head,
-                    body,
-                    Hop {
-                        id: record.id_value.clone(),
-                        peer: conn.peer_value.clone(),
-                        trace: record.measure.times.onward(),
-                    },
-                    &mut record.measure.times,
-                )
-                .await
+                let hop = Hop {
+                    id: record.id_value.clone(),
+                    peer: conn.peer_value.clone(),
+                    trace: record.measure.times.onward(),
+                };
+                let upstream = self.parts.clusters.upstream(permit.cluster())?; // 503: no credential yet
+                let outbound = Outbound::build(head, permit, upstream.facts(), hop)?; // an allowlist, identity last
+                Ok(Way::Cluster(upstream, outbound, body))
             }
         }
     }
@@ -209,27 +246,6 @@ impl Gateway {
                 Arc::clone(&self.parts.metrics.meters.gateway)
             }
         }
-    }
-
-    /// To a cluster: the outbound request eats the permit; only an outbound request can be sent.
-    async fn forward(
-        &self,
-        permit: Permit,
-        head: Head,
-        body: Incoming,
-        hop: Hop,
-        times: &mut Times,
-    ) -> Result<Served, Error> {
-        let upstream = self.parts.clusters.upstream(permit.cluster())?; // 503: no credential yet
-        let outbound = Outbound::build(head, permit, upstream.facts(), hop)?; // an allowlist, identity last
-        let answer = upstream.send(outbound, body, times).await?; // 502, 503, 504
-        Ok((answer.response.map(Body::cluster), answer.session))
-    }
-
-    /// To the gateway's own API.
-    async fn own(&self, permit: OwnPermit, head: Head, body: Incoming) -> Result<Served, Error> {
-        let caller = Caller::permitted(&permit);
-        served(self.parts.api.handle(&caller, whole(head, body)).await)
     }
 }
 
@@ -258,13 +274,13 @@ fn without_body(response: Response<Body>, record: Box<Record>) -> Response<Body>
 }
 
 /// The message again, for a handler of the gateway's own.
-fn whole(head: Head, body: Incoming) -> Request<Incoming> {
+fn whole(head: Head, body: Incoming) -> Box<Request<Incoming>> {
     let parts = head.into_parts();
     let mut request = Request::new(body);
     *request.method_mut() = parts.method;
     *request.uri_mut() = parts.target.into();
     *request.headers_mut() = parts.headers;
-    request
+    Box::new(request)
 }
 
 fn websocket(head: &Head) -> WebSocket {

@@ -114,7 +114,14 @@ impl Outbound {
     /// # Errors
     /// [`ProxyError::Identity`] if the identity does not fit into headers,
     /// [`ProxyError::ActingNotSynced`], [`ProxyError::NotRead`].
-    pub fn build(head: Head, permit: Permit, facts: &Facts, hop: Hop) -> Result<Self, ProxyError> {
+    ///
+    /// Boxed: it goes by value through what carries the request, and each step of that would have room for two.
+    pub fn build(
+        head: Head,
+        permit: Permit,
+        facts: &Facts,
+        hop: Hop,
+    ) -> Result<Box<Self>, ProxyError> {
         let parts = head.into_parts();
         let class = match (&parts.upgrade, permit.pace()) {
             (Some(_), _) => Class::Upgrade,
@@ -129,13 +136,13 @@ impl Outbound {
             permit,
             hop,
         };
-        Ok(Self {
+        Ok(Box::new(Self {
             headers: origin.headers(facts, class == Class::Upgrade)?,
             target: cut_target(&origin.target, origin.permit.cut())?,
             class,
             switch: parts.upgrade,
             origin,
-        })
+        }))
     }
 
     /// How it travels.
@@ -153,15 +160,25 @@ impl Outbound {
         self.origin.permit.is_command()
     }
 
-    /// The HTTP request; the gateway's own credential is written here, last of all.
-    pub(super) fn into_request(
-        self,
+    /// The HTTP request, to be taken once; the gateway's own credential is written here, last of all.
+    pub(super) fn take_request(
+        &mut self,
         body: UpstreamBody,
         authorization: &HeaderValue,
-    ) -> (Request<UpstreamBody>, Origin, Option<Switch>) {
+    ) -> Request<UpstreamBody> {
         let method = self.origin.method.clone();
-        let request = request(method, self.target, self.headers, body, authorization);
-        (request, self.origin, self.switch)
+        let headers = std::mem::take(&mut self.headers);
+        request(method, self.target.clone(), headers, body, authorization)
+    }
+
+    /// What it was made of.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The client's side of an upgrade, to be taken once.
+    pub(super) fn take_switch(&mut self) -> Option<Switch> {
+        self.switch.take()
     }
 }
 

@@ -159,9 +159,9 @@ impl Pool {
                 parts.scheme = Some(Scheme::HTTPS);
                 parts.authority = Some(self.target.uri_authority().clone());
                 request.headers_mut().remove(header::HOST);
-                // Values marked sensitive are spelt out anew in each request (RFC 7541, 7.1.3), and this is a
-                // kilobyte that is the same for all. It may go into the table that they share: only a whole
-                // value under its own name matches there, and no client's Authorization goes on.
+                // Values marked sensitive may never go into the table that requests share (RFC 7541, 7.1.3). This one is a
+                // kilobyte that is the same for all, and only a whole value under its own name matches there; no
+                // client's Authorization goes on. (h2 0.4 spells every Authorization out all the same.)
                 if let Some(credential) = request.headers_mut().get_mut(header::AUTHORIZATION) {
                     credential.set_sensitive(false);
                 }

@@ -143,7 +143,7 @@ impl Upstream {
     /// ```
     pub async fn send(
         &self,
-        outbound: Outbound,
+        outbound: Box<Outbound>,
         body: Incoming,
         times: &mut Times,
     ) -> Result<Answer, ProxyError> {
@@ -164,7 +164,7 @@ impl Upstream {
 
     async fn send_plain(
         &self,
-        outbound: Outbound,
+        mut outbound: Box<Outbound>,
         body: Incoming,
         times: &mut Times,
     ) -> Result<Answer, ProxyError> {
@@ -180,8 +180,8 @@ impl Upstream {
             UpstreamBody::Client(RequestBody::new(body))
         };
         let authorization = self.endpoint.authorization();
-        let (request, origin, _) = outbound.into_request(body, authorization);
-        let again = || origin.again(&self.facts, authorization);
+        let request = outbound.take_request(body, authorization);
+        let again = || outbound.origin().again(&self.facts, authorization);
         let (response, lease) = timeout(answer, self.pool.send(lane, request, &again, times))
             .await
             .map_err(|_| ProxyError::Timeout)??;
@@ -212,15 +212,15 @@ impl Upstream {
 
     async fn send_upgrade(
         &self,
-        outbound: Outbound,
+        mut outbound: Box<Outbound>,
         times: &mut Times,
     ) -> Result<Answer, ProxyError> {
         let place = Arc::clone(&self.upgrades)
             .try_acquire_owned()
             .map_err(|_| ProxyError::Busy)?;
         let (proxied, command) = (outbound.is_proxied(), outbound.is_command());
-        let (request, _, switch) =
-            outbound.into_request(UpstreamBody::Empty, self.endpoint.authorization());
+        let switch = outbound.take_switch();
+        let request = outbound.take_request(UpstreamBody::Empty, self.endpoint.authorization());
         let asked = request.headers().get(header::UPGRADE).cloned();
         let mut response = self
             .pool

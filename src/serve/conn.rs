@@ -94,8 +94,13 @@ pub(super) async fn serve<H, F, B>(
         service_fn(move |request| {
             metrics.requests_received.inc();
             let running = activity.begin();
-            let answer = handler(Arc::clone(&info), request);
-            async move { Ok::<_, Infallible>(answer.await.map(|body| Tracked::new(body, running))) }
+            let (handler, info) = (handler.clone(), Arc::clone(&info));
+            async move {
+                // Called here and not before: the block would have room for this future twice, and every stream of
+                // HTTP/2 holds one.
+                let answer = handler(info, request).await;
+                Ok::<_, Infallible>(answer.map(|body| Tracked::new(body, running)))
+            }
         })
     };
     let io = TokioIo::new(Held::new(stream, place));
