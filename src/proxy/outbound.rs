@@ -58,7 +58,7 @@ pub struct Outbound {
 
 /// What a request is made of, kept until it is answered: one that has to be sent again is made again. A copy
 /// of each, for the few that need it, would cost more than the policy's decision.
-pub(super) struct Origin {
+struct Origin {
     method: Method,
     target: PathAndQuery,
     client: HeaderMap,
@@ -89,8 +89,7 @@ impl Origin {
         Ok(headers)
     }
 
-    /// The same request once more, for one that has no body.
-    pub(super) fn again(
+    fn again(
         &self,
         facts: &Facts,
         authorization: &HeaderValue,
@@ -109,13 +108,12 @@ impl Origin {
 }
 
 impl Outbound {
-    /// Builds the request for the cluster that the permit names; `facts` are that cluster's.
+    /// Builds the request for the cluster that the permit names; `facts` are that cluster's. In a box, because it goes by
+    /// value through what carries the request, and each step of that would have room for two.
     ///
     /// # Errors
     /// [`ProxyError::Identity`] if the identity does not fit into headers,
     /// [`ProxyError::ActingNotSynced`], [`ProxyError::NotRead`].
-    ///
-    /// Boxed: it goes by value through what carries the request, and each step of that would have room for two.
     pub fn build(
         head: Head,
         permit: Permit,
@@ -160,25 +158,35 @@ impl Outbound {
         self.origin.permit.is_command()
     }
 
-    /// The HTTP request, to be taken once; the gateway's own credential is written here, last of all.
-    pub(super) fn take_request(
-        &mut self,
+    /// The HTTP request; the gateway's own credential is written here, last of all.
+    pub(super) fn into_request(
+        mut self: Box<Self>,
         body: UpstreamBody,
         authorization: &HeaderValue,
-    ) -> Request<UpstreamBody> {
+    ) -> (Request<UpstreamBody>, Sent) {
         let method = self.origin.method.clone();
         let headers = std::mem::take(&mut self.headers);
-        request(method, self.target.clone(), headers, body, authorization)
+        let request = request(method, self.target.clone(), headers, body, authorization);
+        (request, Sent(self))
+    }
+}
+
+/// What is left of a request that was made; the same box, with no way to take the request out of it once more.
+pub(super) struct Sent(Box<Outbound>);
+
+impl Sent {
+    /// The same request once more, for one that has no body.
+    pub(super) fn again(
+        &self,
+        facts: &Facts,
+        authorization: &HeaderValue,
+    ) -> Result<Request<UpstreamBody>, ProxyError> {
+        self.0.origin.again(facts, authorization)
     }
 
-    /// What it was made of.
-    pub(super) fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    /// The client's side of an upgrade, to be taken once.
-    pub(super) fn take_switch(&mut self) -> Option<Switch> {
-        self.switch.take()
+    /// The client's side of an upgrade.
+    pub(super) fn into_switch(self) -> Option<Switch> {
+        self.0.switch
     }
 }
 

@@ -164,7 +164,7 @@ impl Upstream {
 
     async fn send_plain(
         &self,
-        mut outbound: Box<Outbound>,
+        outbound: Box<Outbound>,
         body: Incoming,
         times: &mut Times,
     ) -> Result<Answer, ProxyError> {
@@ -180,8 +180,8 @@ impl Upstream {
             UpstreamBody::Client(RequestBody::new(body))
         };
         let authorization = self.endpoint.authorization();
-        let request = outbound.take_request(body, authorization);
-        let again = || outbound.origin().again(&self.facts, authorization);
+        let (request, sent) = outbound.into_request(body, authorization);
+        let again = || sent.again(&self.facts, authorization);
         let (response, lease) = timeout(answer, self.pool.send(lane, request, &again, times))
             .await
             .map_err(|_| ProxyError::Timeout)??;
@@ -212,15 +212,16 @@ impl Upstream {
 
     async fn send_upgrade(
         &self,
-        mut outbound: Box<Outbound>,
+        outbound: Box<Outbound>,
         times: &mut Times,
     ) -> Result<Answer, ProxyError> {
         let place = Arc::clone(&self.upgrades)
             .try_acquire_owned()
             .map_err(|_| ProxyError::Busy)?;
         let (proxied, command) = (outbound.is_proxied(), outbound.is_command());
-        let switch = outbound.take_switch();
-        let request = outbound.take_request(UpstreamBody::Empty, self.endpoint.authorization());
+        let (request, sent) =
+            outbound.into_request(UpstreamBody::Empty, self.endpoint.authorization());
+        let switch = sent.into_switch();
         let asked = request.headers().get(header::UPGRADE).cloned();
         let mut response = self
             .pool

@@ -287,11 +287,16 @@ impl FakeCluster {
         }
     }
 
-    /// The store is put back from a copy: its objects and its versions are those of then.
-    pub(crate) fn put_back(&self, copied: Copied) {
+    /// The store is put back from a copy: its objects are those of then, and its versions too, or they go on far
+    /// above and nothing from before is known any more.
+    pub(crate) fn put_back(&self, copied: Copied, counts_on: bool) {
         {
             let mut state = self.shared.lock();
             state.version = copied.version;
+            if counts_on {
+                state.version += 1_000_000_000;
+                state.oldest = state.version;
+            }
             state.objects = copied.objects;
             state.log.clear();
         }

@@ -88,6 +88,8 @@ pub(super) struct Book {
     seen: BTreeMap<Key, Seen>,
     /// Up to where the watchers have told of each kind.
     history: History,
+    /// What is being written, and as of when it was told meanwhile that it is gone.
+    writing: BTreeMap<Key, Option<Version>>,
     /// Ours, and wanted no more.
     leaving: BTreeSet<Key>,
     /// Bindings of others that name a group of ours.
@@ -104,6 +106,7 @@ impl Book {
             namespaces: HashMap::new(),
             seen: BTreeMap::new(),
             history: History::default(),
+            writing: BTreeMap::new(),
             leaving: BTreeSet::new(),
             foreign: BTreeSet::new(),
         }
@@ -186,10 +189,10 @@ impl Book {
         }
     }
 
-    /// All objects of a kind were listed, as they were at `version`: [`Book::see`] and [`Book::gone`] follow for each
-    /// that is there and each that is not.
-    pub(super) fn listed(&mut self, kind: ObjectKind, version: &Version) {
-        if self.history.goes_back(kind, version) {
+    /// All objects of a kind were listed, as they were at `version`: [`Book::see_listed`] and [`Book::gone`] follow for
+    /// each that is there and each that is not. `back`: the cluster's versions begin again.
+    pub(super) fn listed(&mut self, kind: ObjectKind, version: &Version, back: bool) {
+        if back || self.history.goes_back(kind, version) {
             // The cluster's store was put back from a copy: what is known of it is not newer because it says so.
             let of_kind = self.seen.iter_mut().filter(|(key, _)| key.kind() == kind);
             for (_, seen) in of_kind {
@@ -197,6 +200,17 @@ impl Book {
             }
         }
         self.history.set(kind, version);
+    }
+
+    /// A list of `version` shows an object. Whether that is news: all that was known up to then is as the list says, also
+    /// if it was changed later than the object in the list (a store that was put back from a copy and counts on).
+    pub(super) fn see_listed(&mut self, key: &Key, seen: Seen, version: &Version) -> bool {
+        if let Some(known) = self.seen.get(key)
+            && (version.is_before(&known.version) || *known == seen)
+        {
+            return false;
+        }
+        self.put(key, seen)
     }
 
     /// A watcher tells of an object. Whether that is news; what is older than what is known is none.
@@ -209,6 +223,9 @@ impl Book {
     /// that was made since.
     pub(super) fn gone(&mut self, key: &Key, version: &Version) -> bool {
         self.history.goes_on(key.kind(), version);
+        if let Some(gone) = self.writing.get_mut(key) {
+            *gone = Some(version.clone());
+        }
         let known = self.seen.get(key);
         let newer = known.is_some_and(|known| version.is_before(&known.version));
         !newer && self.lose(key)
@@ -221,14 +238,30 @@ impl Book {
         {
             return false;
         }
+        self.put(key, seen)
+    }
+
+    fn put(&mut self, key: &Key, seen: Seen) -> bool {
         self.seen.insert(key.clone(), seen);
         self.sort(key);
         true
     }
 
+    /// An action on an object is on its way; [`Book::wrote`] or [`Book::refused`] ends it.
+    pub(super) fn begin(&mut self, key: &Key) {
+        self.writing.insert(key.clone(), None);
+    }
+
+    /// An action came to nothing.
+    pub(super) fn refused(&mut self, key: &Key) {
+        self.writing.remove(key);
+    }
+
     /// A cluster's answer to an action: what the object is then, or that it is gone. A watch may have told of it
-    /// before, and of what came after it; and policy may want something else by now.
+    /// before, and of what came after it: something else has come in its place since, or nothing has. And policy may
+    /// want something else by now.
     pub(super) fn wrote(&mut self, key: &Key, action: &Action, seen: Option<Seen>) -> Wrote {
+        let gone = self.writing.remove(key).flatten();
         let Some(seen) = seen else {
             let another = |uid: &str| self.seen.get(key).is_some_and(|seen| *seen.uid != *uid);
             // Whoever made it anew at once is not forgotten with what was removed.
@@ -242,7 +275,12 @@ impl Book {
             Action::Apply(content) | Action::Overwrite(content) => seen.is(content),
             Action::Remove(..) => false,
         };
-        if !self.is_late(key, &version) && self.take(key, seen) {
+        let late = match (self.seen.get(key), gone) {
+            (Some(known), _) => version.is_before(&known.version),
+            (None, Some(gone)) => version == gone || version.is_before(&gone),
+            (None, None) => false,
+        };
+        if !late && self.take(key, seen) {
             return Wrote::Taken;
         }
         let known = self.seen.get(key).map(|known| &known.version);
@@ -250,15 +288,6 @@ impl Book {
             (true, true) => Wrote::Taken,
             (true, false) => Wrote::Overtaken,
             (false, _) => Wrote::Otherwise,
-        }
-    }
-
-    /// Whether an answer tells of what an object was before what the watchers have told of it: something else has come
-    /// in its place since, or nothing has.
-    fn is_late(&self, key: &Key, version: &Version) -> bool {
-        match self.seen.get(key) {
-            Some(known) => version.is_before(&known.version),
-            None => self.history.has_passed(key.kind(), version),
         }
     }
 

@@ -1,11 +1,7 @@
 //! Up to where the watchers have told of each kind of object.
 //!
-//! A watcher tells of all changes of its kind, in their order. So an answer to a write that is older than the last
-//! change that it told of, about an object that is not there, is about one that was removed since.
-//!
-//! What could go wrong: a cluster whose store was put back from a copy. Its versions begin again where the copy ends; what
-//! was heard before says nothing then, and a list that is older than it shows that ([`History::goes_back`]): lists are
-//! read from the store itself.
+//! A list shows the store as it is, so one that is older than what was told of before shows that the store was put back
+//! from a copy: its versions begin again where the copy ends, and what was known is not newer because it says so.
 
 use super::content::Version;
 use crate::clusters::object::ObjectKind;
@@ -34,11 +30,5 @@ impl History {
         if !version.is_before(heard) {
             heard.clone_from(version);
         }
-    }
-
-    /// Whether all changes up to `version` were told.
-    pub(super) fn has_passed(&self, kind: ObjectKind, version: &Version) -> bool {
-        let heard = self.0.get(&kind);
-        heard.is_some_and(|heard| heard == version || version.is_before(heard))
     }
 }

@@ -160,6 +160,8 @@ pub(super) struct List {
     pub asked: u64,
     /// As of when.
     pub version: Version,
+    /// The cluster's versions begin again.
+    pub back: bool,
     /// All that there is and matters.
     pub items: Vec<Item>,
 }
@@ -173,8 +175,10 @@ pub(super) struct Watcher {
     again: watch::Receiver<u64>,
     pause: Duration,
     troubled: bool,
-    /// The last watch said nothing, not even that there is nothing.
+    /// The last watch ended without a word, or was quiet for too long.
     silent: bool,
+    /// The cluster's versions begin again, and it was not listed since.
+    back: bool,
 }
 
 /// Why a watch is over.
@@ -207,6 +211,7 @@ impl Watcher {
             pause: RETRY_FIRST,
             troubled: false,
             silent: false,
+            back: false,
         }
     }
 
@@ -221,6 +226,7 @@ impl Watcher {
                         source: self.source,
                         asked,
                         version: version.clone(),
+                        back: std::mem::take(&mut self.back),
                         items,
                     };
                     if self.news.send(News::Listed(list)).await.is_err() {
@@ -249,6 +255,7 @@ impl Watcher {
                 End::Deaf => return Err(()),
                 End::List => return Ok(()),
                 End::Back => {
+                    self.back = true;
                     // Not in a hurry: a server that counts in a way of its own would be listed without a pause.
                     self.pause = RETRY_MAX;
                     self.trouble(Failure::passing("its versions begin again"))
@@ -357,8 +364,12 @@ impl Watcher {
         );
         if self.troubled || self.silent {
             match self.is_ahead(&version).await {
-                Ok(true) => return End::List,
-                Ok(false) => self.silent = false,
+                Ok(ahead) => {
+                    self.silent = false;
+                    if ahead {
+                        return End::Back;
+                    }
+                }
                 Err(failure) => return End::Broken(version, failure),
             }
         }
@@ -378,6 +389,7 @@ impl Watcher {
 
     async fn lines(&mut self, lines: &mut Follow, mut version: Version) -> End {
         let mut proven = false;
+        let mut told = false;
         loop {
             let patience = if proven { SILENCE } else { SHORTEST };
             let line = tokio::select! {
@@ -400,10 +412,14 @@ impl Watcher {
                     self.silent = true;
                     return End::Over(version);
                 }
-                Ok(Ok(None)) => return End::Over(version),
+                Ok(Ok(None)) => {
+                    self.silent = !told;
+                    return End::Over(version);
+                }
                 Ok(Ok(Some(line))) => line,
                 Ok(Err(error)) => return End::Broken(version, error.into()),
             };
+            told = true;
             match self.source.event(&line) {
                 Ok((newer, _)) if newer.is_before(&version) => return End::Back,
                 Ok((newer, news)) => {

@@ -57,6 +57,7 @@ impl Session {
             source,
             asked,
             version,
+            back,
             items,
         } = list;
         Tally::count(&self.standing.tally.lists);
@@ -71,7 +72,7 @@ impl Session {
         if let Some(kind) = source.kind() {
             let of_kind = self.book.all_seen().filter(|(key, _)| key.kind() == kind);
             gone.extend(of_kind.map(|(key, _)| key.clone()));
-            self.book.listed(kind, &version);
+            self.book.listed(kind, &version, back);
         }
         let mut left: BTreeSet<Box<str>> = BTreeSet::new();
         if source == Source::Namespaces {
@@ -90,7 +91,7 @@ impl Session {
                 }
                 Item::Object(key, seen) => {
                     gone.remove(&key);
-                    if self.book.see(&key, *seen) && !first {
+                    if self.book.see_listed(&key, *seen, &version) && !first {
                         self.changed(&key, cause);
                     }
                 }

@@ -35,6 +35,7 @@ impl Session {
 
     fn begin(&mut self, key: Key, action: Box<Action>, client: Arc<Client>) {
         self.queue.begin(&key, Instant::now());
+        self.book.begin(&key);
         self.work.spawn(async move {
             let result = writer::perform(&client, &key, &action).await;
             Done::Wrote(key, action, client, result)
@@ -72,6 +73,7 @@ impl Session {
 
     pub(super) fn refused(&mut self, key: &Key, error: &ClientError) {
         Tally::count(&self.standing.tally.failures);
+        self.book.refused(key);
         let why = error.chain();
         let now = Instant::now();
         if writer::blame(error) == Blame::Cluster {

@@ -122,12 +122,14 @@ fn what_was_removed_before_the_answer_came_is_written_again() {
     let (key, right) = bound_at("2");
     let action = book.difference(&key).unwrap();
     // Written, and deleted by somebody, before the answer comes.
+    book.begin(&key);
     book.see(&key, right.clone());
     assert!(book.gone(&key, &Version("3".into())));
     let wrote = book.wrote(&key, &action, Some(right));
     assert_eq!(wrote, Wrote::Overtaken);
     assert!(book.difference(&key).is_some(), "it is not there");
     // The answer to the next one is news.
+    book.begin(&key);
     let (_, right) = bound_at("4");
     assert_eq!(book.wrote(&key, &action, Some(right)), Wrote::Taken);
     assert_eq!(book.difference(&key), None);
@@ -155,9 +157,25 @@ fn news_from_before_an_answer_do_not_take_it_back() {
     let action = book.difference(&key).unwrap();
     assert_eq!(book.wrote(&key, &action, Some(right)), Wrote::Taken);
     // A list that was made before, and the end of what stood there before.
-    book.listed(key.kind(), &Version("3".into()));
+    book.listed(key.kind(), &Version("3".into()), false);
     assert!(!book.gone(&key, &Version("3".into())));
     assert!(!book.gone(&key, &Version("4".into())));
     assert_eq!(book.difference(&key), None);
     assert!(book.gone(&key, &Version("6".into())));
+}
+
+// Server-side apply that changes nothing answers with the version that the object has had for long.
+#[test]
+fn an_answer_of_an_old_version_is_no_old_answer() {
+    let mut book = Book::new(plan(roles(&[("viewer", "get")], &[]), &[]));
+    let (key, right) = bound_at("2");
+    let action = book.difference(&key).unwrap();
+    // Others of its kind have changed since, and this one was forgotten.
+    book.see(
+        &Key::ClusterBinding("other".into()),
+        at("9", binding("x", vec![])),
+    );
+    book.begin(&key);
+    assert_eq!(book.wrote(&key, &action, Some(right)), Wrote::Taken);
+    assert_eq!(book.difference(&key), None);
 }
