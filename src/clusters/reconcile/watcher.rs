@@ -8,7 +8,7 @@
 //! that is no list is an error), a connection that is dead without saying so (bookmarks come every minute;
 //! after [`SILENCE`] the watch is opened anew), an API server that refuses (tried again, ever more seldom),
 //! an account that may not read yet (the same: its rule is on its way), thousands of clusters that all refuse
-//! (what answers and says no is asked less often than what is away: [`REFUSED_MAX`]), a cluster whose store was put
+//! (what answers and says no is asked less often than what is away: [`failure::REFUSED_MAX`]), a cluster whose store was put
 //! back from a copy (a watch from a version that is still to come is silent and no error, so after trouble and silence
 //! the cluster is asked where it stands: [`Watcher::is_ahead`]).
 
