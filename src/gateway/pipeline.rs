@@ -290,3 +290,22 @@ fn websocket(head: &Head) -> WebSocket {
         WebSocket::No
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<'a, F: Future>(
+        _: impl Fn(&'a Gateway, &'a ConnInfo, Request<Incoming>) -> F,
+        _: &'a (),
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    // Every stream of HTTP/2 holds one for as long as it runs, and a request is copied with it.
+    #[test]
+    fn what_carries_a_request_is_small() {
+        let bytes = size(Gateway::handle, &());
+        assert!(bytes <= 3 << 10, "{bytes}");
+    }
+}

@@ -165,8 +165,10 @@ impl Outbound {
         authorization: &HeaderValue,
     ) -> (Request<UpstreamBody>, Sent) {
         let method = self.origin.method.clone();
+        // Moved out: the first copy of a fresh text takes an allocation.
+        let target = std::mem::replace(&mut self.target, PathAndQuery::from_static("/"));
         let headers = std::mem::take(&mut self.headers);
-        let request = request(method, self.target.clone(), headers, body, authorization);
+        let request = request(method, target, headers, body, authorization);
         (request, Sent(self))
     }
 }
